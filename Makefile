@@ -1,0 +1,63 @@
+# SPDX-License-Identifier: Apache-2.0
+# `make help` lists the targets.
+
+GO      ?= go
+BIN     := bin/gregor
+VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
+LDFLAGS := -s -w -X main.version=$(VERSION)
+# Packages whose tests also run under the race detector: everything that has a goroutine or a lane.
+RACE    := ./base/... ./broker/... ./replica/... ./cluster/active/... ./cluster/link/... ./cluster/raftnode/... ./storage/logdir/... ./storage/commitlog/... ./storage/segment/... ./node/...
+FUZZTIME ?= 30s
+ROUNDS  ?= 5
+
+.DEFAULT_GOAL := help
+.PHONY: help build run check generate test race clients interop bench limits fuzz crash clean
+
+help: ## Show this list
+	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+build: ## Build bin/gregor, one static binary
+	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o $(BIN) ./cmd/gregor
+
+run: build ## Start one node on 127.0.0.1:9092, data under ./data
+	./$(BIN) start
+
+check: ## gofmt, vet, staticcheck, macOS build, generated files, unit tests
+	@out=$$(gofmt -l $$(git ls-files -co --exclude-standard '*.go')); if [ -n "$$out" ]; then echo "not gofmt-clean:"; echo "$$out"; exit 1; fi
+	$(GO) vet ./...
+	$(GO) tool -modfile=tools/go.mod staticcheck ./...
+	GOOS=darwin GOARCH=arm64 CGO_ENABLED=0 $(GO) build ./...
+	$(GO) generate ./...
+	@out=$$(git status --porcelain -- '*_gen.go'); if [ -n "$$out" ] && [ -n "$$CI" ]; then echo "generated files are stale, run 'make generate':"; echo "$$out"; exit 1; fi
+	$(GO) test -tags synctests ./...
+
+generate: ## Write generated code and docs anew
+	$(GO) generate ./...
+	$(GO) test ./config ./broker/api ./ops -update
+
+test: build check race clients ## All tests that need only Go and gcc
+
+race: ## The concurrent packages under the race detector
+	CGO_ENABLED=1 $(GO) test -race -tags synctests $(RACE)
+
+clients: build ## franz-go, Sarama, segmentio and librdkafka against bin/gregor; kill -9 under load
+	cd test/clients && GREGOR_BIN=$(CURDIR)/$(BIN) CGO_ENABLED=1 $(GO) test -count=1 -timeout 12m ./...
+
+interop: build ## Kafka's own tools, Apache Kafka 4.4 and kcat on our files and our node (java, mvn, kcat)
+	GREGOR_BIN=$(CURDIR)/$(BIN) $(GO) test -count=1 -timeout 18m -tags interop ./test/interop/...
+
+limits: build ## What this machine allows: TCP, files, sendfile, fdatasync, CRC
+	./$(BIN) bench limits
+
+bench: build ## Produce, consume and latency beside the machine's limits, in one run
+	ROUNDS=$(ROUNDS) $(GO) run ./test/bench -gregor ./$(BIN)
+
+fuzz: ## Fuzz every decoder for FUZZTIME each
+	@for pkg in $$($(GO) list ./...); do for f in $$($(GO) test -list '^Fuzz' $$pkg 2>/dev/null | grep '^Fuzz'); do \
+		echo "$$pkg $$f"; $(GO) test -run '^$$' -fuzz "^$$f$$" -fuzztime $(FUZZTIME) $$pkg || exit 1; done; done
+
+crash: ## Cut the storage at CRASH_POINTS points (default 100000), SEED to repeat
+	CRASH_POINTS=$${CRASH_POINTS:-100000} $(GO) test -count=1 -timeout 0 ./test/crash/...
+
+clean: ## Remove what was built
+	rm -rf bin
