@@ -12,9 +12,13 @@
 package vfs
 
 import (
+	"errors"
 	"io"
 	"io/fs"
 )
+
+// ErrLocked is returned by Lock when somebody else holds the lock.
+var ErrLocked = errors.New("vfs: lock is held by another process")
 
 // OpenFlag says how a file is opened.
 type OpenFlag int
@@ -72,9 +76,10 @@ type FS interface {
 	Rename(oldName, newName string) error
 	// SyncDir makes creations, renames and deletions in dir durable.
 	SyncDir(dir string) error
-	// SyncFS makes everything on the file system that holds dir durable and
-	// reports write-back errors (syncfs(2)).
-	SyncFS(dir string) error
+	// OpenSyncer opens the file system that holds dir for SyncFS. Keep it
+	// open: Linux reports a write-back error once to each handle that was
+	// open when it happened, and may not report it to one opened later.
+	OpenSyncer(dir string) (Syncer, error)
 	// Stat follows no symbolic link at the end of name.
 	Stat(name string) (FileInfo, error)
 	// ReadDir lists dir, sorted by name.
@@ -85,6 +90,15 @@ type FS interface {
 	Lock(name string) (io.Closer, error)
 	// Usage tells the room of the file system under dir.
 	Usage(dir string) (Usage, error)
+}
+
+// Syncer is a held handle on a whole file system.
+type Syncer interface {
+	// SyncFS makes everything on the file system durable and reports
+	// write-back errors (syncfs(2)). After an error nothing is known about
+	// what is durable.
+	SyncFS() error
+	io.Closer
 }
 
 // File is one open regular file. All methods but Close are safe for
