@@ -1,0 +1,243 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package config
+
+import (
+	"errors"
+	"fmt"
+	"math"
+	"net"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// Check is a rule for values of one key. Its String is the rule in words that
+// docs/config.md shows.
+type Check interface {
+	check(v any) error
+	String() string
+}
+
+// wholeError blames a list as a whole; Kafka words those without the value.
+type wholeError string
+
+func (e wholeError) Error() string { return string(e) }
+
+// elementError blames one element of a list.
+type elementError struct {
+	element string
+	problem string
+}
+
+func (e *elementError) Error() string { return e.problem }
+
+// bounds allows numbers from min to max, both included.
+type bounds struct{ min, max float64 }
+
+func atLeast(n float64) bounds         { return bounds{n, math.Inf(1)} }
+func between(low, high float64) bounds { return bounds{low, high} }
+
+func (b bounds) check(v any) error {
+	var f float64
+	switch v := v.(type) {
+	case int64:
+		f = float64(v)
+	case float64:
+		f = v
+	}
+	if f < b.min {
+		return errors.New("Value must be at least " + bound(b.min)) //nolint:staticcheck // Kafka's wording
+	}
+	if f > b.max {
+		return errors.New("Value must be no more than " + bound(b.max)) //nolint:staticcheck // Kafka's wording
+	}
+	return nil
+}
+
+func (b bounds) String() string {
+	if math.IsInf(b.max, 1) {
+		return bound(b.min) + " or more"
+	}
+	return bound(b.min) + " to " + bound(b.max)
+}
+
+func bound(f float64) string { return strconv.FormatFloat(f, 'f', -1, 64) }
+
+// oneOf allows some words; with fold, in any case.
+type oneOf struct {
+	fold bool
+	of   []string
+}
+
+func (o oneOf) check(v any) error {
+	s, _ := v.(string)
+	if slices.ContainsFunc(o.of, func(w string) bool { return w == s || o.fold && strings.EqualFold(w, s) }) {
+		return nil
+	}
+	how := ""
+	if o.fold {
+		how = " (case insensitive)"
+	}
+	return errors.New("String must be one of" + how + ": " + strings.Join(o.of, ", ")) //nolint:staticcheck // Kafka's wording
+}
+
+func (o oneOf) String() string {
+	if o.fold {
+		return strings.Join(o.of, ", ") + " (any case)"
+	}
+	return strings.Join(o.of, ", ")
+}
+
+// elements allows lists without repeated or empty elements.
+type elements struct {
+	empty bool     // the list may be empty
+	of    []string // elements allowed; none: any
+}
+
+func (e elements) check(v any) error {
+	l, _ := v.([]string)
+	if len(l) == 0 {
+		if e.empty {
+			return nil
+		}
+		allowed := "any non-empty value"
+		if len(e.of) > 0 {
+			allowed = "[" + strings.Join(e.of, ", ") + "]"
+		}
+		return wholeError("must not be empty. Valid values include: " + allowed)
+	}
+	seen := make(map[string]bool, len(l))
+	for _, s := range l {
+		if seen[s] {
+			return wholeError("values must not be duplicated.")
+		}
+		seen[s] = true
+	}
+	for _, s := range l {
+		switch {
+		case len(e.of) > 0 && !slices.Contains(e.of, s):
+			return &elementError{s, "String must be one of: " + strings.Join(e.of, ", ")}
+		case s == "":
+			return wholeError("values must not be empty.")
+		}
+	}
+	return nil
+}
+
+func (e elements) String() string {
+	s := "a list without repetition"
+	if len(e.of) > 0 {
+		s = "some of " + strings.Join(e.of, ", ")
+	}
+	if !e.empty {
+		s += ", not empty"
+	}
+	return s
+}
+
+// nonEmpty allows any text but none.
+type nonEmpty struct{}
+
+func (nonEmpty) check(v any) error {
+	if s, _ := v.(string); s == "" {
+		return errors.New("String must be non-empty") //nolint:staticcheck // Kafka's wording
+	}
+	return nil
+}
+
+func (nonEmpty) String() string { return "not empty" }
+
+// gzipLevel allows the levels of gzip and its default.
+type gzipLevel struct{}
+
+func (gzipLevel) check(v any) error {
+	if i, _ := v.(int64); i == -1 || i >= 1 && i <= 9 {
+		return nil
+	}
+	return errors.New("Value must be between 1 and 9 or equal to -1") //nolint:staticcheck // Kafka's wording
+}
+
+func (gzipLevel) String() string { return "1 to 9, or -1 for the codec's default" }
+
+// throttledReplicas allows "*", nothing, or pairs partition:broker.
+type throttledReplicas struct{}
+
+var throttledReplica = regexp.MustCompile(`^([0-9]+:[0-9]+)?$`)
+
+func (throttledReplicas) check(v any) error {
+	l, _ := v.([]string)
+	if len(l) == 1 && l[0] == "*" {
+		return nil
+	}
+	for _, s := range l {
+		if !throttledReplica.MatchString(strings.TrimSpace(s)) {
+			return errors.New("{key} must be the literal '*' or a list of replicas in the following format: " +
+				"[partitionId]:[brokerId],[partitionId]:[brokerId],...")
+		}
+	}
+	return nil
+}
+
+func (throttledReplicas) String() string { return "`*`, or `partition:broker,...`" }
+
+// hostPorts allows a list of host:port.
+type hostPorts struct{}
+
+func (hostPorts) check(v any) error {
+	l, _ := v.([]string)
+	for _, s := range l {
+		if _, err := splitHostPort(s); err != nil {
+			return &elementError{s, "each entry must be host:port"}
+		}
+	}
+	return nil
+}
+
+func (hostPorts) String() string { return "`host:port,...`" }
+
+// voterList allows a list of id@host:port.
+type voterList struct{}
+
+func (voterList) check(v any) error {
+	l, _ := v.([]string)
+	for _, s := range l {
+		if _, err := parseVoter(s); err != nil {
+			return &elementError{s, err.Error()}
+		}
+	}
+	return nil
+}
+
+func (voterList) String() string { return "`id@host:port,...`" }
+
+func parseVoter(s string) (Voter, error) {
+	id, address, ok := strings.Cut(s, "@")
+	n, err := strconv.ParseInt(id, 10, 32)
+	if !ok || err != nil || n < 0 {
+		return Voter{}, errors.New("each entry must be id@host:port")
+	}
+	at, err := splitHostPort(address)
+	if err != nil {
+		return Voter{}, errors.New("each entry must be id@host:port")
+	}
+	return Voter{ID: int32(n), Host: at.Host, Port: at.Port}, nil
+}
+
+type hostPort struct {
+	Host string
+	Port int
+}
+
+func splitHostPort(s string) (hostPort, error) {
+	host, port, err := net.SplitHostPort(s)
+	if err != nil {
+		return hostPort{}, fmt.Errorf("split %q: %w", s, err)
+	}
+	n, err := strconv.ParseUint(port, 10, 16)
+	if err != nil || host == "" {
+		return hostPort{}, fmt.Errorf("%q is not host:port", s)
+	}
+	return hostPort{host, int(n)}, nil
+}

@@ -1,0 +1,27 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package config
+
+// ownKeys holds gregor's own keys.
+var ownKeys = []Definition{
+	{Name: "gregor.admin.listener", Type: String, Default: "127.0.0.1:9644", Effect: Works,
+		Doc: "Address of /metrics, /livez, /readyz and /debug/pprof; empty is off. When the default cannot be bound, the node warns and goes on; a configured one stops the start."},
+	{Name: "gregor.connection.pipeline", Type: Int, Default: "16", Check: between(1, 1024), Effect: Works,
+		Doc: "Requests of one connection that may wait for their replies at once. Replies leave in order of the requests."},
+	{Name: "gregor.insecure.public.listeners", Type: List, Check: elements{empty: true}, Effect: Works,
+		Doc: "Names of listeners that may be open to other machines without authentication."},
+	{Name: "gregor.log.level", Type: String, Default: "info", Check: oneOf{of: []string{"debug", "info", "warn", "error"}}, Effect: Works,
+		Doc: "Least weighty line that is logged."},
+	{Name: "gregor.memory.limit.bytes", Type: Long, Default: "0", Check: atLeast(0), Effect: Works,
+		Doc: "Memory the process tries to stay under. 0: nine tenths of the control group's limit, where there is one; GOMEMLIMIT wins."},
+	{Name: "gregor.open.files.max", Type: Int, Default: "0", Check: atLeast(0), Effect: Works,
+		Doc: "Segment and index files kept open at once. 0: half of the process's limit."},
+	{Name: "gregor.produce.validation", Type: String, Default: "standard", Check: oneOf{of: []string{"standard", "strict"}}, Scope: ClusterWide, Effect: Works,
+		Doc: "How closely produced batches are looked at. `standard`: size, magic, checksum, codec, counts, header timestamps, sequences, and the records of uncompressed batches. `strict`: each batch is decompressed and each record checked, as Kafka does. Topics may set it too."},
+	{Name: "gregor.request.elements.max", Type: Int, Default: "262144", Check: atLeast(1), Effect: Works,
+		Doc: "Largest array in a request, in elements."},
+	{Name: "gregor.request.memory.bytes", Type: Long, Default: "268435456", Check: atLeast(1048576), Effect: Works,
+		Doc: "Memory for requests that are being received or handled, over all connections. A connection that finds none left waits."},
+	{Name: "gregor.request.memory.reserve.bytes", Type: Long, Default: "16777216", Check: atLeast(0), Effect: Works,
+		Doc: "Part of `gregor.request.memory.bytes` kept for small requests and for other brokers."},
+}

@@ -1,0 +1,313 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package config
+
+import (
+	"fmt"
+	"sort"
+	"strconv"
+	"strings"
+
+	"gregor/base/kafka"
+)
+
+// layer is one place that may set a topic key, in order of precedence.
+type layer struct {
+	source ConfigSource
+	values map[string]string
+	topic  bool // names are topic keys, not their broker twins
+}
+
+// InvalidTopicError says why a topic's configuration is refused. It carries
+// kafka.InvalidConfig, and its text is what the client is told.
+type InvalidTopicError struct{ Message string }
+
+func (e *InvalidTopicError) Error() string { return e.Message }
+
+// Unwrap lets kafka.CodeOf find the code.
+func (e *InvalidTopicError) Unwrap() error { return kafka.InvalidConfig }
+
+// Resolve gives what holds for a topic: its own values over the dynamic values
+// of this broker, over those of all brokers, over the static ones of the node,
+// over the defaults. static may be nil. Values in metadata that this build does
+// not take (a Kafka of another version wrote them) count as not set: a topic
+// must stay usable, and ValidateTopic has already judged what came through us.
+func Resolve(topicOverrides, clusterDynamic, brokerDynamic map[string]string, static *Node) Topic {
+	r := resolver{layers(topicOverrides, clusterDynamic, brokerDynamic), static}
+	return r.topic()
+}
+
+// ValidateTopic judges a topic's own values as CreateTopics and
+// (Incremental)AlterConfigs do; the error is an *InvalidTopicError with
+// Kafka's text. existing are the values the topic had before, nil for a new
+// topic; clusterDynamic and static are what stands below.
+func ValidateTopic(overrides, existing, clusterDynamic map[string]string, static *Node) error {
+	for _, key := range keysOf(overrides) {
+		d, ok := LookupTopic(key)
+		if !ok {
+			return &InvalidTopicError{"Unknown topic config name: " + key}
+		}
+		if _, err := d.parse(overrides[key]); err != nil {
+			return &InvalidTopicError{err.Error()}
+		}
+	}
+	r := resolver{layers(overrides, clusterDynamic, nil), static}
+	return r.checkTogether(overrides)
+}
+
+func layers(topic, cluster, broker map[string]string) []layer {
+	return []layer{{SourceTopic, topic, true}, {SourceBroker, broker, false}, {SourceClusterBroker, cluster, false}}
+}
+
+func keysOf(m map[string]string) []string {
+	keys := make([]string, 0, len(m))
+	for k := range m {
+		keys = append(keys, k)
+	}
+	sort.Strings(keys)
+	return keys
+}
+
+type resolver struct {
+	layers []layer
+	static *Node
+}
+
+// twin is a broker key that stands in for a topic key that is not set.
+type twin struct {
+	key     string
+	scaleMs int64 // what one unit of the broker key is in the topic key's; 0: the same
+}
+
+const (
+	hourMs   = int64(3600_000)
+	minuteMs = int64(60_000)
+)
+
+// twins of topic keys, in order of precedence. Topic keys that are missing
+// here have none.
+var twins = map[string][]twin{
+	"cleanup.policy":                  {{key: "log.cleanup.policy"}},
+	"compression.gzip.level":          {{key: "compression.gzip.level"}},
+	"compression.lz4.level":           {{key: "compression.lz4.level"}},
+	"compression.type":                {{key: "compression.type"}},
+	"compression.zstd.level":          {{key: "compression.zstd.level"}},
+	"delete.retention.ms":             {{key: "log.cleaner.delete.retention.ms"}},
+	"file.delete.delay.ms":            {{key: "log.segment.delete.delay.ms"}},
+	"flush.messages":                  {{key: "log.flush.interval.messages"}},
+	"flush.ms":                        {{key: "log.flush.interval.ms"}, {key: "log.flush.scheduler.interval.ms"}},
+	"gregor.produce.validation":       {{key: "gregor.produce.validation"}},
+	"index.interval.bytes":            {{key: "log.index.interval.bytes"}},
+	"local.retention.bytes":           {{key: "log.local.retention.bytes"}},
+	"local.retention.ms":              {{key: "log.local.retention.ms"}},
+	"max.compaction.lag.ms":           {{key: "log.cleaner.max.compaction.lag.ms"}},
+	"max.decompressed.message.bytes":  {{key: "max.decompressed.message.bytes"}},
+	"max.message.bytes":               {{key: "message.max.bytes"}},
+	"message.timestamp.after.max.ms":  {{key: "log.message.timestamp.after.max.ms"}},
+	"message.timestamp.before.max.ms": {{key: "log.message.timestamp.before.max.ms"}},
+	"message.timestamp.type":          {{key: "log.message.timestamp.type"}},
+	"min.cleanable.dirty.ratio":       {{key: "log.cleaner.min.cleanable.ratio"}},
+	"min.compaction.lag.ms":           {{key: "log.cleaner.min.compaction.lag.ms"}},
+	"min.insync.replicas":             {{key: "min.insync.replicas"}},
+	"preallocate":                     {{key: "log.preallocate"}},
+	"remote.copy.lag.bytes":           {{key: "log.remote.copy.lag.bytes"}},
+	"remote.copy.lag.ms":              {{key: "log.remote.copy.lag.ms"}},
+	"retention.bytes":                 {{key: "log.retention.bytes"}},
+	"retention.ms":                    {{key: "log.retention.ms"}, {key: "log.retention.minutes", scaleMs: minuteMs}, {key: "log.retention.hours", scaleMs: hourMs}},
+	"segment.bytes":                   {{key: "log.segment.bytes"}},
+	"segment.index.bytes":             {{key: "log.index.size.max.bytes"}},
+	"segment.jitter.ms":               {{key: "log.roll.jitter.ms"}, {key: "log.roll.jitter.hours", scaleMs: hourMs}},
+	"segment.ms":                      {{key: "log.roll.ms"}, {key: "log.roll.hours", scaleMs: hourMs}},
+	"unclean.leader.election.enable":  {{key: "unclean.leader.election.enable"}},
+}
+
+// found is one place that sets a topic key.
+type found struct {
+	name   string // of the key that is set there
+	raw    string // as it is set there
+	value  any    // in the topic key's type and unit
+	source ConfigSource
+}
+
+// find gives all places that set a topic key, the one in force first. It ends
+// with the default where the key has one.
+func (r *resolver) find(d *Definition) []found {
+	var out []found
+	for _, l := range r.layers {
+		if l.topic {
+			if text, ok := l.values[d.Name]; ok {
+				out = r.add(out, d, d.Name, text, 0, l.source)
+			}
+			continue
+		}
+		for _, t := range twins[d.Name] {
+			if text, ok := l.values[t.key]; ok {
+				out = r.add(out, d, t.key, text, t.scaleMs, l.source)
+			}
+		}
+	}
+	for _, t := range twins[d.Name] {
+		if r.static == nil {
+			break
+		}
+		if text, ok := r.static.Raw(t.key); ok {
+			out = r.add(out, d, t.key, text, t.scaleMs, SourceStatic)
+		}
+	}
+	return r.addDefault(out, d)
+}
+
+// addDefault appends the defaults of the broker twins, as Kafka tells them
+// (log.retention.hours=168); for a topic key without twins, its own.
+func (r *resolver) addDefault(out []found, d *Definition) []found {
+	for _, t := range twins[d.Name] {
+		if b, ok := Lookup(t.key); ok && !b.Null {
+			out = r.add(out, d, t.key, b.Default, t.scaleMs, SourceDefault)
+		}
+	}
+	if len(twins[d.Name]) == 0 && !d.Null {
+		out = r.add(out, d, d.Name, d.Default, 0, SourceDefault)
+	}
+	return out
+}
+
+func (r *resolver) add(out []found, d *Definition, name, text string, scaleMs int64, source ConfigSource) []found {
+	raw := strings.TrimSpace(text)
+	if scaleMs != 0 {
+		n, err := strconv.ParseInt(raw, 10, 64)
+		if err != nil {
+			return out
+		}
+		text = scaled(n, scaleMs)
+	}
+	v, err := d.parse(text)
+	if err != nil {
+		return out
+	}
+	return append(out, found{name, raw, v, source})
+}
+
+// scaled turns hours or minutes into milliseconds; a negative number of them
+// is for ever.
+func scaled(n, scaleMs int64) string {
+	if n < 0 {
+		return "-1"
+	}
+	return strconv.FormatInt(n*scaleMs, 10)
+}
+
+// value gives what is in force for a topic key; nil is null.
+func (r *resolver) value(key string) any {
+	d, ok := LookupTopic(key)
+	if !ok {
+		panic("config: no such topic key: " + key)
+	}
+	if f := r.find(d); len(f) > 0 {
+		return f[0].value
+	}
+	return nil
+}
+
+func (r *resolver) long(key string) int64     { v, _ := r.value(key).(int64); return v }
+func (r *resolver) int(key string) int32      { return int32(r.long(key)) }
+func (r *resolver) bool(key string) bool      { v, _ := r.value(key).(bool); return v }
+func (r *resolver) text(key string) string    { v, _ := r.value(key).(string); return v }
+func (r *resolver) list(key string) []string  { v, _ := r.value(key).([]string); return v }
+func (r *resolver) double(key string) float64 { v, _ := r.value(key).(float64); return v }
+
+func (r *resolver) topic() Topic {
+	t := Topic{
+		CleanupPolicy:               cleanupPolicy(r.list("cleanup.policy")),
+		CompressionType:             compression(r.text("compression.type")),
+		CompressionGzipLevel:        r.int("compression.gzip.level"),
+		CompressionLz4Level:         r.int("compression.lz4.level"),
+		CompressionZstdLevel:        r.int("compression.zstd.level"),
+		DeleteRetentionMs:           r.long("delete.retention.ms"),
+		DeadLetterQueueGroupEnable:  r.bool("errors.deadletterqueue.group.enable"),
+		FileDeleteDelayMs:           r.long("file.delete.delay.ms"),
+		FlushMessages:               r.long("flush.messages"),
+		FlushMs:                     r.long("flush.ms"),
+		FollowerThrottledReplicas:   r.list("follower.replication.throttled.replicas"),
+		LeaderThrottledReplicas:     r.list("leader.replication.throttled.replicas"),
+		IndexIntervalBytes:          r.int("index.interval.bytes"),
+		LocalRetentionBytes:         r.long("local.retention.bytes"),
+		LocalRetentionMs:            r.long("local.retention.ms"),
+		MaxCompactionLagMs:          r.long("max.compaction.lag.ms"),
+		MaxDecompressedMessageBytes: r.int("max.decompressed.message.bytes"),
+		MaxMessageBytes:             r.int("max.message.bytes"),
+		MessageTimestampAfterMaxMs:  r.long("message.timestamp.after.max.ms"),
+		MessageTimestampBeforeMaxMs: r.long("message.timestamp.before.max.ms"),
+		LogAppendTime:               r.text("message.timestamp.type") == "LogAppendTime",
+		MinCleanableDirtyRatio:      r.double("min.cleanable.dirty.ratio"),
+		MinCompactionLagMs:          r.long("min.compaction.lag.ms"),
+		MinInsyncReplicas:           r.int("min.insync.replicas"),
+		Preallocate:                 r.bool("preallocate"),
+		RemoteCopyLagBytes:          r.long("remote.copy.lag.bytes"),
+		RemoteCopyLagMs:             r.long("remote.copy.lag.ms"),
+		RemoteLogCopyDisable:        r.bool("remote.log.copy.disable"),
+		RemoteLogDeleteOnDisable:    r.bool("remote.log.delete.on.disable"),
+		RemoteStorageEnable:         r.bool("remote.storage.enable"),
+		RetentionBytes:              r.long("retention.bytes"),
+		RetentionMs:                 r.long("retention.ms"),
+		SegmentBytes:                r.int("segment.bytes"),
+		SegmentIndexBytes:           r.int("segment.index.bytes"),
+		SegmentJitterMs:             r.long("segment.jitter.ms"),
+		SegmentMs:                   r.long("segment.ms"),
+		UncleanLeaderElectionEnable: r.bool("unclean.leader.election.enable"),
+	}
+	if internal, ok := r.value("internal.segment.bytes").(int64); ok {
+		t.SegmentBytes = int32(internal)
+	}
+	if t.LocalRetentionBytes == -2 {
+		t.LocalRetentionBytes = t.RetentionBytes
+	}
+	if t.LocalRetentionMs == -2 {
+		t.LocalRetentionMs = t.RetentionMs
+	}
+	if r.text("gregor.produce.validation") == "strict" {
+		t.ProduceValidation = ValidateStrict
+	}
+	return t
+}
+
+func cleanupPolicy(list []string) (p CleanupPolicy) {
+	for _, s := range list {
+		switch s {
+		case "delete":
+			p.Delete = true
+		case "compact":
+			p.Compact = true
+		}
+	}
+	return p
+}
+
+func compression(name string) Compression {
+	switch name {
+	case "uncompressed":
+		return CompressionUncompressed
+	case "gzip":
+		return CompressionGzip
+	case "snappy":
+		return CompressionSnappy
+	case "lz4":
+		return CompressionLz4
+	case "zstd":
+		return CompressionZstd
+	}
+	return CompressionProducer
+}
+
+// checkTogether holds Kafka's rules over several topic keys.
+func (r *resolver) checkTogether(own map[string]string) error {
+	t := r.topic()
+	if t.MinCompactionLagMs > t.MaxCompactionLagMs {
+		return &InvalidTopicError{fmt.Sprintf("conflict topic config setting min.compaction.lag.ms (%d) > max.compaction.lag.ms (%d)",
+			t.MinCompactionLagMs, t.MaxCompactionLagMs)}
+	}
+	if t.RemoteStorageEnable {
+		return &InvalidTopicError{"Tiered Storage functionality is disabled in the broker. Topic cannot be configured with remote log storage."}
+	}
+	_ = own
+	return nil
+}
