@@ -249,7 +249,7 @@ func TestCrashKeepsOldOrNewSectors(t *testing.T) {
 				r.Fatalf("byte %d is %q", i, b)
 			case b == 0 && loss.Data != KeepTorn:
 				r.Fatalf("byte %d is a hole", i)
-			case i > kept && i%sectorBytes != 0 && i != durableLen && i < durableLen && b != got[i-1]:
+			case i > kept && i%sectorBytes != 0 && i != size && i < durableLen && b != got[i-1]:
 				r.Fatalf("torn at %d, within a sector", i)
 			}
 		}
