@@ -3,6 +3,8 @@
 package batch
 
 import (
+	"fmt"
+
 	"gregor/base/kafka"
 	"gregor/wire/compress"
 )
@@ -52,3 +54,185 @@ func (e *Error) Error() string { return e.Message }
 
 // Unwrap makes errors.Is and kafka.CodeOf find the code.
 func (e *Error) Unwrap() error { return e.Code }
+
+// recordErrorsMax bounds how many records one answer names.
+const recordErrorsMax = 10_000
+
+// Validator judges the batches of one connection.
+//
+//	shape ─► header ─► CRC ─► offsets, producer ─► records? ─► stored form
+//
+// What comes first is cheapest, and the order is that in which Kafka finds
+// fault, so that a batch with several gets Kafka's answer. The records are
+// walked where Rules or a doubtful header demand it; uncompressed ones
+// always, in place and without an allocation. Compressed ones are streamed
+// through a small window: memory does not depend on what they grow to. A
+// batch that must change (its codec, or offsets that are not 0, 1, 2, …) is
+// streamed once more, into a buffer bounded by max.message.bytes. Rejected: to
+// decompress into memory first, as a megabyte may hold gigabytes.
+//
+// A Validator belongs to one goroutine. Decoders are borrowed from the node's
+// pool while a compressed batch is looked at.
+type Validator struct {
+	pool *compress.Pool
+	out  boundedWriter
+	w    walker
+}
+
+// NewValidator returns a Validator that borrows decoders from pool.
+func NewValidator(pool *compress.Pool) *Validator { return &Validator{pool: pool} }
+
+// Client judges what a producer sent for one partition and gives the batch as
+// it is to be stored, with base offset 0 and the producer's leader epoch: the
+// log writes over both. out is a part of b, which may have been changed in
+// place, or memory of the Validator that is valid until its next use. A batch
+// of LogAppendTime carries nowMs as its greatest timestamp. The error is an
+// *Error.
+func (v *Validator) Client(b []byte, rules *Rules, apiVersion int16, nowMs int64) (out []byte, h Header, err error) {
+	out, h, e := v.client(b, rules, apiVersion, nowMs)
+	if e != nil {
+		return nil, h, e
+	}
+	return out, h, nil
+}
+
+func (v *Validator) client(b []byte, rules *Rules, apiVersion int16, nowMs int64) ([]byte, Header, *Error) {
+	b, e := single(b, apiVersion)
+	if e != nil {
+		return nil, Header{}, e
+	}
+	h, e := header(b, rules)
+	if e != nil {
+		return nil, h, e
+	}
+	codec, target := h.Attributes.Codec(), rules.Codec
+	if rules.KeepCodec {
+		target = codec
+	}
+	maxTimestampMs := h.MaxTimestampMs
+	if codec == compress.None || target != codec || rules.walks() || doubtful(&h, rules, nowMs) {
+		var c *compress.Coder
+		if codec != compress.None || target != compress.None {
+			c = v.pool.Get()
+			defer v.pool.Put(c)
+		}
+		found := findings{rules: rules, nowMs: nowMs, maxTimestampMs: NoTimestamp}
+		if e := v.walk(b, &h, c, &found); e != nil {
+			return nil, h, e
+		}
+		maxTimestampMs = found.maxTimestampMs
+		if target != codec || found.misplaced {
+			if b, e = v.rewrite(b, &h, c, target, rules); e != nil {
+				return nil, h, e
+			}
+		}
+	}
+	if rules.TimestampType == LogAppendTime {
+		maxTimestampMs = nowMs
+	}
+	if maxTimestampMs != h.MaxTimestampMs || rules.TimestampType != h.Attributes.TimestampType() {
+		SetMaxTimestamp(b, rules.TimestampType, maxTimestampMs)
+		h, _ = Parse(b)
+	}
+	return b, h, nil
+}
+
+// walks reports whether the topic wants the records of every batch looked at.
+func (r *Rules) walks() bool {
+	return r.Strict || r.Compacted || r.TimestampType == LogAppendTime
+}
+
+// doubtful reports whether the header's timestamps are such that Kafka may
+// refuse single records.
+func doubtful(h *Header, r *Rules, nowMs int64) bool {
+	if h.Attributes.TimestampType() == LogAppendTime {
+		return true
+	}
+	return h.BaseTimestampMs != NoTimestamp && outside(h.BaseTimestampMs, nowMs, r.BeforeMaxMs, r.AfterMaxMs) ||
+		h.MaxTimestampMs != NoTimestamp && outside(h.MaxTimestampMs, nowMs, r.BeforeMaxMs, r.AfterMaxMs)
+}
+
+// findings gathers what a walk over a batch's records shows.
+type findings struct {
+	rules          *Rules
+	nowMs          int64
+	maxTimestampMs int64
+	misplaced      bool // an offset delta is not the record's index
+	badTimestamp   bool
+	errors         []RecordError
+	errorCount     int
+}
+
+func (v *Validator) walk(b []byte, h *Header, c *compress.Coder, found *findings) *Error {
+	if err := v.w.open(h, b, c, found.rules.RecordBytesMax); err != nil {
+		return invalid("%v", err)
+	}
+	defer v.w.release()
+	var rec walked
+	for i := range h.Count {
+		if err := v.w.next(&rec, nil); err != nil {
+			return invalid("record %d: %v", i, err)
+		}
+		found.record(h, &rec, i)
+	}
+	if err := v.w.finish(); err != nil {
+		return invalid("%v", err)
+	}
+	return found.verdict()
+}
+
+func (f *findings) record(h *Header, rec *walked, index int32) {
+	timestampMs := h.timestamp(rec.timestampDelta)
+	switch {
+	case f.rules.Compacted && !rec.hasKey:
+		f.add(index, "a compacted topic does not take records without a key")
+		return
+	case f.rules.TimestampType == CreateTime && timestampMs != NoTimestamp:
+		if outside(timestampMs, f.nowMs, f.rules.BeforeMaxMs, f.rules.AfterMaxMs) {
+			f.timestamp(index, timestampMs)
+			return
+		}
+	case h.Attributes.TimestampType() == LogAppendTime:
+		f.badTimestamp = true
+		f.add(index, "producers may not set the timestamp type to LogAppendTime")
+		return
+	}
+	f.maxTimestampMs = max(f.maxTimestampMs, timestampMs)
+	if rec.offsetDelta != index {
+		f.misplaced = true
+	}
+}
+
+func (f *findings) timestamp(index int32, timestampMs int64) {
+	f.badTimestamp = true
+	if f.errorCount >= recordErrorsMax {
+		f.errorCount++
+		return
+	}
+	f.add(index, fmt.Sprintf("timestamp %d is outside %d ms before and %d ms after the broker's %d",
+		timestampMs, f.rules.BeforeMaxMs, f.rules.AfterMaxMs, f.nowMs))
+}
+
+func (f *findings) add(index int32, message string) {
+	f.errorCount++
+	if len(f.errors) < recordErrorsMax {
+		f.errors = append(f.errors, RecordError{BatchIndex: index, Message: message})
+	}
+}
+
+func (f *findings) verdict() *Error {
+	switch {
+	case f.errorCount == 0:
+		return nil
+	case f.badTimestamp:
+		return &Error{Code: kafka.InvalidTimestamp, Records: f.errors,
+			Message: fmt.Sprintf("%d records have an invalid timestamp or other faults", f.errorCount)}
+	default:
+		return &Error{Code: kafka.InvalidRecord, Records: f.errors,
+			Message: fmt.Sprintf("%d records are invalid; the first: %s", f.errorCount, f.errors[0].Message)}
+	}
+}
+
+func invalid(format string, args ...any) *Error {
+	return &Error{Code: kafka.InvalidRecord, Message: fmt.Sprintf(format, args...)}
+}
