@@ -1,0 +1,298 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package assign
+
+import (
+	"errors"
+	"fmt"
+	"hash/maphash"
+	"log/slog"
+	"sync"
+	"time"
+
+	"gregor/base/kafka"
+	"gregor/cluster/image"
+	"gregor/config"
+	"gregor/replica"
+	"gregor/storage/commitlog"
+)
+
+// Dir is a log directory.
+type Dir interface {
+	ID() kafka.DirectoryID
+	// OpenLog opens the log of a partition; a missing one is created.
+	OpenLog(tp kafka.TopicPartition, id kafka.TopicID, c commitlog.Config) (*commitlog.Log, error)
+	// DeleteLog takes the log away at once and removes its files later.
+	DeleteLog(log *commitlog.Log) error
+	// Offline is why the directory takes part no more, or nil.
+	Offline() error
+}
+
+// Options make an Executor.
+type Options struct {
+	Self   kafka.NodeID
+	Table  *replica.Table
+	Dirs   []Dir
+	Config *config.Node
+	// Homes tells in which of Dirs a log lies already, for partitions that the
+	// image places nowhere in particular.
+	Homes map[kafka.TopicPartition]int
+	// Workers is how many partitions are opened, closed or switched at a time.
+	Workers int
+	Now     func() time.Time
+	Logger  *slog.Logger
+}
+
+// Executor carries out plans. Its methods are called by one goroutine, the
+// publisher, in the order of a plan's parts, and return at once; Wait waits.
+//
+// Invariant: steps of one partition name, whatever its topic's id, are carried
+// out in the order in which they came, since they share a folder.
+type Executor struct {
+	o    Options
+	seed maphash.Seed
+
+	mu     sync.Mutex // guards homes and placed
+	placed []int      // partitions per directory
+	homes  map[kafka.TopicPartition]int
+
+	queues []queue
+	busy   sync.WaitGroup
+}
+
+// queue is a worker's work. The worker's goroutine exists while there is some.
+type queue struct {
+	mu      sync.Mutex // guards what follows
+	work    []func()
+	running bool
+}
+
+// NewExecutor makes an Executor.
+func NewExecutor(o Options) *Executor {
+	x := &Executor{o: o, seed: maphash.MakeSeed(), placed: make([]int, len(o.Dirs)), homes: make(map[kafka.TopicPartition]int),
+		queues: make([]queue, max(1, o.Workers))}
+	for tp, dir := range o.Homes {
+		x.homes[tp] = dir
+	}
+	return x
+}
+
+// Configure applies changed configurations to the partitions that are here.
+func (x *Executor) Configure(d *image.Delta, img *image.Image) {
+	everyone := false
+	topics := make(map[string]bool)
+	for r := range d.Configs() {
+		switch r.Type {
+		case image.ResourceTopic:
+			topics[r.Name] = true
+		case image.ResourceBroker:
+			everyone = true
+		}
+	}
+	if !everyone && len(topics) == 0 {
+		return
+	}
+	rules := make(map[string]*replica.Rules)
+	x.o.Table.All(func(p *replica.Partition) bool {
+		tp := p.TopicPartition()
+		if !everyone && !topics[tp.Topic] {
+			return true
+		}
+		r, ok := rules[tp.Topic]
+		if !ok {
+			r = x.resolve(img, tp.Topic)
+			rules[tp.Topic] = r
+		}
+		p.SetRules(r)
+		x.post(tp, func() { p.Configure(r) })
+		return true
+	})
+}
+
+// Delete carries out the first part of a plan.
+func (x *Executor) Delete(steps []Step) {
+	for _, s := range steps {
+		p := x.o.Table.Get(s.ID.TopicID, s.ID.Partition)
+		if p == nil {
+			continue
+		}
+		x.o.Table.Remove(p)
+		dir := x.unplace(s.TopicPartition)
+		x.post(s.TopicPartition, func() {
+			if err := p.Close(x.o.Dirs[dir].DeleteLog); err != nil {
+				x.o.Logger.Error("delete a partition", "partition", s.TopicPartition, "err", err)
+			}
+		})
+	}
+}
+
+// Follow carries out the second part of a plan.
+func (x *Executor) Follow(steps []Step, img *image.Image) {
+	rules := make(map[string]*replica.Rules)
+	for _, s := range steps {
+		p, open := x.enter(s, img, rules)
+		x.post(s.TopicPartition, func() {
+			defer p.End()
+			if err := open(); err != nil {
+				x.o.Logger.Error("partition stays offline", "partition", s.TopicPartition, "err", err)
+				return
+			}
+			p.Follow(s.Leadership.Epoch)
+		})
+	}
+}
+
+// Lead carries out the last part of a plan.
+func (x *Executor) Lead(steps []Step, img *image.Image) {
+	rules := make(map[string]*replica.Rules)
+	for _, s := range steps {
+		p, open := x.enter(s, img, rules)
+		x.post(s.TopicPartition, func() {
+			defer p.End()
+			if err := open(); err != nil {
+				x.o.Logger.Error("partition stays offline", "partition", s.TopicPartition, "err", err)
+				return
+			}
+			if err := p.Lead(s.Leadership); err != nil {
+				x.o.Logger.Error("partition cannot lead", "partition", s.TopicPartition, "err", err)
+			}
+		})
+	}
+}
+
+// enter makes sure that the partition is in the table, marked as switching,
+// and gives what opens its log.
+func (x *Executor) enter(s Step, img *image.Image, rules map[string]*replica.Rules) (p *replica.Partition, open func() error) {
+	p = x.o.Table.Get(s.ID.TopicID, s.ID.Partition)
+	if p != nil {
+		p.Begin()
+		return p, func() error { return nil }
+	}
+	r, ok := rules[s.TopicPartition.Topic]
+	if !ok {
+		r = x.resolve(img, s.TopicPartition.Topic)
+		rules[s.TopicPartition.Topic] = r
+	}
+	p = replica.New(s.ID, s.TopicPartition, x.o.Now)
+	p.SetRules(r)
+	p.Begin()
+	dir := x.place(s)
+	x.o.Table.Add(p)
+	return p, func() error {
+		return p.Open(func() (*commitlog.Log, error) {
+			d := x.o.Dirs[dir]
+			if err := d.Offline(); err != nil {
+				return nil, fmt.Errorf("directory is offline: %w", err)
+			}
+			return d.OpenLog(s.TopicPartition, s.ID.TopicID, p.Rules().Log)
+		})
+	}
+}
+
+// place chooses the directory of a replica: where the image says, where its log
+// lies already, or else the emptiest that works.
+func (x *Executor) place(s Step) int {
+	chosen := -1
+	works := make([]bool, len(x.o.Dirs))
+	for i, d := range x.o.Dirs {
+		works[i] = d.Offline() == nil
+		if !s.Directory.IsZero() && d.ID() == s.Directory {
+			chosen = i
+		}
+	}
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if home, ok := x.homes[s.TopicPartition]; ok && chosen < 0 {
+		chosen = home
+	}
+	if chosen < 0 {
+		chosen = x.emptiestLocked(works)
+	}
+	x.homes[s.TopicPartition] = chosen
+	x.placed[chosen]++
+	return chosen
+}
+
+func (x *Executor) emptiestLocked(works []bool) int {
+	emptiest := -1
+	for i, ok := range works {
+		if ok && (emptiest < 0 || x.placed[i] < x.placed[emptiest]) {
+			emptiest = i
+		}
+	}
+	return max(emptiest, 0)
+}
+
+// unplace forgets where a replica was, and tells it.
+func (x *Executor) unplace(tp kafka.TopicPartition) int {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	dir, ok := x.homes[tp]
+	if ok {
+		delete(x.homes, tp)
+		x.placed[dir]--
+	}
+	return dir
+}
+
+// FailDir takes all partitions of a directory offline.
+func (x *Executor) FailDir(dir int, err error) {
+	x.o.Table.All(func(p *replica.Partition) bool {
+		x.mu.Lock()
+		home, ok := x.homes[p.TopicPartition()]
+		x.mu.Unlock()
+		if ok && home == dir {
+			p.Fail(err)
+		}
+		return true
+	})
+}
+
+// post gives work for a partition to the worker that does all of its work.
+func (x *Executor) post(tp kafka.TopicPartition, f func()) {
+	q := &x.queues[maphash.Comparable(x.seed, tp)%uint64(len(x.queues))]
+	x.busy.Add(1)
+	q.mu.Lock()
+	q.work = append(q.work, f)
+	start := !q.running
+	q.running = true
+	q.mu.Unlock()
+	if start {
+		go x.work(q)
+	}
+}
+
+func (x *Executor) work(q *queue) {
+	for {
+		q.mu.Lock()
+		work := q.work
+		q.work = nil
+		if len(work) == 0 {
+			q.running = false
+			q.mu.Unlock()
+			return
+		}
+		q.mu.Unlock()
+		for _, f := range work {
+			f()
+			x.busy.Done()
+		}
+	}
+}
+
+// Wait waits until all that was asked for is done, for a stop.
+func (x *Executor) Wait() { x.busy.Wait() }
+
+// CloseAll closes every partition. closing gets each log on its lane.
+func (x *Executor) CloseAll(closing func(*commitlog.Log) error) error {
+	x.Wait()
+	var errs []error
+	x.o.Table.All(func(p *replica.Partition) bool {
+		if err := p.Close(closing); err != nil {
+			errs = append(errs, fmt.Errorf("close %s: %w", p.TopicPartition(), err))
+		}
+		x.o.Table.Remove(p)
+		return true
+	})
+	return errors.Join(errs...)
+}

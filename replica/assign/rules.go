@@ -1,0 +1,63 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package assign
+
+import (
+	"strconv"
+
+	"gregor/cluster/image"
+	"gregor/config"
+	"gregor/replica"
+	"gregor/replica/isr"
+	"gregor/storage/commitlog"
+	"gregor/wire/batch"
+	"gregor/wire/compress"
+)
+
+// resolve gives the rules that hold for a topic.
+func (x *Executor) resolve(img *image.Image, topic string) *replica.Rules {
+	own := image.Resource{Type: image.ResourceBroker, Name: strconv.Itoa(int(x.o.Self))}
+	c := config.Resolve(img.Configs(image.TopicResource(topic)), img.Configs(image.ClusterResource), img.Configs(own), x.o.Config)
+	return rulesOf(&c, x.o.Config.Long(config.ReplicaLagTimeMaxMs))
+}
+
+// rulesOf takes from a topic's configuration what its replicas obey.
+func rulesOf(c *config.Topic, lagMaxMs int64) *replica.Rules {
+	r := &replica.Rules{
+		Batch: batch.Rules{
+			Strict:          c.ProduceValidation == config.ValidateStrict,
+			Compacted:       c.CleanupPolicy.Compact,
+			KeepCodec:       c.CompressionType == config.CompressionProducer,
+			BeforeMaxMs:     c.MessageTimestampBeforeMaxMs,
+			AfterMaxMs:      c.MessageTimestampAfterMaxMs,
+			RecordBytesMax:  int64(c.MaxDecompressedMessageBytes),
+			MessageBytesMax: int(c.MaxMessageBytes),
+		},
+		ISR: isr.Rules{MinInsyncReplicas: int(c.MinInsyncReplicas), LagMaxMs: lagMaxMs},
+		Log: commitlog.Config{
+			SegmentBytes: c.SegmentBytes, SegmentMs: c.SegmentMs, SegmentJitterMs: c.SegmentJitterMs,
+			IndexBytes: c.SegmentIndexBytes, IndexIntervalBytes: c.IndexIntervalBytes, Preallocate: c.Preallocate,
+			FlushMessages: c.FlushMessages, FlushMs: c.FlushMs,
+		},
+	}
+	if c.LogAppendTime {
+		r.Batch.TimestampType = batch.LogAppendTime
+	}
+	if !r.Batch.KeepCodec {
+		r.Batch.Codec = compress.Codec(c.CompressionType)
+		r.Batch.Level = levelOf(c)
+	}
+	return r
+}
+
+func levelOf(c *config.Topic) int {
+	switch c.CompressionType {
+	case config.CompressionGzip:
+		return int(c.CompressionGzipLevel)
+	case config.CompressionLz4:
+		return int(c.CompressionLz4Level)
+	case config.CompressionZstd:
+		return int(c.CompressionZstdLevel)
+	}
+	return 0
+}
