@@ -1,0 +1,371 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package metalog keeps __cluster_metadata-0 on this node: one set of files
+// that is the log of raft and the log of Kafka at once.
+//
+//	<metadata log dir>/__cluster_metadata-0/
+//	  00000000000000000000.log                    segments, named by their first offset
+//	  00000000000000000000-0000000000.checkpoint  who forms the cluster; records to be proposed
+//	  00000000000000001234-0000000007.checkpoint  the state up to offset 1234, written in epoch 7
+//	  quorum-state                                 term, vote, leader; commit index
+//
+// One raft entry is one record batch v2. Its partition leader epoch is the
+// term; base offset and epoch lie before what the CRC covers and are put in at
+// append, when the bytes of an entry are decided for all nodes. An index is
+// counted in batches, an offset in records; the map between the two lives in
+// memory and is built from the headers at open.
+//
+//	offset   0         3    4         9    10
+//	batch    | leader  | A  | B       | L  | C ...
+//	index      2         3    4         5    6        (index 1 is the 0-0 checkpoint)
+//
+// Concurrency: one goroutine writes (Append, SaveQuorum, Commit, Install,
+// Close: the loop of raftnode); everything else may be called from anywhere at
+// any time. WriteCheckpoint may run beside the writer.
+package metalog
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"path/filepath"
+	"sync"
+
+	"gregor/base/kafka"
+	"gregor/base/vfs"
+)
+
+// DirName is the folder of the metadata partition.
+const DirName = "__cluster_metadata-0"
+
+// Options says where a Log lives and how much of it is kept.
+type Options struct {
+	FS     vfs.FS
+	Dir    string // metadata.log.dir; the log is in its folder DirName
+	Logger *slog.Logger
+
+	// SegmentBytesMax rolls a segment that would grow beyond it
+	// (metadata.log.segment.bytes). Default 1 GiB.
+	SegmentBytesMax int64
+	// RetentionBytes and RetentionMs bound what is kept behind the newest
+	// checkpoint (metadata.max.retention.bytes and .ms). Default 100 MiB and 7
+	// days; below zero is without bound.
+	RetentionBytes int64
+	RetentionMs    int64
+	// RecentBytesMax is how much of the end of the log stays in memory. Default
+	// 1 MiB.
+	RecentBytesMax int
+	// BatchBytesMax bounds a batch that is read from disk or from a peer.
+	// Default 64 MiB.
+	BatchBytesMax int
+}
+
+func (o *Options) ensureDefaults() {
+	if o.SegmentBytesMax == 0 {
+		o.SegmentBytesMax = 1 << 30
+	}
+	if o.RetentionBytes == 0 {
+		o.RetentionBytes = 100 << 20
+	}
+	if o.RetentionMs == 0 {
+		o.RetentionMs = 7 * 24 * 3600 * 1000
+	}
+	if o.RecentBytesMax == 0 {
+		o.RecentBytesMax = 1 << 20
+	}
+	if o.BatchBytesMax == 0 {
+		o.BatchBytesMax = 64 << 20
+	}
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
+}
+
+// Log is the metadata log. Batches that are committed never change, so readers
+// take a position under the mutex and then read files without it, holding a
+// reference on the segment.
+//
+// Invariants: entries follow each other without a gap in index and offset, the
+// last one ends where the last segment ends; committed is at or above every
+// checkpoint and never moves back.
+type Log struct {
+	o   Options
+	fs  vfs.FS
+	dir string
+
+	// Of the writer alone.
+	epochsGone bool       // leader-epoch-checkpoint was removed (R6)
+	untidy     bool       // the files hold more than the maps below
+	gone       []*segment // to be removed by tidy
+	closed     bool
+
+	mu sync.Mutex // guards what follows, for nanoseconds
+	// before is the batch in front of entries[0], which may no longer be there:
+	// its index and epoch are what raft compares with.
+	before    position
+	entries   []entry
+	recent    [][]byte // the bytes of the last len(recent) entries
+	recentLen int
+	segments  []*segment // ascending; the last is written to
+
+	checkpoints []Checkpoint // ascending by End
+	members     []Members    // ascending by Index; the first is that of a checkpoint
+	committed   Committed
+	quorum      QuorumState
+	hasQuorum   bool
+	watchers    map[chan<- struct{}]struct{}
+	writing     bool // a checkpoint is being written
+}
+
+// position is a place between two batches.
+type position struct {
+	index uint64            // of the batch before it
+	epoch kafka.LeaderEpoch // of that batch
+	end   kafka.Offset      // of the batch after it
+}
+
+// entry is one batch in a segment.
+type entry struct {
+	base  kafka.Offset
+	pos   int64
+	seg   *segment
+	size  int32
+	count int32
+	epoch kafka.LeaderEpoch
+}
+
+func (e *entry) end() kafka.Offset { return e.base + kafka.Offset(e.count) }
+
+// segment is one .log file. The writer holds one reference, each reader one.
+type segment struct {
+	base kafka.Offset
+	name string
+	size int64
+	file vfs.File // nil for one that lies before all entries and is only kept
+	refs int
+}
+
+// Committed tells how far the log is known to be kept by the quorum.
+type Committed struct {
+	End   kafka.Offset // of the first batch that is not
+	Epoch kafka.LeaderEpoch
+	Index uint64
+}
+
+// ErrClosed is the error of a log that was closed.
+var ErrClosed = errors.New("metadata log is closed")
+
+// CorruptError names bytes on disk that cannot be what was written.
+type CorruptError struct {
+	File   string
+	Pos    int64
+	Reason string
+}
+
+func (e *CorruptError) Error() string {
+	return fmt.Sprintf("metadata log is corrupt: %s at byte %d: %s", e.File, e.Pos, e.Reason)
+}
+
+// NotInLogError says that batches from an offset are no longer in the log, and
+// that a reader has to start from the newest checkpoint.
+type NotInLogError struct {
+	From, LogStart kafka.Offset
+}
+
+func (e *NotInLogError) Error() string {
+	return fmt.Sprintf("metadata offset %d is below the start of the log, %d", e.From, e.LogStart)
+}
+
+func (l *Log) path(name string) string { return filepath.Join(l.dir, name) }
+
+func (l *Log) syncDir() error { return l.fs.SyncDir(l.dir) }
+
+// FirstIndex is the index of the first batch that Entries can give.
+func (l *Log) FirstIndex() uint64 {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.before.index + 1
+}
+
+// LastIndex is the index of the last batch; FirstIndex-1 if there is none.
+func (l *Log) LastIndex() uint64 {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.lastIndexLocked()
+}
+
+func (l *Log) lastIndexLocked() uint64 { return l.before.index + uint64(len(l.entries)) }
+
+// End is the offset that the next batch gets.
+func (l *Log) End() kafka.Offset {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.endLocked()
+}
+
+func (l *Log) endLocked() kafka.Offset {
+	if n := len(l.entries); n > 0 {
+		return l.entries[n-1].end()
+	}
+	return l.before.end
+}
+
+// Epoch is the epoch of the batch at index, from FirstIndex-1 to LastIndex; ok
+// is false elsewhere.
+func (l *Log) Epoch(index uint64) (epoch kafka.LeaderEpoch, ok bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	p, ok := l.positionLocked(index)
+	return p.epoch, ok
+}
+
+// OffsetAfter is the offset behind the batch at index.
+func (l *Log) OffsetAfter(index uint64) (end kafka.Offset, ok bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	p, ok := l.positionLocked(index)
+	return p.end, ok
+}
+
+func (l *Log) positionLocked(index uint64) (position, bool) {
+	switch {
+	case index == l.before.index:
+		return l.before, true
+	case index < l.before.index || index > l.lastIndexLocked():
+		return position{}, false
+	}
+	e := &l.entries[index-l.before.index-1]
+	return position{index: index, epoch: e.epoch, end: e.end()}, true
+}
+
+// indexAtLocked is the index of the batch that ends at offset end.
+func (l *Log) indexAtLocked(end kafka.Offset) (position, bool) {
+	if end == l.before.end {
+		return l.before, true
+	}
+	lo, hi := 0, len(l.entries)
+	for lo < hi {
+		if mid := (lo + hi) / 2; l.entries[mid].end() < end {
+			lo = mid + 1
+		} else {
+			hi = mid
+		}
+	}
+	if lo == len(l.entries) || l.entries[lo].end() != end {
+		return position{}, false
+	}
+	return position{index: l.before.index + uint64(lo) + 1, epoch: l.entries[lo].epoch, end: end}, true
+}
+
+// MembersAt is the quorum as the batch at index left it, and whether that very
+// batch is the one that says so.
+func (l *Log) MembersAt(index uint64) (m Members, here bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for i := len(l.members) - 1; i >= 0; i-- {
+		if l.members[i].Index <= index {
+			return l.members[i], l.members[i].Index == index
+		}
+	}
+	return Members{}, false
+}
+
+// MembersSince lists the quorum at the newest checkpoint that tells it, and all
+// changes behind it, ascending.
+func (l *Log) MembersSince() []Members {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return append([]Members(nil), l.members...)
+}
+
+// Committed tells how far readers may read.
+func (l *Log) Committed() Committed {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.committed
+}
+
+// Commit makes the batches up to index visible to readers and wakes them. An
+// index below what is committed already does nothing.
+func (l *Log) Commit(index uint64) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	p, ok := l.positionLocked(index)
+	if !ok || index <= l.committed.Index {
+		return
+	}
+	l.committed = Committed{End: p.end, Epoch: p.epoch, Index: index}
+	l.wakeLocked()
+}
+
+// Watch has c, which must have room for one, receive whenever Committed has
+// moved.
+func (l *Log) Watch(c chan<- struct{}) (stop func()) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.watchers[c] = struct{}{}
+	return func() {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		delete(l.watchers, c)
+	}
+}
+
+func (l *Log) wakeLocked() {
+	for c := range l.watchers {
+		select {
+		case c <- struct{}{}:
+		default:
+		}
+	}
+}
+
+// Empty reports whether there is nothing at all: no quorum-state, no log, no
+// checkpoint. Only then may a node form a cluster.
+func (l *Log) Empty() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return !l.hasQuorum && len(l.checkpoints) == 0 && l.lastIndexLocked() == l.before.index
+}
+
+// Close releases the files. What was appended is durable already.
+func (l *Log) Close() error {
+	if l.closed {
+		return nil
+	}
+	l.closed = true
+	l.mu.Lock()
+	segments := l.segments
+	l.segments, l.entries, l.recent = nil, nil, nil
+	l.mu.Unlock()
+	var errs []error
+	for _, s := range segments {
+		errs = append(errs, l.release(s))
+	}
+	return errors.Join(errs...)
+}
+
+// release gives back one reference.
+func (l *Log) release(s *segment) error {
+	l.mu.Lock()
+	s.refs--
+	last := s.refs == 0
+	l.mu.Unlock()
+	if last && s.file != nil {
+		return s.file.Close()
+	}
+	return nil
+}
+
+// readFull reads len(b) bytes at off.
+func readFull(f io.ReaderAt, b []byte, off int64) error {
+	n, err := f.ReadAt(b, off)
+	if n == len(b) {
+		return nil
+	}
+	if err == nil || err == io.EOF {
+		err = io.ErrUnexpectedEOF
+	}
+	return err
+}

@@ -1,0 +1,277 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package metalog
+
+import (
+	"errors"
+	"fmt"
+	"path/filepath"
+	"sort"
+	"strconv"
+	"strings"
+
+	"gregor/base/kafka"
+	"gregor/base/vfs"
+)
+
+// Open opens the metadata log of a directory, and makes its folder if there is
+// none. It reads the newest checkpoint's head and, with CRC, every batch of the
+// segments from the one on that the checkpoint ends in. A torn tail is cut off;
+// anything else that is wrong is an error that names file and byte.
+func Open(o Options) (*Log, error) {
+	o.ensureDefaults()
+	l := &Log{o: o, fs: o.FS, dir: filepath.Join(o.Dir, DirName), watchers: make(map[chan<- struct{}]struct{})}
+	l.before = position{}
+	if err := l.open(); err != nil {
+		return nil, errors.Join(fmt.Errorf("open the metadata log: %w", err), l.Close())
+	}
+	return l, nil
+}
+
+func (l *Log) open() error {
+	if err := l.fs.MkdirAll(l.dir); err != nil {
+		return err
+	}
+	if err := l.fs.SyncDir(l.o.Dir); err != nil {
+		return err
+	}
+	if err := l.list(); err != nil {
+		return err
+	}
+	if err := l.loadQuorumState(); err != nil {
+		return err
+	}
+	base, err := l.basis()
+	if err != nil {
+		return err
+	}
+	if err := l.finishInstall(base); err != nil {
+		return err
+	}
+	s, err := l.scan(base.c.End)
+	if err != nil {
+		return err
+	}
+	return l.adopt(base, s)
+}
+
+// list finds segments and checkpoints, and removes what was never finished.
+func (l *Log) list() error {
+	infos, err := l.fs.ReadDir(l.dir)
+	if err != nil {
+		return err
+	}
+	for _, info := range infos {
+		if info.IsDir() {
+			continue
+		}
+		if stem, ok := strings.CutSuffix(info.Name, ".log"); ok && len(stem) == 20 {
+			if base, err := strconv.ParseUint(stem, 10, 63); err == nil {
+				l.segments = append(l.segments, &segment{base: kafka.Offset(base), name: info.Name, size: info.SizeBytes, refs: 1})
+			}
+		} else if c, ok := parseCheckpointName(info.Name); ok {
+			c.SizeBytes = info.SizeBytes
+			l.checkpoints = append(l.checkpoints, c)
+		} else if isLeftover(info.Name) {
+			if err := l.fs.Remove(l.path(info.Name)); err != nil {
+				return err
+			}
+		}
+	}
+	// Names are padded with zeros, so ReadDir's order is that of the offsets;
+	// of two checkpoints at one offset the higher epoch counts.
+	return nil
+}
+
+// isLeftover tells a checkpoint that was being written, by us or by Kafka, and
+// one that Kafka was about to delete.
+func isLeftover(name string) bool {
+	for _, suffix := range []string{partSuffix, ".deleted"} {
+		if stem, ok := strings.CutSuffix(name, suffix); ok && strings.Contains(stem, ".checkpoint") {
+			return true
+		}
+	}
+	return name == quorumStateTmp
+}
+
+// basis is the checkpoint that the indexes and the quorum count from. Its zero
+// value with index 1 stands for a log that begins at offset 0 without one.
+type basis struct {
+	c       Checkpoint
+	tagged  bool // the checkpoint knows its index
+	exists  bool
+	members Members
+}
+
+func (l *Log) basis() (basis, error) {
+	if len(l.checkpoints) == 0 {
+		return basis{c: Checkpoint{Index: 1}}, nil
+	}
+	c := &l.checkpoints[len(l.checkpoints)-1]
+	head, err := l.headOf(*c)
+	if err != nil {
+		return basis{}, err
+	}
+	return head.describe(c), nil
+}
+
+// describe completes c by its head.
+func (h *checkpointHead) describe(c *Checkpoint) basis {
+	c.TimestampMs = h.timestampMs
+	c.Index = uint64(c.End) + 1 // never below the number of batches (R9)
+	if h.tag != nil {
+		c.Index, c.ConfState = h.tag.index, h.tag.confState
+	}
+	b := basis{c: *c, tagged: h.tag != nil, exists: true, members: h.members}
+	b.members.Index, b.members.VotersHere, b.members.Change = c.Index, false, nil
+	return b
+}
+
+// headOf reads the control records at the beginning of a checkpoint.
+func (l *Log) headOf(c Checkpoint) (checkpointHead, error) {
+	var head checkpointHead
+	f, err := l.fs.Open(l.path(c.Name()), vfs.ReadOnly, 0)
+	if err != nil {
+		return head, err
+	}
+	defer f.Close()
+	r := reader{f: f, name: c.Name(), size: c.SizeBytes, batchBytesMax: l.o.BatchBytesMax}
+	for !head.footer {
+		b, h, err := r.next()
+		if err != nil {
+			return head, err
+		}
+		if b == nil {
+			return head, r.corrupt("no footer at the end of the file")
+		}
+		if !h.Attributes.IsControl() {
+			if !head.header {
+				return head, &CorruptError{File: c.Name(), Reason: "does not begin with a snapshot header"}
+			}
+			break
+		}
+		if err := head.control(b); err != nil {
+			return head, &CorruptError{File: c.Name(), Pos: r.pos - int64(len(b)), Reason: err.Error()}
+		}
+	}
+	return head, nil
+}
+
+// finishInstall drops the log that an installation, cut short behind its
+// rename, has left beside its checkpoint (R10).
+func (l *Log) finishInstall(b basis) error {
+	if l.quorum.Installing == "" || !b.exists || l.quorum.Installing != b.c.Name() {
+		return nil
+	}
+	return l.dropSegments()
+}
+
+// dropSegments removes the whole log, the last segment first: should it be cut
+// short, what stays is the beginning of a log.
+func (l *Log) dropSegments() error {
+	for n := len(l.segments); n > 0; n = len(l.segments) {
+		s := l.segments[n-1]
+		if err := l.fs.Remove(l.path(s.name)); err != nil {
+			return fmt.Errorf("drop the metadata log: %w", err)
+		}
+		if err := errors.Join(l.syncDir(), l.release(s)); err != nil {
+			return fmt.Errorf("drop the metadata log: %w", err)
+		}
+		l.mu.Lock()
+		l.segments = l.segments[:n-1]
+		l.mu.Unlock()
+	}
+	return nil
+}
+
+// scanned is what the segments hold from the one on that the newest checkpoint
+// ends in.
+type scanned struct {
+	entries   []entry
+	members   []Members // Index counts entries from 1
+	base      kafka.Offset
+	atStart   bool  // no segment lies before it
+	torn      error // why the last segment's end is no batch; seg.size is without it
+	tornBytes int64
+}
+
+// scan reads the segments from the last one on that begins at or below end.
+func (l *Log) scan(end kafka.Offset) (scanned, error) {
+	if len(l.segments) == 0 {
+		return scanned{base: end, atStart: true}, nil
+	}
+	if first := l.segments[0].base; first > end {
+		return scanned{}, fmt.Errorf("the log starts at offset %d, and no checkpoint reaches it: %w", first, ErrNoCheckpoint)
+	}
+	from := sort.Search(len(l.segments), func(i int) bool { return l.segments[i].base > end }) - 1
+	s := scanned{base: l.segments[from].base, atStart: from == 0}
+	next := s.base
+	for i, seg := range l.segments[from:] {
+		if seg.base != next {
+			return s, &CorruptError{File: seg.name, Reason: fmt.Sprintf("starts at offset %d, but the segment before ends at %d", seg.base, next)}
+		}
+		last := from+i == len(l.segments)-1
+		if err := l.scanSegment(&s, seg, last); err != nil {
+			return s, err
+		}
+		if n := len(s.entries); n > 0 {
+			next = s.entries[n-1].end()
+		}
+	}
+	return s, nil
+}
+
+// ErrNoCheckpoint is the error of a log that starts above offset 0 without a
+// checkpoint that reaches its start (R11).
+var ErrNoCheckpoint = errors.New("metadata before the start of the log is missing")
+
+// scanSegment adds the batches of one segment to s. Only the last segment may
+// end in bytes that are no batch.
+func (l *Log) scanSegment(s *scanned, seg *segment, last bool) error {
+	f, err := l.fs.Open(l.path(seg.name), vfs.ReadWrite, 0)
+	if err != nil {
+		return err
+	}
+	seg.file = f
+	r := reader{f: f, name: seg.name, size: seg.size, batchBytesMax: l.o.BatchBytesMax}
+	next := seg.base
+	for {
+		pos := r.pos
+		b, h, err := r.next()
+		if err == nil && b == nil {
+			break
+		}
+		if err == nil && (h.BaseOffset != next || len(s.entries) > 0 && h.LeaderEpoch < s.entries[len(s.entries)-1].epoch) {
+			r.pos = pos
+			err = r.corrupt(fmt.Sprintf("a batch of offset %d and epoch %d where offset %d is due", h.BaseOffset, h.LeaderEpoch, next))
+		}
+		if isCorrupt(err) && last {
+			s.torn = err
+			s.tornBytes = seg.size - pos
+			seg.size = pos
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		var before Members
+		if n := len(s.members); n > 0 {
+			before = s.members[n-1]
+		}
+		m, ok, err := membersOf(b, &h, uint64(len(s.entries)+1), before)
+		if err != nil {
+			return fmt.Errorf("%s at byte %d: %w", seg.name, pos, err)
+		}
+		if ok {
+			s.members = append(s.members, m)
+		}
+		e := entry{base: next, pos: pos, seg: seg, size: int32(len(b)), count: h.LastOffsetDelta + 1, epoch: h.LeaderEpoch}
+		s.entries = append(s.entries, e)
+		next = e.end()
+	}
+	if last {
+		// What a process wrote before it was killed may not be durable yet.
+		return f.SyncData()
+	}
+	return nil
+}
