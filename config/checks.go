@@ -16,22 +16,17 @@ import (
 // Check is a rule for values of one key. Its String is the rule in words that
 // docs/config.md shows.
 type Check interface {
-	check(v any) error
+	check(v any) *violation
 	String() string
 }
 
-// wholeError blames a list as a whole; Kafka words those without the value.
-type wholeError string
-
-func (e wholeError) Error() string { return string(e) }
-
-// elementError blames one element of a list.
-type elementError struct {
-	element string
-	problem string
+// violation is what is wrong with a value, in Kafka's words, since clients of
+// CreateTopics see them.
+type violation struct {
+	text    string
+	element string // the element of a list that is to blame; "" is the value
+	whole   bool   // text speaks of the key and goes without the value
 }
-
-func (e *elementError) Error() string { return e.problem }
 
 // bounds allows numbers from min to max, both included.
 type bounds struct{ min, max float64 }
@@ -39,7 +34,7 @@ type bounds struct{ min, max float64 }
 func atLeast(n float64) bounds         { return bounds{n, math.Inf(1)} }
 func between(low, high float64) bounds { return bounds{low, high} }
 
-func (b bounds) check(v any) error {
+func (b bounds) check(v any) *violation {
 	var f float64
 	switch v := v.(type) {
 	case int64:
@@ -48,10 +43,10 @@ func (b bounds) check(v any) error {
 		f = v
 	}
 	if f < b.min {
-		return errors.New("Value must be at least " + bound(b.min)) //nolint:staticcheck // Kafka's wording
+		return &violation{text: "Value must be at least " + bound(b.min)}
 	}
 	if f > b.max {
-		return errors.New("Value must be no more than " + bound(b.max)) //nolint:staticcheck // Kafka's wording
+		return &violation{text: "Value must be no more than " + bound(b.max)}
 	}
 	return nil
 }
@@ -71,7 +66,7 @@ type oneOf struct {
 	of   []string
 }
 
-func (o oneOf) check(v any) error {
+func (o oneOf) check(v any) *violation {
 	s, _ := v.(string)
 	if slices.ContainsFunc(o.of, func(w string) bool { return w == s || o.fold && strings.EqualFold(w, s) }) {
 		return nil
@@ -80,7 +75,7 @@ func (o oneOf) check(v any) error {
 	if o.fold {
 		how = " (case insensitive)"
 	}
-	return errors.New("String must be one of" + how + ": " + strings.Join(o.of, ", ")) //nolint:staticcheck // Kafka's wording
+	return &violation{text: "String must be one of" + how + ": " + strings.Join(o.of, ", ")}
 }
 
 func (o oneOf) String() string {
@@ -96,7 +91,7 @@ type elements struct {
 	of    []string // elements allowed; none: any
 }
 
-func (e elements) check(v any) error {
+func (e elements) check(v any) *violation {
 	l, _ := v.([]string)
 	if len(l) == 0 {
 		if e.empty {
@@ -106,21 +101,21 @@ func (e elements) check(v any) error {
 		if len(e.of) > 0 {
 			allowed = "[" + strings.Join(e.of, ", ") + "]"
 		}
-		return wholeError("must not be empty. Valid values include: " + allowed)
+		return &violation{whole: true, text: "must not be empty. Valid values include: " + allowed}
 	}
 	seen := make(map[string]bool, len(l))
 	for _, s := range l {
 		if seen[s] {
-			return wholeError("values must not be duplicated.")
+			return &violation{whole: true, text: "values must not be duplicated."}
 		}
 		seen[s] = true
 	}
 	for _, s := range l {
 		switch {
 		case len(e.of) > 0 && !slices.Contains(e.of, s):
-			return &elementError{s, "String must be one of: " + strings.Join(e.of, ", ")}
+			return &violation{element: s, text: "String must be one of: " + strings.Join(e.of, ", ")}
 		case s == "":
-			return wholeError("values must not be empty.")
+			return &violation{whole: true, text: "values must not be empty."}
 		}
 	}
 	return nil
@@ -140,9 +135,9 @@ func (e elements) String() string {
 // nonEmpty allows any text but none.
 type nonEmpty struct{}
 
-func (nonEmpty) check(v any) error {
+func (nonEmpty) check(v any) *violation {
 	if s, _ := v.(string); s == "" {
-		return errors.New("String must be non-empty") //nolint:staticcheck // Kafka's wording
+		return &violation{text: "String must be non-empty"}
 	}
 	return nil
 }
@@ -152,11 +147,11 @@ func (nonEmpty) String() string { return "not empty" }
 // gzipLevel allows the levels of gzip and its default.
 type gzipLevel struct{}
 
-func (gzipLevel) check(v any) error {
+func (gzipLevel) check(v any) *violation {
 	if i, _ := v.(int64); i == -1 || i >= 1 && i <= 9 {
 		return nil
 	}
-	return errors.New("Value must be between 1 and 9 or equal to -1") //nolint:staticcheck // Kafka's wording
+	return &violation{text: "Value must be between 1 and 9 or equal to -1"}
 }
 
 func (gzipLevel) String() string { return "1 to 9, or -1 for the codec's default" }
@@ -166,15 +161,15 @@ type throttledReplicas struct{}
 
 var throttledReplica = regexp.MustCompile(`^([0-9]+:[0-9]+)?$`)
 
-func (throttledReplicas) check(v any) error {
+func (throttledReplicas) check(v any) *violation {
 	l, _ := v.([]string)
 	if len(l) == 1 && l[0] == "*" {
 		return nil
 	}
 	for _, s := range l {
 		if !throttledReplica.MatchString(strings.TrimSpace(s)) {
-			return errors.New("{key} must be the literal '*' or a list of replicas in the following format: " +
-				"[partitionId]:[brokerId],[partitionId]:[brokerId],...")
+			return &violation{text: "{key} must be the literal '*' or a list of replicas in the following format: " +
+				"[partitionId]:[brokerId],[partitionId]:[brokerId],..."}
 		}
 	}
 	return nil
@@ -185,11 +180,11 @@ func (throttledReplicas) String() string { return "`*`, or `partition:broker,...
 // hostPorts allows a list of host:port.
 type hostPorts struct{}
 
-func (hostPorts) check(v any) error {
+func (hostPorts) check(v any) *violation {
 	l, _ := v.([]string)
 	for _, s := range l {
 		if _, err := splitHostPort(s); err != nil {
-			return &elementError{s, "each entry must be host:port"}
+			return &violation{element: s, text: "each entry must be host:port"}
 		}
 	}
 	return nil
@@ -200,11 +195,11 @@ func (hostPorts) String() string { return "`host:port,...`" }
 // voterList allows a list of id@host:port.
 type voterList struct{}
 
-func (voterList) check(v any) error {
+func (voterList) check(v any) *violation {
 	l, _ := v.([]string)
 	for _, s := range l {
 		if _, err := parseVoter(s); err != nil {
-			return &elementError{s, err.Error()}
+			return &violation{element: s, text: err.Error()}
 		}
 	}
 	return nil

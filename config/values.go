@@ -38,23 +38,23 @@ func (d *Definition) parse(text string) (any, error) {
 	if d.Check == nil {
 		return v, nil
 	}
-	if err := d.Check.check(v); err != nil {
-		var whole wholeError
-		if errors.As(err, &whole) {
-			return nil, &ValueError{Key: d.Name, Problem: "Configuration '" + d.Name + "' " + whole.Error()}
-		}
-		shown := text
-		if l, ok := v.([]string); ok {
-			shown = "[" + strings.Join(l, ", ") + "]"
-		}
-		var one *elementError
-		if errors.As(err, &one) {
-			shown = one.element
-		}
-		problem := strings.ReplaceAll(err.Error(), "{key}", d.Name)
-		return nil, &ValueError{Key: d.Name, Value: d.shown(strings.TrimSpace(shown)), Problem: problem}
+	bad := d.Check.check(v)
+	if bad == nil {
+		return v, nil
 	}
-	return v, nil
+	if bad.whole {
+		return nil, &ValueError{Key: d.Name, Problem: "Configuration '" + d.Name + "' " + bad.text}
+	}
+	var shown string
+	switch l, isList := v.([]string); {
+	case bad.element != "":
+		shown = bad.element
+	case isList:
+		shown = "[" + strings.Join(l, ", ") + "]"
+	case !isList:
+		shown = format(v)
+	}
+	return nil, &ValueError{Key: d.Name, Value: d.shown(shown), Problem: strings.ReplaceAll(bad.text, "{key}", d.Name)}
 }
 
 func (d *Definition) shown(text string) string {
