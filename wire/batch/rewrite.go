@@ -31,7 +31,7 @@ func (w *boundedWriter) Write(p []byte) (int, error) {
 
 // rewrite makes a batch of b's records, already found to be valid, with the
 // codec target and offsets counted anew. h becomes its header.
-func (v *Validator) rewrite(b []byte, h *Header, c *compress.Coder, target compress.Codec, rules *Rules) ([]byte, *Error) {
+func (v *Validator) rewrite(b []byte, h *Header, target compress.Codec, rules *Rules) ([]byte, *Error) {
 	if cap(v.out.b) > keptBytes {
 		v.out.b = nil
 	}
@@ -41,6 +41,8 @@ func (v *Validator) rewrite(b []byte, h *Header, c *compress.Coder, target compr
 	if target == rules.Codec {
 		level = rules.Level
 	}
+	c := v.pool.Get()
+	defer v.pool.Put(c)
 	err := v.copyRecords(b, h, c, target, level)
 	if errors.Is(err, errFull) {
 		return nil, tooLarge(len(b), rules.MessageBytesMax)
@@ -67,10 +69,12 @@ func (v *Validator) copyRecords(b []byte, h *Header, c *compress.Coder, target c
 	var index int32
 	var prefix [2 * fieldBytesMax]byte
 	renumber := func(rec *walked, restBytes int64) error {
-		size := 1 + frame.VarlongSize(rec.timestampDelta) + frame.VarintSize(index) + int(restBytes)
+		// What a batch of LogAppendTime says of its records is one time for all.
+		timestampDelta := h.timestamp(rec.timestampDelta) - h.BaseTimestampMs
+		size := 1 + frame.VarlongSize(timestampDelta) + frame.VarintSize(index) + int(restBytes)
 		p := frame.AppendVarint(prefix[:0], int32(size))
 		p = append(p, 0)
-		p = frame.AppendVarlong(p, rec.timestampDelta)
+		p = frame.AppendVarlong(p, timestampDelta)
 		p = frame.AppendVarint(p, index)
 		_, err := out.Write(p)
 		return err

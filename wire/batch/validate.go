@@ -111,18 +111,13 @@ func (v *Validator) client(b []byte, rules *Rules, apiVersion int16, nowMs int64
 	}
 	maxTimestampMs := h.MaxTimestampMs
 	if codec == compress.None || target != codec || rules.walks() || doubtful(&h, rules, nowMs) {
-		var c *compress.Coder
-		if codec != compress.None || target != compress.None {
-			c = v.pool.Get()
-			defer v.pool.Put(c)
-		}
 		found := findings{rules: rules, nowMs: nowMs, maxTimestampMs: NoTimestamp}
-		if e := v.walk(b, &h, c, &found); e != nil {
+		if e := v.walk(b, &h, &found); e != nil {
 			return nil, h, e
 		}
 		maxTimestampMs = found.maxTimestampMs
 		if target != codec || found.misplaced {
-			if b, e = v.rewrite(b, &h, c, target, rules); e != nil {
+			if b, e = v.rewrite(b, &h, target, rules); e != nil {
 				return nil, h, e
 			}
 		}
@@ -163,7 +158,12 @@ type findings struct {
 	errorCount     int
 }
 
-func (v *Validator) walk(b []byte, h *Header, c *compress.Coder, found *findings) *Error {
+func (v *Validator) walk(b []byte, h *Header, found *findings) *Error {
+	var c *compress.Coder
+	if h.Attributes.Codec() != compress.None {
+		c = v.pool.Get()
+		defer v.pool.Put(c)
+	}
 	if err := v.w.open(h, b, c, found.rules.RecordBytesMax); err != nil {
 		return invalid("%v", err)
 	}
