@@ -31,12 +31,16 @@ import (
 
 // Config is what an active controller knows by its static configuration.
 type Config struct {
+	// NodeID is this controller's.
+	NodeID kafka.NodeID
 	// ClusterID is compared with what brokers send.
 	ClusterID string
 	// NumPartitions is num.partitions.
 	NumPartitions int32
 	// DefaultReplicationFactor is default.replication.factor.
 	DefaultReplicationFactor int16
+	// MinInSyncReplicas is the static min.insync.replicas.
+	MinInSyncReplicas int
 	// DeleteTopicEnable is delete.topic.enable.
 	DeleteTopicEnable bool
 	// RecordsMax bounds the records of one request (10,000 in Kafka).
@@ -58,10 +62,10 @@ type Env struct {
 
 	// ValidateTopicConfig judges the configs of a new topic; an error that
 	// carries kafka.InvalidConfig is the client's fault. nil accepts all.
-	ValidateTopicConfig func(topic string, overrides map[string]string) error
+	ValidateTopicConfig func(img *image.Image, topic string, overrides map[string]string) error
 	// DescribeTopicConfig lists all configs of a topic with these overrides, by
 	// name; CreateTopics v5 and above returns them. nil returns none.
-	DescribeTopicConfig func(overrides map[string]string) []TopicConfig
+	DescribeTopicConfig func(img *image.Image, overrides map[string]string) []TopicConfig
 	// TopicConfig gives the effective value of a topic's config, overrides and
 	// the cluster's dynamic configs included. nil means Kafka's defaults.
 	TopicConfig func(img *image.Image, topic, key string) string
@@ -88,6 +92,9 @@ type Outcome struct {
 	Atomic  bool
 	// Response goes to the requester when the records are committed.
 	Response kmsg.Response
+	// Reason says in words why the request was refused, for the log, where the
+	// response has no field for it.
+	Reason string
 }
 
 // Handle decides on a request. The response carries all errors that the
@@ -129,7 +136,7 @@ func Activate(img *image.Image, env *Env) Outcome {
 		out.Records = append(out.Records, &metarec.AbortTransaction{Reason: &reason})
 	}
 	if img.MetadataVersion() == 0 {
-		out.Records = append(out.Records, Bootstrap(env.Config.Features)...)
+		out.Records = append(out.Records, Bootstrap(env.Config)...)
 	}
 	return out
 }

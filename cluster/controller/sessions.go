@@ -96,3 +96,22 @@ func (s *Sessions) lowestActiveOffset() kafka.Offset {
 	}
 	return lowest
 }
+
+// of returns the session of a registered broker.
+func (s *Sessions) of(b *image.Broker, now time.Time) *session {
+	have := s.brokers[b.BrokerID]
+	if have == nil || have.epoch != b.BrokerEpoch {
+		s.register(b.BrokerID, b.BrokerEpoch, b.Fenced, now)
+		have = s.brokers[b.BrokerID]
+	}
+	return have
+}
+
+// fence notes that the broker is fenced: its session runs out unseen.
+func (s *Sessions) fence(id kafka.NodeID) {
+	if b := s.brokers[id]; b != nil {
+		b.fenced, b.shutdownOffset = true, noShutdown
+	}
+}
+
+func (s *Sessions) forget(id kafka.NodeID) { delete(s.brokers, id) }

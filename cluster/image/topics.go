@@ -241,3 +241,6 @@ func (i *Image) Partition(tp kafka.TopicIDPartition) *Partition {
 	}
 	return nil
 }
+
+// Changed is the partition as it will be after the change.
+func Changed(p *Partition, rec *metarec.PartitionChange) *Partition { return p.change(rec) }
