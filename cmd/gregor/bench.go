@@ -1,0 +1,159 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"os"
+
+	"github.com/spf13/cobra"
+
+	"gregor/cmd/gregor/bench"
+)
+
+// newBenchCommand measures a broker, or the machine under it.
+func newBenchCommand() *cobra.Command {
+	command := &cobra.Command{
+		Use:   "bench",
+		Short: "Measure a broker: throughput, latency, CPU; and what the machine allows",
+		Long: `Puts a load on a broker, any that speaks the Kafka protocol, and tells what it cost.
+
+With --pid the broker's CPU and memory are shown too (Linux). CPU-s/GB is processor time, user plus system, for 10^9
+bytes of record batches. On loopback some of the receiver's work is billed to the sender, so the whole machine is shown
+beside it.`,
+	}
+	command.AddCommand(
+		newBenchLoad("produce", "Write as fast as it goes, or at --rate", bench.ProduceRaw, bench.ProduceClient),
+		newBenchLoad("consume", "Read the topic from its start", bench.FetchRaw, bench.ConsumeClient),
+		newBenchLoad("latency", "Time from intended send to receipt, in an open loop", nil, bench.EndToEnd),
+		newBenchLimits(),
+		newBenchPeer(),
+	)
+	return command
+}
+
+type benchRun func(context.Context, bench.Options) (*bench.Result, error)
+
+// newBenchLoad is a subcommand that runs one load; one without a raw mode is
+// run by a whole client.
+func newBenchLoad(use, short string, raw, client benchRun) *cobra.Command {
+	var (
+		o      bench.Options
+		mode   string
+		acks   string
+		output string
+	)
+	command := &cobra.Command{
+		Use: use, Short: short, Args: cobra.NoArgs,
+		RunE: func(command *cobra.Command, _ []string) error {
+			switch acks {
+			case "":
+			case "1":
+				o.Acks = 1
+			case "all", "-1":
+				o.Acks = -1
+			default:
+				return fmt.Errorf("--acks %s: 1 or all", acks)
+			}
+			run := raw
+			switch {
+			case mode == "client" || raw == nil:
+				run = client
+			case mode != "raw":
+				return fmt.Errorf("--mode %s: raw or client", mode)
+			}
+			write, err := benchWriter(command.OutOrStdout(), output)
+			if err != nil {
+				return err
+			}
+			result, err := run(command.Context(), o)
+			if err != nil {
+				return err
+			}
+			return write(result)
+		},
+	}
+	flags := command.Flags()
+	flags.StringVarP(&o.Bootstrap, "bootstrap", "b", "127.0.0.1:9092", "host:port of any broker")
+	flags.StringVar(&o.Topic, "topic", "gregor-bench", "topic to load; created when it does not exist")
+	flags.IntVar(&o.Partitions, "partitions", 6, "partitions of a topic that has to be created")
+	flags.Int64Var(&o.Records, "records", 0, "stop after this many (default 1000000 unless --duration is given)")
+	flags.IntVar(&o.RecordBytes, "record-size", 1024, "bytes of a record's value")
+	flags.IntVar(&o.BatchBytes, "batch-bytes", 1<<20, "bytes of a record batch before compression")
+	flags.Float64Var(&o.Rate, "rate", 0, "records a second, 0 is as fast as it goes (latency: 10000)")
+	flags.DurationVar(&o.Duration, "duration", 0, "stop after this time (latency: 10s)")
+	flags.StringVar(&o.Codec, "codec", "none", "none, gzip, snappy, lz4 or zstd")
+	flags.IntVar(&o.Connections, "connections", 1, "connections, or clients in client mode")
+	flags.StringVar(&acks, "acks", "", "1 or all (default: 1 in raw mode, all in client mode)")
+	flags.IntVar(&o.PID, "pid", 0, "the broker's process id")
+	flags.StringVarP(&output, "output", "o", "table", "table or json")
+	if raw != nil {
+		flags.StringVar(&mode, "mode", "raw", "raw (pre-encoded frames, discarded payload) or client (a whole client)")
+		flags.IntVar(&o.Window, "window", 4, "raw produce: requests in flight on each connection")
+		flags.IntVar(&o.FetchBytes, "fetch-bytes", 1<<20, "consume: most that one partition gives to one fetch")
+	}
+	return command
+}
+
+func newBenchLimits() *cobra.Command {
+	var (
+		o      bench.LimitOptions
+		output string
+	)
+	command := &cobra.Command{
+		Use: "limits", Short: "What this machine allows: TCP, files, sendfile, fdatasync, CRC, memcpy", Args: cobra.NoArgs,
+		RunE: func(command *cobra.Command, _ []string) error {
+			executable, err := os.Executable()
+			if err != nil {
+				return err
+			}
+			o.Executable = executable
+			write, err := benchWriter(command.OutOrStdout(), output)
+			if err != nil {
+				return err
+			}
+			var results []*bench.Result
+			err = bench.Limits(command.Context(), o, func(r *bench.Result) { results = append(results, r) })
+			if err != nil {
+				return err
+			}
+			return write(results...)
+		},
+	}
+	flags := command.Flags()
+	flags.StringVar(&o.Dir, "dir", ".", "folder on the file system to measure")
+	flags.Int64Var(&o.Bytes, "bytes", 2e9, "bytes of each stream")
+	flags.DurationVar(&o.Duration, "duration", 0, "time for each limit that counts operations (default 1s)")
+	flags.StringVar(&o.Only, "only", "", "only the limits whose names begin so")
+	flags.StringVarP(&output, "output", "o", "table", "table or json")
+	return command
+}
+
+// newBenchPeer is the other end of a limit, in a process of its own.
+func newBenchPeer() *cobra.Command {
+	var p bench.Peer
+	command := &cobra.Command{
+		Use: "peer", Short: "The other end of a limit", Hidden: true, Args: cobra.NoArgs,
+		RunE: func(command *cobra.Command, _ []string) error {
+			return bench.ServePeer(command.Context(), p, command.OutOrStdout(), command.InOrStdin())
+		},
+	}
+	flags := command.Flags()
+	flags.StringVar(&p.Mode, "mode", "", "discard, file, sendfile, echo or null")
+	flags.StringVar(&p.Dir, "dir", ".", "folder for files")
+	flags.IntVar(&p.PieceBytes, "piece", 0, "bytes of a read")
+	return command
+}
+
+func benchWriter(out io.Writer, output string) (func(...*bench.Result) error, error) {
+	switch output {
+	case "json":
+		return func(r ...*bench.Result) error { return bench.WriteJSON(out, r...) }, nil
+	case "table":
+		return func(r ...*bench.Result) error { return bench.WriteTable(out, r...) }, nil
+	default:
+		return nil, fmt.Errorf("--output %s: table or json", output)
+	}
+}
