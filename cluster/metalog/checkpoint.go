@@ -44,8 +44,8 @@ func (c Checkpoint) Name() string {
 
 const partSuffix = ".part"
 
-// parseCheckpointName is the inverse of Name.
-func parseCheckpointName(name string) (c Checkpoint, ok bool) {
+// ParseCheckpointName is the inverse of Name; it fills in End and Epoch.
+func ParseCheckpointName(name string) (c Checkpoint, ok bool) {
 	stem, found := strings.CutSuffix(name, ".checkpoint")
 	if !found || len(stem) != 31 || stem[20] != '-' {
 		return Checkpoint{}, false
@@ -73,6 +73,8 @@ type State struct {
 	// MetadataVersion is the level that decides the versions of the records.
 	MetadataVersion int16
 	Records         iter.Seq[metarec.Record]
+	// Forget: nothing before this checkpoint is served to other nodes.
+	Forget bool
 }
 
 // ErrBusy says that a checkpoint is being written already.
@@ -108,7 +110,7 @@ func (l *Log) WriteCheckpoint(s State) (Checkpoint, error) {
 		return c, l.removeFile(c.Name())
 	}
 	l.o.Logger.Info("metadata checkpoint written", "endOffset", int64(c.End), "epoch", int32(c.Epoch), "bytes", c.SizeBytes)
-	return c, l.retain()
+	return c, l.retain(s.Forget)
 }
 
 func (l *Log) register(c Checkpoint) bool {

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io/fs"
 
+	"gregor/base/kafka"
 	"gregor/base/vfs"
 )
 
@@ -89,8 +90,9 @@ func (l *Log) install(c Checkpoint) error {
 	marked := q
 	marked.Installing = c.Name()
 	if !has {
-		marked.Leader, marked.Voted = -1, -1
+		marked.Leader, marked.Voted = kafka.NoNode, kafka.NoNode
 	}
+	marked.Commit, marked.HasCommit = max(c.Index, q.Commit), true
 	if err := l.SaveQuorum(marked); err != nil {
 		return err
 	}

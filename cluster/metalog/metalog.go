@@ -369,3 +369,11 @@ func readFull(f io.ReaderAt, b []byte, off int64) error {
 	}
 	return err
 }
+
+// IndexBefore is the index of the batch that ends at offset end.
+func (l *Log) IndexBefore(end kafka.Offset) (index uint64, ok bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	p, ok := l.indexAtLocked(end)
+	return p.index, ok
+}

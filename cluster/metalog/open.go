@@ -69,7 +69,7 @@ func (l *Log) list() error {
 			if base, err := strconv.ParseUint(stem, 10, 63); err == nil {
 				l.segments = append(l.segments, &segment{base: kafka.Offset(base), name: info.Name, size: info.SizeBytes, refs: 1})
 			}
-		} else if c, ok := parseCheckpointName(info.Name); ok {
+		} else if c, ok := ParseCheckpointName(info.Name); ok {
 			c.SizeBytes = info.SizeBytes
 			l.checkpoints = append(l.checkpoints, c)
 		} else if isLeftover(info.Name) {

@@ -39,7 +39,8 @@ type QuorumState struct {
 	// done the log beside it belongs to another history.
 	Installing string
 
-	// CurrentVoters is the static quorum of a version 0 file.
+	// CurrentVoters is the static quorum of a version 0 file. It is kept until
+	// the log names the voters.
 	CurrentVoters []kafka.NodeID
 }
 
@@ -68,6 +69,9 @@ func (q QuorumState) marshal() []byte {
 	}
 	if q.HasCommit {
 		f.Commit = &q.Commit
+	}
+	for _, id := range q.CurrentVoters {
+		f.CurrentVoters = append(f.CurrentVoters, quorumStateVoter{int32(id)})
 	}
 	b, err := json.Marshal(f)
 	if err != nil {

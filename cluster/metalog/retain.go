@@ -18,8 +18,8 @@ const checkpointsMax = 20
 // checkpoint before it, which followers that are a little behind still need;
 // from disk, as Kafka does, the oldest checkpoint and the segments that only
 // it needs, for as long as all together are too large or it is too old.
-func (l *Log) retain() error {
-	l.forgetEntries()
+func (l *Log) retain(forgetAll bool) error {
+	l.forgetEntries(forgetAll)
 	for {
 		oldest, gone, err := l.chooseVictims()
 		if err != nil || oldest == nil {
@@ -51,15 +51,19 @@ func (l *Log) removeFile(name string) error {
 	return nil
 }
 
-// forgetEntries lets raft's log begin behind the second newest checkpoint.
-func (l *Log) forgetEntries() {
+// forgetEntries lets raft's log begin behind the second newest checkpoint, or
+// behind the newest.
+func (l *Log) forgetEntries(all bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	n := len(l.checkpoints)
-	if n < 2 {
+	if !all {
+		n--
+	}
+	if n < 1 {
 		return
 	}
-	p, ok := l.indexAtLocked(l.checkpoints[n-2].End)
+	p, ok := l.indexAtLocked(l.checkpoints[n-1].End)
 	if !ok || p.index <= l.before.index {
 		return
 	}
