@@ -6,7 +6,6 @@ package active
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
 	"sync"
@@ -21,26 +20,29 @@ import (
 	"gregor/cluster/metalog"
 	"gregor/cluster/metalog/loader"
 	"gregor/cluster/metarec"
+	"gregor/wire/batch"
 )
 
-// Quorum is the replicated log as its leader sees it.
+// Quorum is the replicated log as its leader sees it: a *raftnode.Node.
 type Quorum interface {
-	// Propose hands one batch to the log, if this node leads in epoch and the
-	// batch's first record will get offset at; otherwise it gives an error and
-	// the batch will never be in the log. It does not wait for anything.
-	// Batches that were taken are committed in order, or the node has lost the
-	// leadership of epoch and Resign is called.
-	Propose(epoch kafka.LeaderEpoch, at kafka.Offset, batch []byte) error
+	// Propose queues a batch for the log. There is no answer: if this node leads
+	// in the proposal's epoch and the batch gets its base offset, it will be
+	// committed in order; otherwise the leadership of that epoch is over and
+	// Leader says so.
+	Propose(p metalog.Proposal)
 	// Abdicate gives up the leadership of epoch, if this node has it.
 	Abdicate(epoch kafka.LeaderEpoch)
+	// Leader tells who leads.
+	Leader() metalog.Leadership
+	// Watch sends on c, which has room for one, when Leader has changed or the
+	// committed end of the log has moved.
+	Watch(c chan<- struct{}) (stop func())
 }
 
 // Log is the committed metadata: a *metalog.Log.
 type Log interface {
 	loader.Log
 	Committed() metalog.Committed
-	// Watch sends on c, which has room for one, when the committed end moves.
-	Watch(c chan<- struct{}) (stop func())
 }
 
 // Options make a Controller.
@@ -78,8 +80,8 @@ const batchBytesMax = 4 << 20
 // committed, also an answer that changes nothing.
 //
 // Invariants: the offset that a batch gets is decided before it is proposed,
-// because a broker's epoch is one; so a proposal that is refused or whose place
-// is taken makes everything judged after it void, and the controller abdicates.
+// because a broker's epoch is one; so a proposal that is dropped or whose place
+// is taken makes everything judged after it void, and ends the leadership.
 // It becomes active only when the first entry of its own epoch is committed:
 // until then it does not know what its predecessors committed. Run's goroutine
 // owns everything but the mailbox.
@@ -91,20 +93,13 @@ type Controller struct {
 	box struct {
 		sync.Mutex // guards the mailbox
 		requests   []*request
-		role       *role // the newest change that Run has not seen
 		stopped    bool
 	}
 
 	// Of Run alone.
-	term     *term // nil while not active
+	term     *term             // nil while not active
+	givenUp  kafka.LeaderEpoch // the last epoch that was abdicated
 	inFlight []proposal
-}
-
-// role is a change of leadership.
-type role struct {
-	leads bool
-	epoch kafka.LeaderEpoch
-	end   kafka.Offset
 }
 
 // term is one time of being active.
@@ -146,23 +141,7 @@ func New(o Options) *Controller {
 	if o.RequestsMax == 0 {
 		o.RequestsMax = 10_000
 	}
-	return &Controller{o: o, loader: loader.New(o.Log), wake: make(chan struct{}, 1)}
-}
-
-// Lead tells that this node leads in epoch and that everything below end, the
-// end of the log, is committed, the first entry of epoch included.
-func (c *Controller) Lead(epoch kafka.LeaderEpoch, end kafka.Offset) {
-	c.changeRole(&role{leads: true, epoch: epoch, end: end})
-}
-
-// Resign tells that this node does not lead any more.
-func (c *Controller) Resign() { c.changeRole(&role{}) }
-
-func (c *Controller) changeRole(r *role) {
-	c.box.Lock()
-	c.box.role = r
-	c.box.Unlock()
-	c.signal()
+	return &Controller{o: o, loader: loader.New(o.Log), wake: make(chan struct{}, 1), givenUp: kafka.NoLeaderEpoch}
 }
 
 func (c *Controller) signal() {
@@ -199,7 +178,7 @@ func (c *Controller) Do(ctx context.Context, who link.Requester, req kmsg.Reques
 
 // Run is the loop. It returns when ctx ends or the metadata cannot be followed.
 func (c *Controller) Run(ctx context.Context) {
-	stop := c.o.Log.Watch(c.wake)
+	stop := c.o.Quorum.Watch(c.wake)
 	defer stop()
 	defer c.end()
 	timer := time.NewTimer(time.Hour)
@@ -229,25 +208,39 @@ func (c *Controller) sleep() time.Duration {
 	return time.Hour
 }
 
-// step does all there is to do: commits, changes of role, sessions, requests.
+// step does all there is to do: commits, changes of leadership, sessions,
+// requests.
 func (c *Controller) step() error {
 	if err := c.follow(); err != nil {
 		return err
 	}
-	c.box.Lock()
-	change, requests := c.box.role, c.box.requests
-	c.box.role, c.box.requests = nil, nil
-	c.box.Unlock()
-	if change != nil {
-		c.retire(kafka.NotController)
-		if change.leads {
-			c.activate(change)
-		}
+	if err := c.takeLeadership(c.o.Quorum.Leader()); err != nil {
+		return err
 	}
 	c.sweep()
+	c.box.Lock()
+	requests := c.box.requests
+	c.box.requests = nil
+	c.box.Unlock()
 	for _, r := range requests {
 		c.judge(r)
 	}
+	return nil
+}
+
+func (c *Controller) takeLeadership(l metalog.Leadership) error {
+	if c.term != nil && (!l.Leading || l.Epoch != c.term.epoch) {
+		c.o.Logger.Info("no longer active controller", "epoch", c.term.epoch)
+		c.retire(kafka.NotController)
+	}
+	if c.term != nil || !l.Leading || l.Epoch == c.givenUp {
+		return nil
+	}
+	// What the leader's own first entry commits may have come after follow.
+	if err := c.follow(); err != nil {
+		return err
+	}
+	c.activate(l)
 	return nil
 }
 
@@ -273,18 +266,19 @@ func (c *Controller) follow() error {
 	return err
 }
 
-func (c *Controller) activate(r *role) {
-	if c.loader.Next() != r.end {
-		c.o.Logger.Warn("the metadata log moved while leadership was taken", "epoch", r.epoch, "end", r.end, "read_to", c.loader.Next())
-		c.o.Quorum.Abdicate(r.epoch)
+func (c *Controller) activate(l metalog.Leadership) {
+	if c.loader.Next() != l.ServeFrom {
+		c.o.Logger.Warn("the metadata log is not where leadership began", "epoch", l.Epoch, "began_at", l.ServeFrom, "read_to", c.loader.Next())
+		c.givenUp = l.Epoch
+		c.o.Quorum.Abdicate(l.Epoch)
 		return
 	}
 	img := c.loader.Image()
 	c.term = &term{
-		epoch: r.epoch, proposed: img, next: r.end,
+		epoch: l.Epoch, proposed: img, next: l.ServeFrom,
 		sessions: controller.NewSessions(c.o.SessionTimeout, img, c.o.Now()),
 	}
-	c.o.Logger.Info("active controller", "epoch", r.epoch, "offset", r.end-1)
+	c.o.Logger.Info("active controller", "epoch", l.Epoch, "offset", l.ServeFrom-1)
 	env := c.env()
 	c.propose(controller.Activate(img, &env))
 }
@@ -303,6 +297,7 @@ func (c *Controller) retire(err error) {
 
 func (c *Controller) abdicate(why error) {
 	epoch := c.term.epoch
+	c.givenUp = epoch
 	c.o.Logger.Warn("controller abdicates", "epoch", epoch, "err", why)
 	c.retire(kafka.NotController)
 	c.o.Quorum.Abdicate(epoch)
@@ -372,32 +367,22 @@ func (c *Controller) propose(out controller.Outcome) bool {
 	nowMs := c.o.Now().UnixMilli()
 	var values [][]byte
 	size := 0
-	flush := func() error {
-		if len(values) == 0 {
-			return nil
-		}
-		if err := c.o.Quorum.Propose(t.epoch, t.next, metalog.DataBatch(nowMs, values)); err != nil {
-			return fmt.Errorf("propose metadata at offset %d: %w", t.next, err)
-		}
+	flush := func() {
+		b := metalog.DataBatch(nowMs, values)
+		batch.SetBaseOffset(b, t.next)
+		batch.SetLeaderEpoch(b, t.epoch)
+		c.o.Quorum.Propose(metalog.Proposal{Epoch: t.epoch, Base: t.next, Batch: b})
 		t.next += kafka.Offset(len(values))
 		values, size = nil, 0
-		return nil
 	}
 	for _, rec := range out.Records {
 		v := metarec.Marshal(nil, rec, version)
-		if size += len(v); !out.Atomic && size > batchBytesMax {
-			if err := flush(); err != nil {
-				c.abdicate(err)
-				return false
-			}
-			size = len(v)
+		if size+len(v) > batchBytesMax && len(values) > 0 && !out.Atomic {
+			flush()
 		}
-		values = append(values, v)
+		values, size = append(values, v), size+len(v)
 	}
-	if err := flush(); err != nil {
-		c.abdicate(err)
-		return false
-	}
+	flush()
 	t.proposed = delta.Apply(t.next-1, t.epoch)
 	c.inFlight = append(c.inFlight, proposal{end: t.next, after: t.proposed})
 	return true
@@ -414,6 +399,3 @@ func (c *Controller) end() {
 	}
 	c.retire(kafka.NotController)
 }
-
-// ErrNotLeader is what a Quorum gives for a proposal it cannot take.
-var ErrNotLeader = errors.New("this node does not lead the metadata quorum in that epoch")
