@@ -1,0 +1,86 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+	"text/tabwriter"
+
+	"github.com/spf13/cobra"
+)
+
+// Formats of -o. JSON has one envelope for all commands, so that scripts can
+// rely on it.
+var outputs = []string{"table", "json", "jsonl", "name"}
+
+// listing is the answer of a command as rows and as objects.
+type listing struct {
+	kind   string // of the items, in JSON
+	header []string
+	rows   [][]string
+	items  []any
+	names  []string
+}
+
+// envelope is what -o json prints.
+type envelope struct {
+	Kind       string `json:"kind"`
+	APIVersion string `json:"apiVersion"`
+	Items      []any  `json:"items"`
+}
+
+func outputFlag(c *cobra.Command, to *string) {
+	c.Flags().StringVarP(to, "output", "o", "table", strings.Join(outputs, ", "))
+	_ = c.RegisterFlagCompletionFunc("output", cobra.FixedCompletions(outputs, cobra.ShellCompDirectiveNoFileComp))
+}
+
+// checkOutput refuses an unknown format before anything is asked.
+func checkOutput(format string) error {
+	if !slices.Contains(outputs, format) {
+		return usage("-o %s: allowed are %s", format, strings.Join(outputs, ", "))
+	}
+	return nil
+}
+
+func (l *listing) print(w io.Writer, format string) error {
+	switch format {
+	case "json":
+		e := json.NewEncoder(w)
+		e.SetIndent("", "  ")
+		items := l.items
+		if items == nil {
+			items = []any{}
+		}
+		return e.Encode(envelope{l.kind + "List", "gregor/v1", items})
+	case "jsonl":
+		e := json.NewEncoder(w)
+		for _, item := range l.items {
+			if err := e.Encode(item); err != nil {
+				return err
+			}
+		}
+		return nil
+	case "name":
+		for _, name := range l.names {
+			if _, err := fmt.Fprintln(w, name); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	return printTable(w, l.header, l.rows)
+}
+
+func printTable(w io.Writer, header []string, rows [][]string) error {
+	t := tabwriter.NewWriter(w, 0, 0, 3, ' ', 0)
+	for _, row := range append([][]string{header}, rows...) {
+		if _, err := fmt.Fprintln(t, strings.Join(row, "\t")); err != nil {
+			return err
+		}
+	}
+	return t.Flush()
+}

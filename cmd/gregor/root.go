@@ -1,0 +1,62 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/spf13/cobra"
+)
+
+func newRootCommand(s stdio, _ time.Time) *cobra.Command {
+	root := &cobra.Command{
+		Use:   "gregor",
+		Short: "Apache Kafka's job in one binary",
+		Long: `gregor speaks the Kafka protocol: every Kafka client is its client.
+
+  gregor start                          one node on 127.0.0.1:9092, data under ./data
+  echo hello | gregor produce greetings
+  gregor consume greetings`,
+		SilenceUsage:  true,
+		SilenceErrors: true,
+		Args:          cobra.NoArgs,
+		RunE:          func(c *cobra.Command, _ []string) error { return c.Help() },
+	}
+	root.SetIn(s.in)
+	root.SetOut(s.out)
+	root.SetErr(s.err)
+	root.CompletionOptions.HiddenDefaultCmd = true
+	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
+		return &failure{exitUsage, err, []string{c.CommandPath() + " --help"}}
+	})
+	root.AddCommand(newVersionCommand(), newTopicCommand(), newProduceCommand(), newConsumeCommand(), newBenchCommand())
+	usageErrors(root)
+	return root
+}
+
+// usageErrors makes wrong arguments and unknown commands exit with 2, and has
+// them name the help.
+func usageErrors(c *cobra.Command) {
+	check := c.Args
+	if check == nil {
+		check = cobra.NoArgs
+	}
+	c.Args = func(c *cobra.Command, args []string) error {
+		err := check(c, args)
+		if err == nil {
+			return nil
+		}
+		if c.HasSubCommands() && len(args) > 0 {
+			c.SuggestionsMinimumDistance = 2
+			err = fmt.Errorf("no command %q in %s", args[0], c.CommandPath())
+			if near := c.SuggestionsFor(args[0]); len(near) > 0 {
+				err = fmt.Errorf("%w; did you mean %s?", err, near[0])
+			}
+		}
+		return &failure{exitUsage, err, []string{c.CommandPath() + " --help"}}
+	}
+	for _, sub := range c.Commands() {
+		usageErrors(sub)
+	}
+}
