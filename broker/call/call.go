@@ -82,6 +82,8 @@ const (
 // flusher, one at a time.
 type Waiter interface {
 	// Ready takes an entry that woke and reports whether c.Reply is whole now.
+	// e is nil when the flusher sees c for the first time: everything is to be
+	// looked at then.
 	Ready(c *Call, e *park.Entry) bool
 	// Expire completes c.Reply: the deadline has passed.
 	Expire(c *Call)

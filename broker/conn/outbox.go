@@ -6,7 +6,6 @@ import (
 	"sync"
 	"time"
 
-	"gregor/base/park"
 	"gregor/broker/call"
 )
 
@@ -14,6 +13,7 @@ import (
 type slot struct {
 	call  call.Call
 	whole bool // reply is complete; guarded by outbox.mu once queued
+	seen  bool // the flusher has looked at it since it was parked; the flusher's
 	next  *slot
 }
 
@@ -62,7 +62,7 @@ func (b *outbox) take() *slot {
 func (b *outbox) free(s *slot) {
 	s.call.Reset()
 	s.call.Reply.Shrink(replyKeepBytes)
-	s.whole = false
+	s.whole, s.seen = false, false
 	b.mu.Lock()
 	s.next = b.spare
 	b.spare = s
@@ -223,36 +223,42 @@ func (b *outbox) complete() error {
 		if s == nil {
 			continue // of a reply that was completed without it
 		}
-		if err := b.step(s, e); err != nil {
+		if err := b.step(s, func() bool { return s.call.Waiter.Ready(&s.call, e) }); err != nil {
 			return err
 		}
 	}
 	now := b.c.server.now()
 	for s := b.pending(nil); s != nil; s = b.pending(s) {
-		if !now.Before(s.call.Deadline) {
-			if err := b.step(s, nil); err != nil {
-				return err
-			}
+		var step func() bool
+		switch {
+		case !now.Before(s.call.Deadline):
+			step = func() bool { s.call.Waiter.Expire(&s.call); return true }
+		case !s.seen:
+			// Its entries may have woken before it was in the queue.
+			s.seen = true
+			step = func() bool { return s.call.Waiter.Ready(&s.call, nil) }
+		default:
+			continue
+		}
+		if err := b.step(s, step); err != nil {
+			return err
 		}
 	}
 	return nil
 }
 
-// step lets the waiter of a parked reply see an entry that woke, or that its
-// time is up if there is none. It may panic as a handler may.
-func (b *outbox) step(s *slot, e *park.Entry) (err error) {
-	k := &s.call
+// step runs one step of a waiter, which may panic as a handler may, and notes
+// whether the reply is whole now.
+func (b *outbox) step(s *slot, run func() bool) (err error) {
 	defer func() {
 		if r := recover(); r != nil {
-			err = b.c.panicked("parked", k, r)
+			err = b.c.panicked("parked", &s.call, r)
 		}
 	}()
-	if e == nil {
-		k.Waiter.Expire(k)
-	} else if !k.Waiter.Ready(k, e) {
+	if !run() {
 		return nil
 	}
-	k.Reply.Finish()
+	s.call.Reply.Finish()
 	b.mu.Lock()
 	s.whole = true
 	b.mu.Unlock()

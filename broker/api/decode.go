@@ -1,0 +1,59 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package api
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"gregor/broker/call"
+)
+
+// decode reads the body of c into a request of kmsg, after its bounds were
+// checked.
+func (a *API) decode(c *call.Call) (kmsg.Request, error) {
+	r := a.row(c.Key)
+	if err := r.shape.check(c.Body, c.Version, c.Version >= r.flexibleFrom, a.limits.elementsMax); err != nil {
+		return nil, fmt.Errorf("%s v%d: %w", r.name, c.Version, err)
+	}
+	req := r.request()
+	req.SetVersion(c.Version)
+	if err := req.ReadFrom(c.Body); err != nil {
+		return nil, fmt.Errorf("%s v%d: %w: %w", r.name, c.Version, errMalformed, err)
+	}
+	return req, nil
+}
+
+// answer writes a response of kmsg.
+func (a *API) answer(c *call.Call, resp kmsg.Response) call.Outcome {
+	resp.SetVersion(c.Version)
+	c.Reply.Begin(c.CorrelationID, resp.IsFlexible() && c.Key != keyApiVersions)
+	out := c.Reply.Appender()
+	out.B = resp.AppendTo(out.B)
+	return call.Done
+}
+
+// timeoutMin is the least time that an admin request is given, whatever it asks
+// for: some clients send 0 and mean "no matter".
+const timeoutMin = time.Second
+
+// timeoutMax bounds the time that a request may hold its connection.
+const timeoutMax = 5 * time.Minute
+
+// within gives a context that ends after the client's timeout, or with its
+// connection.
+func within(c *call.Call, timeoutMs int32) (context.Context, context.CancelFunc) {
+	timeout := min(max(time.Duration(timeoutMs)*time.Millisecond, timeoutMin), timeoutMax)
+	ctx, cancel := context.WithTimeout(context.Background(), timeout)
+	go func() {
+		select {
+		case <-c.Conn.Closed:
+			cancel()
+		case <-ctx.Done():
+		}
+	}()
+	return ctx, cancel
+}

@@ -1,0 +1,67 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package api
+
+import (
+	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"gregor/base/kafka"
+	"gregor/broker/call"
+)
+
+// DescribeCluster, versions 0 to 2 (KIP-700, KIP-919, KIP-1073). A broker's
+// listener describes brokers, a controller's describes controllers.
+
+// Endpoint types.
+const (
+	endpointBrokers     = 1
+	endpointControllers = 2
+)
+
+func (a *API) handleDescribeCluster(c *call.Call) call.Outcome {
+	decoded, err := a.decode(c)
+	if err != nil {
+		return a.close(c, err)
+	}
+	req := decoded.(*kmsg.DescribeClusterRequest)
+	resp := kmsg.NewPtrDescribeClusterResponse()
+	resp.ClusterID, resp.ControllerID = a.d.ClusterID, int32(kafka.NoNode)
+	resp.EndpointType = endpointBrokers
+	if c.Version >= 1 {
+		resp.EndpointType = req.EndpointType
+	}
+	if code, text := wrongEndpoint(c, resp.EndpointType); code != kafka.None {
+		resp.ErrorCode, resp.ErrorMessage = int16(code), &text
+		return a.answer(c, resp)
+	}
+	v := view{img: a.image(), listener: c.Conn.Listener.Name, version: c.Version}
+	resp.ControllerID = int32(v.anyBroker(a.d.NodeID))
+	for b := range v.img.Brokers() {
+		e, ok := b.Endpoint(v.listener)
+		if !ok || b.Fenced && !req.IncludeFencedBrokers {
+			continue
+		}
+		r := kmsg.NewDescribeClusterResponseBroker()
+		r.NodeID, r.Host, r.Port, r.Rack, r.IsFenced = int32(b.BrokerID), e.Host, int32(e.Port), b.Rack, b.Fenced
+		resp.Brokers = append(resp.Brokers, r)
+	}
+	if req.IncludeClusterAuthorizedOperations {
+		resp.ClusterAuthorizedOperations = clusterOperations
+	}
+	return a.answer(c, resp)
+}
+
+// wrongEndpoint refuses to describe what the listener does not serve.
+func wrongEndpoint(c *call.Call, asked int8) (kafka.Code, string) {
+	if asked != endpointBrokers && asked != endpointControllers {
+		return kafka.UnsupportedEndpointType, "Unsupported endpoint type"
+	}
+	serves := int8(endpointBrokers)
+	if c.Conn.Listener.Role == call.Controller {
+		serves = endpointControllers
+	}
+	if asked != serves {
+		return kafka.MismatchedEndpointType, "The request was sent to an endpoint of the other type"
+	}
+	return kafka.None, ""
+}

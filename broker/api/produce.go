@@ -1,0 +1,321 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package api
+
+import (
+	"errors"
+	"fmt"
+	"time"
+
+	"gregor/base/kafka"
+	"gregor/base/park"
+	"gregor/broker/call"
+	"gregor/cluster/image"
+	"gregor/replica"
+	"gregor/storage/commitlog"
+	"gregor/wire/batch"
+	"gregor/wire/frame"
+	"gregor/wire/produce"
+)
+
+// Produce, versions 3 to 13. The frame is walked without copying; each batch is
+// validated on the connection's goroutine and appended over its partition's
+// lane. With acks=all the reply is parked until the high watermark has passed
+// every batch, and the connection reads on. acks=0 has no reply; an error then
+// closes the connection, which is all that such a client can notice.
+
+// Values of acks.
+const (
+	acksNone   = 0
+	acksLeader = 1
+	acksAll    = -1
+)
+
+// produceState is what a connection keeps for its Produce requests.
+type produceState struct {
+	request   produce.Request
+	validator *batch.Validator
+	append    replica.Append
+}
+
+// produced is a Produce request on its way to its reply. It hangs on its
+// reply slot and is used again with it.
+type produced struct {
+	api     *API
+	topics  []producedTopic
+	parts   []producedPart
+	waiting int // parts that the high watermark has not passed
+	failed  bool
+	names   []byte // of the topics, where the frame is gone when the reply is written
+	nodes   []frame.NodeEndpoint
+}
+
+type producedTopic struct {
+	name     []byte
+	id       kafka.TopicID
+	from, to int // in parts
+}
+
+type producedPart struct {
+	result  produce.Result
+	replica *replica.Partition // while waiting
+	last    kafka.Offset
+	epoch   kafka.LeaderEpoch
+	entry   park.Entry
+}
+
+func (a *API) handleProduce(c *call.Call) call.Outcome {
+	s := stateOf(c)
+	req := &s.produce.request
+	err := produce.Parse(c.Body, c.Version, produce.Limits{TopicsMax: a.limits.elementsMax, PartitionsMax: a.limits.elementsMax}, req)
+	if err != nil {
+		return a.close(c, fmt.Errorf("Produce v%d: %w", c.Version, err))
+	}
+	defer req.Reset()
+	acks := req.Acks
+	w := a.produced(c)
+	w.begin(req)
+	img := a.image()
+	for i := range req.Topics {
+		a.produceTopic(c, s, img, w, i, acks)
+	}
+	switch {
+	case acks == acksNone:
+		if w.failed {
+			return a.close(c, errors.New("produce with acks=0 failed"))
+		}
+		return call.NoReply
+	case w.waiting > 0:
+		return w.park(c, req.TimeoutMs)
+	}
+	w.answer(c)
+	return call.Done
+}
+
+// produced gives the slot's memory.
+func (a *API) produced(c *call.Call) *produced {
+	w, ok := c.Scratch.(*produced)
+	if !ok {
+		w = &produced{api: a}
+		c.Scratch = w
+	}
+	return w
+}
+
+// begin makes room for the answers of a request.
+func (w *produced) begin(req *produce.Request) {
+	n := 0
+	w.topics = w.topics[:0]
+	for i := range req.Topics {
+		t := &req.Topics[i]
+		w.topics = append(w.topics, producedTopic{name: t.Name, id: t.ID, from: n, to: n + len(t.Partitions)})
+		n += len(t.Partitions)
+	}
+	if n > cap(w.parts) {
+		// Never copied: an old entry may still be in its parker's queue.
+		w.parts = make([]producedPart, n)
+	}
+	w.parts = w.parts[:n]
+	w.waiting, w.failed, w.nodes = 0, false, w.nodes[:0]
+}
+
+func (a *API) produceTopic(c *call.Call, s *state, img *image.Image, w *produced, i int, acks int16) {
+	t := &s.produce.request.Topics[i]
+	var topic *image.Topic
+	missing := error(kafka.UnknownTopicOrPartition)
+	if c.Version >= 13 {
+		topic, missing = img.TopicByID(t.ID), kafka.UnknownTopicID
+	} else {
+		topic = img.Topic(s.intern(t.Name))
+	}
+	for j := range t.Partitions {
+		part := &w.parts[w.topics[i].from+j]
+		err := missing
+		if topic != nil {
+			err = a.producePartition(c, s, topic, &t.Partitions[j], part, acks)
+		}
+		if err != nil {
+			a.failPart(c, w, part, topic, t.Partitions[j].Index, err)
+		} else if part.replica != nil {
+			w.waiting++
+		}
+	}
+}
+
+// producePartition appends one batch. part.replica is set if its answer must
+// wait.
+func (a *API) producePartition(c *call.Call, s *state, topic *image.Topic, q *produce.Partition, part *producedPart, acks int16) error {
+	if acks != acksNone && acks != acksLeader && acks != acksAll {
+		return kafka.InvalidRequiredAcks
+	}
+	if isInternal(topic.Name) {
+		return fmt.Errorf("clients may not produce to %s: %w", topic.Name, kafka.InvalidTopicException)
+	}
+	p, err := a.partition(topic, q.Index)
+	if err != nil {
+		return err
+	}
+	rules := p.Rules()
+	out, h, err := s.produce.validator.Client(q.Records, &rules.Batch, c.Version, c.ReceivedAt.UnixMilli())
+	switch {
+	case err != nil:
+		return err
+	case h.Attributes.IsTransactional():
+		// Nobody could ever end the transaction.
+		return fmt.Errorf("transactional batch outside of a transaction: %w", kafka.InvalidTxnState)
+	case len(out) > int(rules.Log.SegmentBytes):
+		return fmt.Errorf("batch of %d bytes exceeds segment.bytes of %d: %w", len(out), rules.Log.SegmentBytes, kafka.RecordListTooLarge)
+	}
+	w := &s.produce.append
+	w.Batches, w.Origin, w.ExpectedEpoch, w.AllReplicas = out, commitlog.OriginClient, kafka.NoLeaderEpoch, acks == acksAll
+	p.Append(w)
+	w.Batches = nil
+	if w.Err != nil {
+		return w.Err
+	}
+	a.count.producedBytes.Add(int64(len(out)))
+	part.result = produce.Result{Index: q.Index, BaseOffset: w.BaseOffset, LogAppendTimeMs: w.AppendTimeMs, LogStartOffset: w.LogStart}
+	part.replica = nil
+	if acks == acksAll && !w.Committed {
+		part.replica, part.last, part.epoch = p, w.LastOffset, w.Epoch
+	}
+	return nil
+}
+
+// failPart notes an error as the answer for a partition.
+func (a *API) failPart(c *call.Call, w *produced, part *producedPart, topic *image.Topic, index kafka.PartitionID, err error) {
+	a.count.producedFailed.Add(1)
+	w.failed = true
+	code := a.code(c, err)
+	part.replica = nil
+	part.result = produce.Failed(index, code)
+	part.result.ErrorMessage = produceMessage(err)
+	var invalid *batch.Error
+	if errors.As(err, &invalid) {
+		for _, r := range invalid.Records {
+			part.result.RecordErrors = append(part.result.RecordErrors, produce.RecordError{BatchIndex: r.BatchIndex, Message: r.Message})
+		}
+	}
+	if code == kafka.NotLeaderForPartition && c.Version >= 10 && topic != nil {
+		node, epoch, at, known := a.leader(c.Conn.Listener.Name, topic.ID, index)
+		part.result.HasCurrentLeader, part.result.CurrentLeader, part.result.CurrentEpoch = true, node, epoch
+		if known {
+			w.nodes = addEndpoint(w.nodes, at)
+		}
+	}
+}
+
+// produceMessage is the text of an error that says more than its code.
+func produceMessage(err error) string {
+	if _, bare := err.(kafka.Code); bare { //nolint:errorlint // the bare code says it all
+		return ""
+	}
+	return err.Error()
+}
+
+// park leaves the reply until the high watermark has passed all batches.
+func (w *produced) park(c *call.Call, timeoutMs int32) call.Outcome {
+	c.Deadline = c.ReceivedAt.Add(time.Duration(max(timeoutMs, 0)) * time.Millisecond)
+	for i := range w.parts {
+		p := &w.parts[i]
+		if p.replica != nil {
+			p.entry.Parker, p.entry.Owner = c.Conn.Parker, c
+			p.replica.Await(commitlog.ToHighWatermark, &p.entry, p.last+1)
+		}
+	}
+	if w.settle(c) {
+		w.answer(c)
+		return call.Done
+	}
+	// The frame is gone when the reply is written, and with it the names.
+	w.names = w.names[:0]
+	for i := range w.topics {
+		w.names = append(w.names, w.topics[i].name...)
+	}
+	at := 0
+	for i := range w.topics {
+		n := len(w.topics[i].name)
+		w.topics[i].name = w.names[at : at+n : at+n]
+		at += n
+	}
+	c.Waiter = w
+	return call.Parked
+}
+
+// settle looks at the parts that wait and reports whether none does any more.
+func (w *produced) settle(c *call.Call) bool {
+	for i := range w.parts {
+		p := &w.parts[i]
+		if p.replica == nil {
+			continue
+		}
+		done, err := p.replica.Acknowledged(p.last, p.epoch)
+		if done {
+			w.leave(p)
+			if err != nil {
+				p.result = produce.Failed(p.result.Index, w.api.code(c, err))
+			}
+			continue
+		}
+		// An entry that woke for another reason has left its list.
+		p.replica.Forget(commitlog.ToHighWatermark, &p.entry)
+		p.replica.Await(commitlog.ToHighWatermark, &p.entry, p.last+1)
+		if done, _ := p.replica.Acknowledged(p.last, p.epoch); done {
+			i-- // it moved meanwhile
+		}
+	}
+	return w.waiting == 0
+}
+
+func (w *produced) leave(p *producedPart) {
+	p.replica.Forget(commitlog.ToHighWatermark, &p.entry)
+	p.replica = nil
+	w.waiting--
+}
+
+// Ready is part of call.Waiter.
+func (w *produced) Ready(c *call.Call, _ *park.Entry) bool {
+	if !w.settle(c) {
+		return false
+	}
+	w.answer(c)
+	return true
+}
+
+// Expire is part of call.Waiter.
+func (w *produced) Expire(c *call.Call) {
+	if !w.settle(c) {
+		for i := range w.parts {
+			if p := &w.parts[i]; p.replica != nil {
+				w.leave(p)
+				p.result = produce.Failed(p.result.Index, kafka.RequestTimedOut)
+			}
+		}
+	}
+	w.answer(c)
+}
+
+// Drop is part of call.Waiter.
+func (w *produced) Drop(*call.Call) {
+	for i := range w.parts {
+		if p := &w.parts[i]; p.replica != nil {
+			w.leave(p)
+		}
+	}
+}
+
+// answer writes the reply.
+func (w *produced) answer(c *call.Call) {
+	c.Reply.Begin(c.CorrelationID, c.Version >= produce.FlexibleFrom)
+	var e produce.Encoder
+	e.Begin(c.Reply.Appender(), c.Version, len(w.topics))
+	for i := range w.topics {
+		t := &w.topics[i]
+		e.Topic(t.name, t.id, t.to-t.from)
+		for j := t.from; j < t.to; j++ {
+			e.Partition(&w.parts[j].result)
+		}
+		e.EndTopic()
+	}
+	e.End(c.ThrottleMs, w.nodes)
+}

@@ -1,0 +1,76 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package api
+
+import (
+	"time"
+
+	"gregor/base/kafka"
+	"gregor/cluster/image"
+	"gregor/replica"
+	"gregor/wire/frame"
+)
+
+// switchingMax is how long a request waits for a partition that the image
+// gives to this broker but that is still switching.
+const switchingMax = time.Second
+
+// namesMax bounds the topic names that a connection remembers.
+const namesMax = 1 << 12
+
+// intern gives the string of a name without allocating it anew for each
+// request.
+func (s *state) intern(name []byte) string {
+	if n, ok := s.names[string(name)]; ok {
+		return n
+	}
+	if s.names == nil || len(s.names) >= namesMax {
+		s.names = make(map[string]string)
+	}
+	n := string(name)
+	s.names[n] = n
+	return n
+}
+
+// partition finds the replica of a partition on this broker.
+func (a *API) partition(t *image.Topic, id kafka.PartitionID) (*replica.Partition, error) {
+	p := a.d.Table.Get(t.ID, id)
+	if p != nil {
+		p.Settled(switchingMax)
+		return p, nil
+	}
+	if t.Partition(id) == nil {
+		return nil, kafka.UnknownTopicOrPartition
+	}
+	return nil, kafka.NotLeaderForPartition
+}
+
+// leader is what a client that came to the wrong broker is told (KIP-951): the
+// leader by the image, and where to reach it.
+func (a *API) leader(listener string, topic kafka.TopicID, id kafka.PartitionID) (node kafka.NodeID, epoch kafka.LeaderEpoch, at frame.NodeEndpoint, known bool) {
+	img := a.image()
+	p := img.Partition(kafka.TopicIDPartition{TopicID: topic, Partition: id})
+	if p == nil {
+		return kafka.NoNode, kafka.NoLeaderEpoch, at, false
+	}
+	v := view{img: img, listener: listener}
+	host, port, ok := v.endpoint(p.Leader)
+	if !ok {
+		return p.Leader, p.LeaderEpoch, at, false
+	}
+	at = frame.NodeEndpoint{NodeID: p.Leader, Host: host, Port: port}
+	if b := img.Broker(p.Leader); b.Rack != nil {
+		at.Rack = *b.Rack
+	}
+	return p.Leader, p.LeaderEpoch, at, true
+}
+
+// addEndpoint adds an endpoint unless it is there.
+func addEndpoint(list []frame.NodeEndpoint, e frame.NodeEndpoint) []frame.NodeEndpoint {
+	for i := range list {
+		if list[i].NodeID == e.NodeID {
+			return list
+		}
+	}
+	return append(list, e)
+}

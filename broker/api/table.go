@@ -1,0 +1,110 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package api
+
+import (
+	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"gregor/broker/call"
+	"gregor/wire/fetch"
+	"gregor/wire/produce"
+)
+
+// Kafka's API keys of what is built.
+const (
+	keyProduce              = 0
+	keyFetch                = 1
+	keyListOffsets          = 2
+	keyMetadata             = 3
+	keyApiVersions          = 18
+	keyCreateTopics         = 19
+	keyDeleteTopics         = 20
+	keyInitProducerID       = 22
+	keyOffsetForLeaderEpoch = 23
+	keyDescribeCluster      = 60
+)
+
+// row is one API.
+type row struct {
+	key  int16
+	name string
+	// min and max are the versions that are served: those of Kafka 4.4.
+	min, max int16
+	// advertisedMin, if lower than min, is what ApiVersions tells.
+	advertisedMin int16
+	// flexibleFrom is the first version with compact lengths and tags.
+	flexibleFrom int16
+	roles        call.Role
+	// forwardable: what only the active controller can do is sent on to it.
+	forwardable bool
+	// shape bounds the body before kmsg decodes it; nil for hand-written codecs.
+	shape   shape
+	request func() kmsg.Request
+	handle  func(*API, *call.Call) call.Outcome
+	purpose string // for docs/protocol.md
+}
+
+// rows is the one list of APIs, by key. What is not built is not in it.
+func rows() []row {
+	return []row{
+		{key: keyProduce, name: "Produce", min: produce.VersionMin, max: produce.VersionMax, advertisedMin: 0,
+			flexibleFrom: produce.FlexibleFrom, roles: call.Broker, handle: (*API).handleProduce,
+			purpose: "append record batches; versions 0 to 2 are refused on use, and listed because librdkafka turns compression off without them"},
+		{key: keyFetch, name: "Fetch", min: fetch.VersionMin, max: fetch.VersionMax, advertisedMin: fetch.VersionMin,
+			flexibleFrom: fetch.FlexibleFrom, roles: call.Broker, handle: (*API).handleFetch,
+			purpose: "read record batches, with incremental sessions"},
+		{key: keyListOffsets, name: "ListOffsets", min: 1, max: 11, advertisedMin: 1, flexibleFrom: 6, roles: call.Broker,
+			shape: shape{int32At(0), int8At(2), arrayAt(0, textAt(0),
+				arrayAt(0, int32At(0), int32At(4), int64At(0))), int32At(10)},
+			request: func() kmsg.Request { return new(kmsg.ListOffsetsRequest) },
+			handle:  (*API).handleListOffsets, purpose: "offsets by time, earliest, latest"},
+		{key: keyMetadata, name: "Metadata", min: 0, max: 13, advertisedMin: 0, flexibleFrom: 9, roles: call.Broker,
+			shape: shape{arrayAt(0, uuidAt(10), textAt(0)), boolAt(4),
+				boolAt(8).until(10), boolAt(8)},
+			request: func() kmsg.Request { return new(kmsg.MetadataRequest) },
+			handle:  (*API).handleMetadata, purpose: "brokers, topics and their leaders"},
+		{key: keyApiVersions, name: "ApiVersions", min: 0, max: 5, advertisedMin: 0, flexibleFrom: 3,
+			roles:   call.Broker | call.Controller,
+			shape:   shape{textAt(3), textAt(3), textAt(5), int32At(5)},
+			request: func() kmsg.Request { return new(kmsg.ApiVersionsRequest) },
+			handle:  (*API).handleApiVersions, purpose: "what this broker speaks, and finalized features"},
+		{key: keyCreateTopics, name: "CreateTopics", min: 2, max: 7, advertisedMin: 2, flexibleFrom: 5,
+			roles: call.Broker | call.Controller, forwardable: true,
+			shape: shape{arrayAt(0, textAt(0), int32At(0), int16At(0),
+				arrayAt(0, int32At(0), field{kind: int32s, max: newest}),
+				arrayAt(0, textAt(0), textAt(0))), int32At(0), boolAt(1)},
+			request: func() kmsg.Request { return new(kmsg.CreateTopicsRequest) },
+			handle:  (*API).handleCreateTopics, purpose: "create topics"},
+		{key: keyDeleteTopics, name: "DeleteTopics", min: 1, max: 6, advertisedMin: 1, flexibleFrom: 4,
+			roles: call.Broker | call.Controller, forwardable: true,
+			shape: shape{arrayAt(6, textAt(6), uuidAt(6)),
+				field{kind: strings, max: 5}, int32At(0)},
+			request: func() kmsg.Request { return new(kmsg.DeleteTopicsRequest) },
+			handle:  (*API).handleDeleteTopics, purpose: "delete topics by name or id"},
+		{key: keyInitProducerID, name: "InitProducerId", min: 0, max: 5, advertisedMin: 0, flexibleFrom: 2, roles: call.Broker,
+			shape:   shape{textAt(0), int32At(0), int64At(3), int16At(3)},
+			request: func() kmsg.Request { return new(kmsg.InitProducerIDRequest) },
+			handle:  (*API).handleInitProducerID, purpose: "producer ids for idempotent producers"},
+		{key: keyOffsetForLeaderEpoch, name: "OffsetForLeaderEpoch", min: 2, max: 4, advertisedMin: 2, flexibleFrom: 4, roles: call.Broker,
+			shape: shape{int32At(3), arrayAt(0, textAt(0),
+				arrayAt(0, int32At(0), int32At(2), int32At(0)))},
+			request: func() kmsg.Request { return new(kmsg.OffsetForLeaderEpochRequest) },
+			handle:  (*API).handleOffsetForLeaderEpoch, purpose: "where a leader epoch ended"},
+		{key: keyDescribeCluster, name: "DescribeCluster", min: 0, max: 2, advertisedMin: 0, flexibleFrom: 0,
+			roles:   call.Broker | call.Controller,
+			shape:   shape{boolAt(0), int8At(1), boolAt(2)},
+			request: func() kmsg.Request { return new(kmsg.DescribeClusterRequest) },
+			handle:  (*API).handleDescribeCluster, purpose: "cluster id, brokers, controller"},
+	}
+}
+
+// keysMax bounds the API keys that are counted.
+const keysMax = 128
+
+// row finds an API by its key, nil if it is not built.
+func (a *API) row(key int16) *row {
+	if key < 0 || key >= keysMax {
+		return nil
+	}
+	return a.byKey[key]
+}
