@@ -5,8 +5,11 @@ package commitlog
 import (
 	"errors"
 	"fmt"
+	"io/fs"
+	"syscall"
 
 	"gregor/base/kafka"
+	"gregor/storage/segment"
 )
 
 // ErrClosed is what a closed or deleted log answers.
@@ -32,18 +35,7 @@ func (e *OffsetOutOfRangeError) Unwrap() error { return kafka.OffsetOutOfRange }
 
 // CorruptError names bytes on the disk that are not what was written. It
 // carries CORRUPT_MESSAGE.
-type CorruptError struct {
-	File     string
-	PosBytes int64
-	Reason   string
-}
-
-func (e *CorruptError) Error() string {
-	return fmt.Sprintf("corrupt data in %s at byte %d: %s", e.File, e.PosBytes, e.Reason)
-}
-
-// Unwrap makes errors.Is(err, kafka.CorruptMessage) true.
-func (e *CorruptError) Unwrap() error { return kafka.CorruptMessage }
+type CorruptError = segment.CorruptError
 
 // OldFormatError says that a segment holds message format 0 or 1, which this
 // log neither reads nor touches: the partition stays offline (decision 2).
@@ -73,4 +65,24 @@ func (e *TopicIDError) Error() string {
 // Unwrap makes errors.Is(err, kafka.InconsistentTopicID) true.
 func (e *TopicIDError) Unwrap() error { return kafka.InconsistentTopicID }
 
-var errTorn = errors.New("torn")
+// passing reports whether a write failed for want of something that may come
+// back (room, descriptors, memory), so that the log may go on later.
+func passing(err error) bool {
+	for _, e := range [...]error{syscall.ENOSPC, syscall.EDQUOT, syscall.EMFILE, syscall.ENFILE, syscall.ENOMEM, syscall.EFBIG} {
+		if errors.Is(err, e) {
+			return true
+		}
+	}
+	return errors.Is(err, segment.ErrClosed)
+}
+
+// storageError makes err carry KAFKA_STORAGE_ERROR.
+func storageError(op string, err error) error {
+	return fmt.Errorf("%s: %w: %w", op, kafka.KafkaStorageError, err)
+}
+
+func missing(err error) bool { return errors.Is(err, fs.ErrNotExist) }
+
+func isNoSpace(err error) bool {
+	return errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT)
+}

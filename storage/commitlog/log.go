@@ -12,6 +12,7 @@ package commitlog
 
 import (
 	"log/slog"
+	"math"
 	"sync"
 	"time"
 
@@ -92,12 +93,19 @@ type Hint struct {
 	LogStart        kafka.Offset
 	LocalLogStart   kafka.Offset
 	LogEnd          kafka.Offset
-	LastStable      kafka.Offset
+	LastStable      kafka.Offset // first offset of the oldest open transaction; LogEnd where none is open
 	Epoch           kafka.LeaderEpoch
 	SizeBytes       int64        // of all log files
 	LastBase        kafka.Offset // base offset of the last segment
 	LastSizeBytes   int64        // of its log file
 	LastModTimeNano int64        // of its log file
+}
+
+func (h *Hint) lastStable() kafka.Offset {
+	if h.LastStable >= h.LogEnd {
+		return math.MaxInt64
+	}
+	return h.LastStable
 }
 
 // Log is one partition's log.
@@ -119,27 +127,230 @@ type Hint struct {
 // immutable tail, which allocates for every append.
 type Log struct {
 	o       Options
-	cfg     Config // lane
 	logger  *slog.Logger
-	folder  string // guarded by mu; changes with RenameDir
+	loading gate
 	lane    laneState
-	loading loader
 
-	mu   sync.Mutex // leaf; guards what follows
-	tail Tail
-	pub  published
+	mu     sync.Mutex // leaf; guards what follows
+	tail   Tail
+	folder string
+	cfg    Config
+	pub    published
 }
 
-// Bound limits what a read may see.
-type Bound int8
+// published is what readers see beside the tail, guarded by Log.mu.
+type published struct {
+	loaded   bool
+	closed   bool
+	err      error         // why nothing can be changed any more
+	segments []*logSegment // by base offset, at least one; replaced, not changed in place
+	hw, lso  place
+	marks    marks
+	txns     prodstate.Txns
+	epochs   epochList
+	pending  epochList // epochs that began before the log was loaded
+	// cutting is open while a truncation changes files: nobody begins to read then.
+	cutting chan struct{}
+}
 
-// Bounds: followers read to the log end, consumers to the high watermark,
-// read_committed consumers to the last stable offset.
-const (
-	ToLogEnd Bound = iota
-	ToHighWatermark
-	ToLastStable
-)
+// laneState is what only the lane touches once the log is loaded.
+type laneState struct {
+	producers    prodstate.State
+	snapshot     kafka.Offset // of the newest producer snapshot; NoOffset: none
+	epochsDirty  bool
+	dirUnsynced  bool  // a file was created since the folder was last synced
+	unflushedMs  int64 // when the oldest unflushed append came; 0: none
+	failedCalled bool
+	batchOfAppend
+}
 
-// Producers lists the log's producers, ordered by id, for DescribeProducers.
-func (l *Log) Producers() ([]prodstate.Producer, error) { return l.producers() }
+// place is where a batch begins. Without a segment it is not known.
+type place struct {
+	seg      *logSegment
+	posBytes int64
+}
+
+func (p *published) active() *logSegment { return p.segments[len(p.segments)-1] }
+
+func (p *published) end() place {
+	s := p.active()
+	return place{seg: s, posBytes: s.sizeBytes}
+}
+
+// marks are where the last batches above the high watermark end, so that the
+// high watermark knows its place without reading the log. It is a cache.
+type marks struct {
+	list []mark
+	head int
+}
+
+type mark struct {
+	next kafka.Offset // behind the batch
+	at   place
+}
+
+const marksMax = 512
+
+func (m *marks) push(x mark) {
+	if m.head > marksMax {
+		m.list = append(m.list[:0], m.list[m.head:]...)
+		m.head = 0
+	}
+	if len(m.list)-m.head < marksMax {
+		m.list = append(m.list, x)
+	}
+}
+
+// take forgets the marks up to off and gives the place of off, if it is known.
+func (m *marks) take(off kafka.Offset) place {
+	var p place
+	for m.head < len(m.list) && m.list[m.head].next <= off {
+		if m.list[m.head].next == off {
+			p = m.list[m.head].at
+		}
+		m.head++
+	}
+	if m.head == len(m.list) {
+		if cap(m.list) > 64 {
+			m.list = nil
+		}
+		m.list, m.head = m.list[:0], 0
+	}
+	return p
+}
+
+// settledLocked waits until the log is loaded and no truncation is under way.
+func (l *Log) settledLocked() error {
+	for {
+		switch cutting := l.pub.cutting; {
+		case !l.pub.loaded || l.pub.closed:
+			l.mu.Unlock()
+			err := l.ready()
+			l.mu.Lock()
+			if err != nil {
+				return err
+			}
+		case cutting != nil:
+			l.mu.Unlock()
+			<-cutting
+			l.mu.Lock()
+		default:
+			return nil
+		}
+	}
+}
+
+func (m *marks) reset() { m.list, m.head = nil, 0 }
+
+// dir is the partition's folder.
+func (l *Log) dir() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.folder
+}
+
+// Dir is the partition's folder.
+func (l *Log) Dir() string { return l.dir() }
+
+// TopicPartition names the partition.
+func (l *Log) TopicPartition() kafka.TopicPartition { return l.o.TopicPartition }
+
+// TopicID is the topic's id; zero where the folder names none.
+func (l *Log) TopicID() kafka.TopicID { return l.o.TopicID }
+
+// Tail copies the tail.
+func (l *Log) Tail() Tail {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.tail
+}
+
+// config copies the configuration.
+func (l *Log) config() Config {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.cfg
+}
+
+func (l *Log) indexInterval() int64 { return int64(l.config().IndexIntervalBytes) }
+
+// Configure applies a changed topic configuration.
+func (l *Log) Configure(c Config) {
+	c.setDefaults()
+	l.mu.Lock()
+	l.cfg = c
+	l.mu.Unlock()
+}
+
+func (c *Config) setDefaults() {
+	orDefault(&c.SegmentBytes, 1<<30)
+	orDefault(&c.SegmentMs, 7*24*3600*1000)
+	orDefault(&c.IndexBytes, 10<<20)
+	orDefault(&c.IndexIntervalBytes, 4096)
+	orDefault(&c.FlushMessages, math.MaxInt64)
+	orDefault(&c.FlushMs, math.MaxInt64)
+}
+
+func orDefault[T int32 | int64](v *T, d T) {
+	if *v == 0 {
+		*v = d
+	}
+}
+
+// AdvanceHighWatermark moves the high watermark forward, never beyond the log
+// end and never back, and reports whether it moved. The last stable offset
+// follows.
+func (l *Log) AdvanceHighWatermark(off kafka.Offset) (moved bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	off = min(off, l.tail.LogEnd)
+	if off <= l.tail.HighWatermark {
+		return false
+	}
+	l.setHighWatermarkLocked(off)
+	return true
+}
+
+func (l *Log) setHighWatermarkLocked(off kafka.Offset) {
+	l.tail.HighWatermark = off
+	if !l.pub.loaded {
+		l.tail.LastStable = min(off, l.hintStable())
+		return
+	}
+	l.pub.hw = l.pub.marks.take(off)
+	if off == l.tail.LogEnd {
+		l.pub.hw = l.pub.end()
+	}
+	l.pub.txns.Replicated(off)
+	l.updateStableLocked()
+}
+
+// hintStable is the first offset that an open transaction made unstable when
+// the log was last closed.
+func (l *Log) hintStable() kafka.Offset {
+	if l.o.Hint == nil {
+		return math.MaxInt64
+	}
+	return l.o.Hint.lastStable()
+}
+
+func (l *Log) updateStableLocked() {
+	first, ok := l.pub.txns.FirstUnstable()
+	if !ok || first >= l.tail.HighWatermark {
+		l.tail.LastStable, l.pub.lso = l.tail.HighWatermark, l.pub.hw
+		return
+	}
+	if l.tail.LastStable != first {
+		l.tail.LastStable, l.pub.lso = first, place{}
+	}
+}
+
+// HasLateTransaction reports whether the oldest open transaction has been
+// silent for longer than maxTimeoutMs and the five minutes that Kafka adds.
+func (l *Log) HasLateTransaction(nowMs, maxTimeoutMs int64) bool {
+	const bufferMs = 5 * 60 * 1000
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	ms, ok := l.pub.txns.OldestActiveMs()
+	return ok && ms > 0 && nowMs-ms > maxTimeoutMs+bufferMs
+}

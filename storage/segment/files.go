@@ -13,6 +13,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"path/filepath"
 	"sync"
 	"sync/atomic"
 
@@ -350,6 +351,9 @@ func (f *File) Fd() (int, bool) {
 // through it may no longer be the log's.
 func (f *File) Intact() bool { return !f.cut.Load() }
 
+// MarkCut makes the file's readers see that the log was truncated.
+func (f *File) MarkCut() { f.cut.Store(true) }
+
 // Close closes the descriptor now, or with the last reference. The File may
 // be used no more.
 func (f *File) Close() error {
@@ -373,6 +377,9 @@ func (f *File) Moved(path string) {
 	f.path = path
 	f.files.mu.Unlock()
 }
+
+// MovedTo notes that the file's folder is now dir.
+func (f *File) MovedTo(dir string) { f.Moved(filepath.Join(dir, filepath.Base(f.Path()))) }
 
 // Truncate cuts the file to sizeBytes and returns the generation that takes
 // f's place. f is marked as cut first. Readers that hold f keep the old bytes:

@@ -1,0 +1,126 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package commitlog
+
+import (
+	"errors"
+	"fmt"
+
+	"gregor/base/kafka"
+	"gregor/storage/prodstate"
+)
+
+// Close writes indexes, producer snapshot and leader epochs and closes the
+// files; it syncs nothing, since the directory does so once for all its logs.
+// The Hint goes into the directory's manifest. A log that was never used gives
+// back the Hint it came with.
+func (l *Log) Close() (Hint, error) {
+	if !l.isLoaded() {
+		l.shut()
+		if l.o.Hint == nil {
+			return Hint{}, ErrClosed
+		}
+		return *l.o.Hint, nil
+	}
+	if err := l.writable(); err != nil {
+		l.shut()
+		return Hint{}, err
+	}
+	s := l.active()
+	ix := s.ix.Load()
+	if s.sizeBytes > 0 {
+		ix.times.Add(s.top)
+	}
+	err := errors.Join(l.spillAll(), l.saveEpochs())
+	if l.tail.LogEnd > max(l.lane.snapshot, 0) {
+		err = errors.Join(err, l.saveProducers(l.tail.LogEnd))
+	}
+	hint, hintErr := l.hint(s)
+	l.shut()
+	if err = errors.Join(err, hintErr); err != nil {
+		return Hint{}, fmt.Errorf("close log of %s: %w", l.o.TopicPartition, err)
+	}
+	return hint, nil
+}
+
+// hint describes the log as it is on the disk now.
+func (l *Log) hint(last *logSegment) (Hint, error) {
+	h := Hint{LastBase: last.base, LastSizeBytes: last.sizeBytes}
+	info, err := l.o.FS.Stat(last.log.Path())
+	switch {
+	case err == nil:
+		h.LastSizeBytes, h.LastModTimeNano = info.SizeBytes, info.ModTimeNano
+	case !missing(err) || last.sizeBytes > 0:
+		return h, err
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	t := &l.tail
+	h.LogStart, h.LocalLogStart, h.LogEnd, h.Epoch, h.SizeBytes = t.LogStart, t.LocalLogStart, t.LogEnd, t.Epoch, t.SizeBytes
+	h.LastStable = h.LogEnd
+	if first, ok := l.openTxnLocked(); ok {
+		h.LastStable = first
+	}
+	return h, nil
+}
+
+// openTxnLocked is where the oldest open transaction begins.
+func (l *Log) openTxnLocked() (kafka.Offset, bool) {
+	open := l.lane.producers.OpenTxns()
+	first, ok := kafka.NoOffset, false
+	for _, t := range open {
+		if !ok || t.First < first {
+			first, ok = t.First, true
+		}
+	}
+	return first, ok
+}
+
+// Kill closes the files and writes nothing: what a test's crash or an offline
+// directory does.
+func (l *Log) Kill() { l.shut() }
+
+func (l *Log) shut() {
+	l.mu.Lock()
+	segments := l.pub.segments
+	closed := l.pub.closed
+	l.pub.closed = true
+	l.mu.Unlock()
+	if closed {
+		return
+	}
+	for _, s := range segments {
+		_ = s.log.Close()
+		if ix := s.ix.Load(); ix != nil {
+			for _, f := range ix.files() {
+				_ = f.Close()
+			}
+		}
+	}
+}
+
+// RenameDir renames the partition's folder, for deletion or a move. Readers
+// go on undisturbed.
+func (l *Log) RenameDir(dir string) error {
+	if err := l.o.FS.Rename(l.dir(), dir); err != nil {
+		return fmt.Errorf("rename folder of %s: %w", l.o.TopicPartition, err)
+	}
+	l.mu.Lock()
+	l.folder = dir
+	segments := l.pub.segments
+	l.mu.Unlock()
+	for _, s := range segments {
+		for _, f := range s.files() {
+			f.MovedTo(dir)
+		}
+	}
+	return nil
+}
+
+// Producers lists the log's producers, ordered by id. It runs on the lane.
+func (l *Log) Producers() ([]prodstate.Producer, error) {
+	if err := l.ready(); err != nil {
+		return nil, err
+	}
+	return l.lane.producers.List(), nil
+}

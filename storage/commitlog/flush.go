@@ -1,0 +1,81 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package commitlog
+
+import (
+	"errors"
+	"path/filepath"
+
+	"gregor/base/kafka"
+)
+
+// Flush makes everything appended so far durable: the segments that are not
+// yet, the folder if files were created. A failure is final.
+func (l *Log) Flush() error {
+	if !l.isLoaded() {
+		return nil
+	}
+	if err := l.writable(); err != nil {
+		return err
+	}
+	t := l.Tail()
+	if t.Flushed >= t.LogEnd && !l.lane.dirUnsynced {
+		return nil
+	}
+	for i, s := range l.pub.segments {
+		last := i == len(l.pub.segments)-1
+		if s.sizeBytes == 0 || (!last && l.pub.segments[i+1].base <= t.Flushed) {
+			continue
+		}
+		if err := s.log.SyncData(); err != nil {
+			return l.syncFailed(s.log.Path(), err)
+		}
+	}
+	if l.lane.dirUnsynced {
+		dir := l.dir()
+		if err := errors.Join(l.o.FS.SyncDir(dir), l.o.FS.SyncDir(filepath.Dir(dir))); err != nil {
+			return l.syncFailed(dir, err)
+		}
+		l.lane.dirUnsynced = false
+	}
+	l.lane.unflushedMs = 0
+	l.Synced(t.LogEnd)
+	return nil
+}
+
+// syncFailed is final unless the file could not even be opened for it.
+func (l *Log) syncFailed(path string, err error) error {
+	if passing(err) && !isNoSpace(err) {
+		return storageError("sync "+path, err)
+	}
+	return l.fail("sync "+path, err)
+}
+
+// FlushDue flushes if flush.ms has passed since the oldest unflushed append.
+func (l *Log) FlushDue() error {
+	since := l.lane.unflushedMs
+	if since == 0 || l.nowMs()-since < l.config().FlushMs {
+		return nil
+	}
+	return l.Flush()
+}
+
+// flushIfMany flushes once flush.messages records are not yet durable. Its
+// failure latches the log; the records are in it nevertheless.
+func (l *Log) flushIfMany() {
+	l.mu.Lock()
+	due := l.pub.loaded && l.pub.err == nil && int64(l.tail.LogEnd-l.tail.Flushed) >= l.cfg.FlushMessages
+	l.mu.Unlock()
+	if due {
+		_ = l.Flush()
+	}
+}
+
+// Synced says that everything below off was made durable from outside (one
+// syncfs for many logs). It may be called from anywhere; off must be a log end
+// that was published before the sync began.
+func (l *Log) Synced(off kafka.Offset) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.tail.Flushed = max(l.tail.Flushed, min(off, l.tail.LogEnd))
+}

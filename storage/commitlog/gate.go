@@ -1,0 +1,42 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package commitlog
+
+import "sync"
+
+// gate lets one goroutine at a time do a piece of I/O that others need done.
+// Unlike a mutex nobody holds a lock meanwhile: those who come later wait on a
+// channel, then look again.
+type gate struct {
+	mu   sync.Mutex // guards wait
+	wait chan struct{}
+}
+
+// pass returns nil once done() is true. If it is not, one caller runs do and
+// gets its error; the others wait for it and then try themselves.
+func (g *gate) pass(done func() bool, do func() error) error {
+	for !done() {
+		g.mu.Lock()
+		if g.wait != nil {
+			wait := g.wait
+			g.mu.Unlock()
+			<-wait
+			continue
+		}
+		if done() {
+			g.mu.Unlock()
+			return nil
+		}
+		g.wait = make(chan struct{})
+		g.mu.Unlock()
+		err := do()
+		g.mu.Lock()
+		close(g.wait)
+		g.wait = nil
+		g.mu.Unlock()
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}

@@ -1,0 +1,387 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package commitlog
+
+import (
+	"cmp"
+	"slices"
+
+	"gregor/base/kafka"
+	"gregor/storage/index"
+	"gregor/storage/segment"
+	"gregor/wire/reply"
+)
+
+// Bound limits what a read may see.
+type Bound int8
+
+// Bounds: followers read to the log end, consumers to the high watermark,
+// read_committed consumers to the last stable offset.
+const (
+	ToLogEnd Bound = iota
+	ToHighWatermark
+	ToLastStable
+)
+
+// Cursor remembers where a sequential reader is, so that it needs no index. The
+// zero value is ready. It belongs to one goroutine at a time.
+type Cursor struct {
+	next     kafka.Offset
+	seg      *logSegment
+	posBytes int64
+}
+
+// AbortedTxn is an aborted transaction that a read_committed consumer skips.
+type AbortedTxn struct {
+	ProducerID  kafka.ProducerID
+	FirstOffset kafka.Offset
+}
+
+// Read is one section of one segment: whole batches.
+type Read struct {
+	File    reply.FileRange // no Src and LenBytes 0: there is nothing
+	Next    kafka.Offset    // where the next read goes on
+	More    bool            // there is more below the bound
+	Tail    Tail            // as of the read
+	Aborted []AbortedTxn    // by first offset; only with ToLastStable
+}
+
+// Read finds batches from the one that holds from on (a whole batch, even if
+// from lies inside it), as far as bound and bytesMax allow. With
+// oneBatchAtLeast the first batch may exceed bytesMax. The caller owns the
+// reference in File.
+//
+// The error is an *OffsetOutOfRangeError, a *CorruptError, or one of the file
+// system.
+func (l *Log) Read(c *Cursor, from kafka.Offset, bytesMax int, bound Bound, oneBatchAtLeast bool) (Read, error) {
+	for {
+		r, again, err := l.read(c, from, bytesMax, bound, oneBatchAtLeast)
+		if !again {
+			return r, err
+		}
+	}
+}
+
+// isDead reports whether a segment left the log since it was looked at.
+func (l *Log) isDead(s *logSegment) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return s.dead
+}
+
+// view is what a read sees of the log: it holds a reference on seg's file.
+type view struct {
+	tail      Tail
+	bound     kafka.Offset
+	boundAt   place
+	seg       *logSegment
+	file      *segment.File
+	sizeBytes int64        // of seg
+	after     *logSegment  // the segment behind, or nil
+	end       kafka.Offset // base of the segment behind; the log end where there is none
+}
+
+// read tries once. again is true when a truncation came in between.
+func (l *Log) read(c *Cursor, from kafka.Offset, bytesMax int, bound Bound, oneBatchAtLeast bool) (r Read, again bool, err error) {
+	var v view
+	pos, known, err := l.look(&v, c, from, bound)
+	if err != nil {
+		return Read{Tail: v.tail}, false, err
+	}
+	r = Read{Tail: v.tail, Next: from}
+	if v.seg == nil {
+		return r, false, nil
+	}
+	section, err := l.section(&v, pos, known, from, bytesMax, oneBatchAtLeast)
+	if !v.file.Intact() || (missing(err) && l.isDead(v.seg)) {
+		v.file.Release()
+		*c = Cursor{}
+		return Read{}, true, nil
+	}
+	if err == nil && section.len > 0 && bound == ToLastStable {
+		r.Aborted, err = l.aborted(&v, from, section.next)
+	}
+	if err != nil {
+		v.file.Release()
+		return Read{Tail: v.tail}, false, err
+	}
+	r.More = section.more
+	if section.len == 0 {
+		v.file.Release()
+		if section.onward && v.after != nil && !section.more {
+			// Nothing at or behind from in this segment, as compaction leaves it.
+			*c = Cursor{next: from, seg: v.after}
+			return r, true, nil
+		}
+		return r, false, nil
+	}
+	r.File = reply.FileRange{Src: v.file, PosBytes: section.pos, LenBytes: int(section.len)}
+	r.Next = section.next
+	*c = Cursor{next: section.next, seg: v.seg, posBytes: section.pos + section.len}
+	return r, false, nil
+}
+
+// look copies the tail and finds the segment, without I/O unless the log is to
+// be loaded. known says that pos is where the batch of from begins. No
+// segment: there is nothing below the bound.
+func (l *Log) look(v *view, c *Cursor, from kafka.Offset, bound Bound) (pos int64, known bool, err error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if err := l.settledLocked(); err != nil {
+		return 0, false, err
+	}
+	v.tail = l.tail
+	if from < l.tail.LogStart || from > l.tail.LogEnd || from < l.pub.segments[0].base {
+		return 0, false, &OffsetOutOfRangeError{Requested: from, Tail: l.tail}
+	}
+	switch bound {
+	case ToLogEnd:
+		v.bound, v.boundAt = l.tail.LogEnd, l.pub.end()
+	case ToHighWatermark:
+		v.bound, v.boundAt = l.tail.HighWatermark, l.pub.hw
+	default:
+		v.bound, v.boundAt = l.tail.LastStable, l.pub.lso
+	}
+	if from >= v.bound {
+		return 0, false, nil
+	}
+	i, known := l.pub.find(c, from)
+	if known {
+		pos = c.posBytes
+		if pos >= l.pub.segments[i].sizeBytes && i+1 < len(l.pub.segments) {
+			i, pos = i+1, 0
+		}
+	}
+	v.seg = l.pub.segments[i]
+	v.sizeBytes, v.end = v.seg.sizeBytes, l.tail.LogEnd
+	if i+1 < len(l.pub.segments) {
+		v.after = l.pub.segments[i+1]
+		v.end = v.after.base
+	}
+	v.file = v.seg.log
+	v.file.Ref()
+	return pos, known, nil
+}
+
+// find gives the number of the segment that holds off, and whether the cursor
+// knows its place there.
+func (p *published) find(c *Cursor, off kafka.Offset) (i int, known bool) {
+	last := len(p.segments) - 1
+	if c != nil && c.seg != nil && c.next == off && !c.seg.dead {
+		if c.seg == p.segments[last] {
+			return last, true
+		}
+		if i, ok := p.index(c.seg.base); ok && p.segments[i] == c.seg {
+			return i, true
+		}
+	}
+	if off >= p.segments[last].base {
+		return last, false
+	}
+	i, ok := p.index(off)
+	if !ok {
+		i--
+	}
+	return max(i, 0), false
+}
+
+func (p *published) index(base kafka.Offset) (int, bool) {
+	return slices.BinarySearchFunc(p.segments, base, func(s *logSegment, o kafka.Offset) int { return cmp.Compare(s.base, o) })
+}
+
+// span is a run of whole batches in a segment.
+type span struct {
+	pos, len int64
+	next     kafka.Offset // behind the last of them
+	more     bool
+	onward   bool // the segment has nothing at or behind the offset
+}
+
+// section decides what of the segment is read. It opens the file, verifies
+// what this process did not write, and cuts at a batch boundary.
+func (l *Log) section(v *view, pos int64, known bool, from kafka.Offset, bytesMax int, oneBatchAtLeast bool) (span, error) {
+	if err := v.file.Opened(); err != nil {
+		return span{}, err
+	}
+	if !known {
+		p, found, err := l.locate(v.seg, v.file, v.sizeBytes, from)
+		if err != nil {
+			return span{}, err
+		}
+		if !found {
+			return span{onward: true}, nil
+		}
+		pos = p
+	}
+	limit, limitOffset, err := l.limit(v)
+	if err != nil {
+		return span{}, err
+	}
+	s := span{pos: pos, len: limit - pos, next: limitOffset}
+	if s.len <= 0 {
+		return span{onward: limit == v.sizeBytes}, nil
+	}
+	cold := min(limit, v.seg.trustFrom) > pos
+	if s.len <= int64(bytesMax) && (!cold || v.seg.verified.covers(pos, min(limit, v.seg.trustFrom))) {
+		return s, nil
+	}
+	return l.cut(v, s, int64(bytesMax), oneBatchAtLeast, cold)
+}
+
+// limit is where the bound ends this segment.
+func (l *Log) limit(v *view) (posBytes int64, next kafka.Offset, err error) {
+	if v.bound >= v.end {
+		return v.sizeBytes, v.end, nil
+	}
+	if v.boundAt.seg == v.seg {
+		return min(v.boundAt.posBytes, v.sizeBytes), v.bound, nil
+	}
+	// The bound's place was not kept: look for it.
+	pos, found, err := l.locate(v.seg, v.file, v.sizeBytes, v.bound)
+	if err != nil {
+		return 0, 0, err
+	}
+	if !found {
+		return v.sizeBytes, v.bound, nil
+	}
+	l.keepPlace(v.bound, place{seg: v.seg, posBytes: pos})
+	return pos, v.bound, nil
+}
+
+// keepPlace remembers where the high watermark or last stable offset is.
+func (l *Log) keepPlace(off kafka.Offset, at place) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if at.seg.dead {
+		return
+	}
+	if l.tail.HighWatermark == off {
+		l.pub.hw = at
+	}
+	if l.tail.LastStable == off {
+		l.pub.lso = at
+	}
+}
+
+// locate finds where the first batch begins whose last offset is at or behind
+// off.
+func (l *Log) locate(s *logSegment, file *segment.File, sizeBytes int64, off kafka.Offset) (pos int64, found bool, err error) {
+	if off <= s.base {
+		return 0, sizeBytes > 0, nil
+	}
+	ix, err := l.indexes(s, sizeBytes)
+	if err != nil {
+		return 0, false, err
+	}
+	p, err := ix.offsets.Floor(off)
+	if err != nil {
+		return 0, false, err
+	}
+	var scan segment.Scan
+	scan.Start(file, p.PosBytes, sizeBytes, false)
+	defer scan.Done()
+	for scan.Next() {
+		if scan.Header.LastOffset() >= off {
+			return scan.PosBytes, true, nil
+		}
+	}
+	return 0, false, scan.Err()
+}
+
+// cut shortens a span to bytesMax at a batch boundary, or verifies it, or both.
+func (l *Log) cut(v *view, s span, bytesMax int64, oneBatchAtLeast, cold bool) (span, error) {
+	end := s.pos + s.len
+	at := s.pos // where to begin to look for the boundary
+	if s.len > bytesMax && !cold {
+		ix, err := l.indexes(v.seg, v.sizeBytes)
+		if err != nil {
+			return span{}, err
+		}
+		p, err := ix.offsets.FloorPosition(s.pos + bytesMax)
+		if err != nil {
+			return span{}, err
+		}
+		at = max(at, p.PosBytes)
+	}
+	var scan segment.Scan
+	scan.Start(v.file, at, end, cold)
+	defer scan.Done()
+	cutAt, next, stopped := at, kafka.NoOffset, false
+	for scan.Next() {
+		batchEnd := scan.NextPos()
+		if batchEnd-s.pos > bytesMax && !(oneBatchAtLeast && cutAt == s.pos) {
+			if next == kafka.NoOffset {
+				next = scan.Header.BaseOffset
+			}
+			stopped = true
+			break
+		}
+		cutAt, next = batchEnd, scan.Header.NextOffset()
+	}
+	if cold {
+		v.seg.verified.add(s.pos, cutAt)
+	}
+	if err := scan.Err(); err != nil && (cold || cutAt == s.pos) {
+		if cutAt > s.pos {
+			// What lies in front of the damage is good: serve it.
+			return span{pos: s.pos, len: cutAt - s.pos, next: next, more: true}, nil
+		}
+		l.logger.Error("damaged batch", "reason", err)
+		return span{}, err
+	}
+	if !stopped && cutAt == end {
+		return s, nil
+	}
+	return span{pos: s.pos, len: cutAt - s.pos, next: next, more: true}, nil
+}
+
+// aborted lists the aborted transactions that overlap [from, to).
+func (l *Log) aborted(v *view, from, to kafka.Offset) ([]AbortedTxn, error) {
+	l.mu.Lock()
+	i, ok := l.pub.index(v.seg.base)
+	segments := l.pub.segments
+	sizes := v.sizeBytes
+	l.mu.Unlock()
+	if !ok {
+		return nil, nil // it was deleted meanwhile: the caller's section still stands
+	}
+	var list []AbortedTxn
+	for _, s := range segments[i:] {
+		if s != v.seg {
+			l.mu.Lock()
+			sizes = s.sizeBytes
+			l.mu.Unlock()
+		}
+		txns, err := l.abortedIn(s, sizes)
+		if err != nil {
+			return nil, err
+		}
+		done := false
+		for _, t := range txns {
+			if t.LastOffset >= from && t.FirstOffset < to {
+				list = append(list, AbortedTxn{ProducerID: t.ProducerID, FirstOffset: t.FirstOffset})
+			}
+			if t.LastStable >= to {
+				done = true
+				break
+			}
+		}
+		if done {
+			break
+		}
+	}
+	slices.SortFunc(list, func(a, b AbortedTxn) int { return cmp.Compare(a.FirstOffset, b.FirstOffset) })
+	return list, nil
+}
+
+// abortedIn avoids opening the indexes of a segment without aborted transactions.
+func (l *Log) abortedIn(s *logSegment, sizeBytes int64) ([]index.Aborted, error) {
+	if s.ix.Load() == nil && s.txnBytes <= 0 {
+		return nil, nil
+	}
+	ix, err := l.indexes(s, sizeBytes)
+	if err != nil {
+		return nil, err
+	}
+	return ix.aborted.List()
+}

@@ -1,0 +1,381 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package commitlog
+
+import (
+	"errors"
+	"fmt"
+	"path/filepath"
+
+	"gregor/base/kafka"
+	"gregor/storage/index"
+	"gregor/storage/prodstate"
+	"gregor/storage/segment"
+	"gregor/wire/batch"
+)
+
+// findEnd finds the log end after a clean stop: it walks the headers behind
+// the last index entry of the last segment. kafka.CorruptMessage in the error
+// means that the segment does not end where a batch ends.
+func (r *recovery) findEnd() error {
+	s := r.segments[len(r.segments)-1]
+	ix, from, err := r.openTail(s, kafka.Offset(1<<63-1))
+	if err != nil {
+		return err
+	}
+	return r.walk(s, ix, from, false)
+}
+
+// openTail opens the indexes of a segment and keeps of them what can be
+// trusted up to limit: from is where to walk on. Without a usable index that
+// is the segment's start.
+func (r *recovery) openTail(s *logSegment, limit kafka.Offset) (ix *indexes, from index.Position, err error) {
+	ix, err = r.l.openIndexes(s)
+	start := index.Position{Offset: s.base}
+	if err == nil {
+		from, err = ix.offsets.Floor(limit)
+		if err == nil && from.PosBytes > 0 {
+			err = r.checkEntry(s, from)
+		}
+	}
+	switch {
+	case errors.Is(err, index.ErrCorrupt), errors.Is(err, kafka.CorruptMessage):
+		if s.sizeBytes > 0 {
+			r.l.logger.Warn("index is rebuilt", "segment", s.log.Path(), "reason", err)
+		}
+		if s.sizeBytes > 0 || s.indexBytes > 0 || s.timeBytes > 0 {
+			err = ix.reset()
+		} else {
+			err = nil
+		}
+		from = start
+	case err != nil:
+		return nil, start, err
+	}
+	if from.PosBytes == 0 {
+		from = start
+	}
+	if err != nil {
+		return nil, start, err
+	}
+	s.ix.Store(ix)
+	return ix, from, nil
+}
+
+// checkEntry compares an index entry with the batch that it names.
+func (r *recovery) checkEntry(s *logSegment, p index.Position) error {
+	var scan segment.Scan
+	scan.Start(s.log, p.PosBytes, s.sizeBytes, false)
+	defer scan.Done()
+	if !scan.Next() {
+		if err := scan.Err(); err != nil {
+			return err
+		}
+		return fmt.Errorf("index of %s points to byte %d, the end: %w", s.log.Path(), p.PosBytes, index.ErrCorrupt)
+	}
+	if scan.Header.LastOffset() != p.Offset {
+		return fmt.Errorf("index of %s names offset %d at byte %d, where %d is: %w", s.log.Path(), p.Offset, p.PosBytes, scan.Header.LastOffset(), index.ErrCorrupt)
+	}
+	return nil
+}
+
+// recover reads everything from the recovery point on with its CRC, builds
+// the indexes again, and cuts the log at the first batch that is not whole.
+// Later segments go with it.
+func (r *recovery) recover() error {
+	for i, s := range r.segments {
+		if i+1 < len(r.segments) && r.segments[i+1].base <= r.from {
+			continue
+		}
+		ix, from, err := r.openTail(s, r.from)
+		if err != nil {
+			return err
+		}
+		if r.scannedFrom < 0 {
+			r.scannedFrom = from.Offset
+		}
+		keep := from.Offset
+		if from.PosBytes > 0 {
+			keep++ // the entry itself stays
+		}
+		if err := errors.Join(ix.offsets.TruncateTo(keep), ix.times.TruncateTo(keep)); err != nil {
+			return err
+		}
+		if err := ix.aborted.TruncateTo(from.Offset); errors.Is(err, index.ErrCorrupt) {
+			err = ix.aborted.Reset()
+			r.scannedFrom = min(r.scannedFrom, s.base)
+			if err != nil {
+				return err
+			}
+		} else if err != nil {
+			return err
+		}
+		err = r.walk(s, ix, from, true)
+		if errors.Is(err, kafka.CorruptMessage) {
+			return r.cutAt(i, err)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// walk goes over the batches from a trusted place to the end of the segment
+// and notes what it sees; r.end is then behind the last good one. With crc
+// index entries are added too.
+func (r *recovery) walk(s *logSegment, ix *indexes, from index.Position, crc bool) error {
+	s.top = index.Time{TimestampMs: batch.NoTimestamp, Offset: s.base}
+	if t, ok, err := ix.times.Last(); err != nil {
+		return err
+	} else if ok {
+		s.top = t
+	}
+	interval := r.l.indexInterval()
+	indexed := from.PosBytes > 0
+	build := crc || ix.offsets.Entries() == 0 // an index that was reset is built here
+	r.end = max(r.end, s.base)
+	var scan segment.Scan
+	scan.Start(s.log, from.PosBytes, s.sizeBytes, crc)
+	scan.Floor(s.base)
+	defer scan.Done()
+	for scan.Next() {
+		h := &scan.Header
+		if !build || indexed {
+			// The batch of the entry itself, or all of it is in the index.
+			s.noteTop(h, scan.PosBytes)
+			s.sinceIndex += int64(h.SizeBytes())
+		} else {
+			s.note(ix, h, scan.PosBytes, interval)
+		}
+		indexed = false
+		if ix.offsets.WantsSpill() {
+			if err := ix.spill(); err != nil {
+				return err
+			}
+		}
+		r.noteEpoch(h)
+		r.end = h.NextOffset()
+	}
+	if crc {
+		s.verified.add(from.PosBytes, scan.NextPos())
+	}
+	if err := scan.Err(); err != nil {
+		return err
+	}
+	if last := r.segments[len(r.segments)-1]; s != last {
+		ix.times.Add(s.top)
+		s.shown, s.shownOK = s.top, true
+		return ix.spill()
+	}
+	return nil
+}
+
+func (s *logSegment) noteTop(h *batch.Header, posBytes int64) {
+	if h.MaxTimestampMs > s.top.TimestampMs {
+		s.top = index.Time{TimestampMs: h.MaxTimestampMs, Offset: h.LastOffset()}
+	}
+	if posBytes == 0 {
+		s.firstMs, s.firstKnown = h.MaxTimestampMs, true
+	}
+}
+
+// cutAt ends the log in segment i, in front of what why names.
+func (r *recovery) cutAt(i int, why error) error {
+	var bad *CorruptError
+	if !errors.As(why, &bad) {
+		return why
+	}
+	s := r.segments[i]
+	lost := s.sizeBytes - bad.PosBytes
+	for _, later := range r.segments[i+1:] {
+		lost += later.sizeBytes
+	}
+	r.l.logger.Warn("log was cut at the first batch that is not whole", "file", s.log.Path(), "position", bad.PosBytes,
+		"log_end", int64(r.end), "lost_bytes", lost, "reason", bad.Reason)
+	next, err := s.log.Truncate(bad.PosBytes)
+	if err != nil {
+		return err
+	}
+	s.log, s.sizeBytes = next, bad.PosBytes
+	s.trustFrom = s.sizeBytes
+	for _, later := range r.segments[i+1:] {
+		if err := r.l.removeFiles(later); err != nil {
+			return err
+		}
+	}
+	r.segments = r.segments[:i+1]
+	return nil
+}
+
+// loadProducers takes the newest usable snapshot and replays the batches
+// behind it.
+func (r *recovery) loadProducers(snapshots []kafka.Offset) error {
+	l := r.l
+	limit := r.end
+	if !r.clean && r.scannedFrom >= 0 {
+		limit = min(limit, r.scannedFrom)
+	}
+	from, chosen := r.segments[0].base, kafka.NoOffset
+	for i := len(snapshots) - 1; i >= 0; i-- {
+		at := snapshots[i]
+		if at > r.end {
+			if err := l.removeSnapshot(at); err != nil {
+				return err
+			}
+			continue
+		}
+		if at > limit {
+			continue
+		}
+		b, err := l.readSmall(segment.Name(at, segment.SnapshotSuffix))
+		if err != nil {
+			return err
+		}
+		if err := l.lane.producers.LoadSnapshot(b, r.nowMs, l.o.ProducerIDExpirationMs); err != nil {
+			l.logger.Warn("producer snapshot is of no use", "file", l.path(at, segment.SnapshotSuffix), "reason", err)
+			if err := l.removeSnapshot(at); err != nil {
+				return err
+			}
+			continue
+		}
+		from, chosen = max(from, at), at
+		break
+	}
+	if chosen == kafka.NoOffset {
+		l.lane.producers.Reset()
+	}
+	r.txns.Reset(l.lane.producers.OpenTxns())
+	l.lane.snapshot = chosen
+	if err := r.replayProducers(from); err != nil {
+		return err
+	}
+	return l.removeStraySnapshots(snapshots, r.segments, chosen)
+}
+
+// replayProducers notes the batches from an offset on, as they were accepted.
+func (r *recovery) replayProducers(from kafka.Offset) error {
+	if from >= r.end {
+		return nil
+	}
+	p := &r.l.lane.producers
+	var body []byte
+	err := r.eachBatch(from, func(scan *segment.Scan, s *logSegment) error {
+		h := &scan.Header
+		if !h.HasProducerID() {
+			return nil
+		}
+		var marker prodstate.Marker
+		if h.Attributes.IsControl() {
+			var err error
+			if body, err = scan.Body(body); err != nil {
+				return err
+			}
+			marker = prodstate.ParseMarker(body)
+		}
+		v, err := p.Apply(h, marker, prodstate.Rules{})
+		if err != nil {
+			return err
+		}
+		p.Keep()
+		r.noteTxn(h, v)
+		if v.Ended && !v.Committed {
+			return r.noteAborted(s, h, v)
+		}
+		return nil
+	})
+	if err != nil {
+		return fmt.Errorf("load producers: %w", err)
+	}
+	return nil
+}
+
+func (r *recovery) noteTxn(h *batch.Header, v prodstate.Verdict) { noteTxn(&r.txns, h, v) }
+
+func noteTxn(t *prodstate.Txns, h *batch.Header, v prodstate.Verdict) {
+	switch {
+	case v.Began:
+		t.Begin(prodstate.Txn{ProducerID: h.ProducerID, First: v.TxnStart, ActiveMs: h.MaxTimestampMs})
+	case v.Ended:
+		t.End(h.ProducerID, v.TxnStart, h.LastOffset())
+	case v.TxnStart != kafka.NoOffset:
+		t.Touch(v.TxnStart, h.MaxTimestampMs)
+	}
+}
+
+// noteAborted puts an aborted transaction into the index, unless it is there.
+func (r *recovery) noteAborted(s *logSegment, h *batch.Header, v prodstate.Verdict) error {
+	ix, err := r.l.indexes(s, s.sizeBytes)
+	if err != nil {
+		return err
+	}
+	list, err := ix.aborted.List()
+	if err != nil {
+		return err
+	}
+	if n := len(list); n > 0 && list[n-1].LastOffset >= h.LastOffset() {
+		return nil
+	}
+	return ix.aborted.Add(index.Aborted{ProducerID: h.ProducerID, FirstOffset: v.TxnStart,
+		LastOffset: h.LastOffset(), LastStable: r.txns.StableAfter(h.ProducerID, h.LastOffset())})
+}
+
+func (l *Log) removeSnapshot(at kafka.Offset) error {
+	if err := l.o.FS.Remove(l.path(at, segment.SnapshotSuffix)); err != nil && !missing(err) {
+		return fmt.Errorf("remove snapshot: %w", err)
+	}
+	return nil
+}
+
+// removeStraySnapshots keeps the snapshots that belong to a segment's start,
+// and the chosen one.
+func (l *Log) removeStraySnapshots(snapshots []kafka.Offset, segments []*logSegment, chosen kafka.Offset) error {
+	keep := map[kafka.Offset]bool{chosen: true}
+	for _, s := range segments {
+		keep[s.base] = true
+	}
+	for _, at := range snapshots {
+		if !keep[at] {
+			if err := l.removeSnapshot(at); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// removeFiles renames the files of a segment that left the log to Kafka's
+// .deleted names and hands them over for removal. Readers that hold them read
+// on.
+func (l *Log) removeFiles(s *logSegment) error {
+	names := []string{segment.LogSuffix, segment.IndexSuffix, segment.TimeIndexSuffix, segment.TxnIndexSuffix, segment.SnapshotSuffix}
+	dir := l.dir()
+	var errs []error
+	for _, suffix := range names {
+		path := filepath.Join(dir, segment.Name(s.base, suffix))
+		to := path + segment.DeletedSuffix
+		err := l.o.FS.Rename(path, to)
+		if missing(err) {
+			continue
+		}
+		if err != nil {
+			errs = append(errs, fmt.Errorf("delete segment: %w", err))
+			continue
+		}
+		if suffix == segment.LogSuffix {
+			s.log.Moved(to)
+		}
+		if l.o.DeleteLater != nil {
+			l.o.DeleteLater(to)
+		} else if err := l.o.FS.Remove(to); err != nil {
+			errs = append(errs, fmt.Errorf("delete segment: %w", err))
+		}
+	}
+	errs = append(errs, s.log.Close())
+	if ix := s.ix.Load(); ix != nil {
+		for _, f := range ix.files() {
+			errs = append(errs, f.Close())
+		}
+	}
+	return errors.Join(errs...)
+}

@@ -1,0 +1,116 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package commitlog
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"path/filepath"
+	"strings"
+
+	"gregor/base/kafka"
+	"gregor/base/vfs"
+)
+
+const (
+	metadataFile  = "partition.metadata"
+	smallBytesMax = 16 << 20
+	tmpSuffix     = ".tmp"
+)
+
+// readSmall reads a whole file of the partition's folder.
+func (l *Log) readSmall(name string) ([]byte, error) {
+	path := filepath.Join(l.dir(), name)
+	f, err := l.o.FS.Open(path, vfs.ReadOnly, 0)
+	if err != nil {
+		return nil, fmt.Errorf("read %s: %w", path, err)
+	}
+	defer f.Close()
+	size, err := f.Size()
+	if err == nil && size > smallBytesMax {
+		err = fmt.Errorf("%d bytes, at most %d are expected", size, smallBytesMax)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read %s: %w", path, err)
+	}
+	b := make([]byte, size)
+	if n, err := f.ReadAt(b, 0); n < len(b) && !errors.Is(err, io.EOF) {
+		return nil, fmt.Errorf("read %s: %w", path, err)
+	} else {
+		b = b[:n]
+	}
+	return b, nil
+}
+
+// writeSmall replaces a whole file of the partition's folder, unsynced.
+func (l *Log) writeSmall(name string, b []byte) error {
+	path := filepath.Join(l.dir(), name)
+	f, err := l.o.FS.Open(path+tmpSuffix, vfs.ReadWrite|vfs.Create|vfs.Truncate, 0o644)
+	if err != nil {
+		return fmt.Errorf("write %s: %w", path, err)
+	}
+	_, err = f.WriteAt(b, 0)
+	if err = errors.Join(err, f.Close()); err != nil {
+		return fmt.Errorf("write %s: %w", path, err)
+	}
+	if err := l.o.FS.Rename(path+tmpSuffix, path); err != nil {
+		return fmt.Errorf("write %s: %w", path, err)
+	}
+	return nil
+}
+
+// checkMetadata compares partition.metadata with the topic id, or writes it.
+func (l *Log) checkMetadata() error {
+	b, err := l.readSmall(metadataFile)
+	if errors.Is(err, fs.ErrNotExist) || (err == nil && len(b) == 0) { // empty: cut off by a crash
+		if l.o.TopicID.IsZero() {
+			return nil
+		}
+		return l.writeSmall(metadataFile, appendMetadata(nil, l.o.TopicID))
+	}
+	if err != nil {
+		return err
+	}
+	path := filepath.Join(l.dir(), metadataFile)
+	id, err := ParseMetadata(b)
+	if err != nil {
+		return fmt.Errorf("%s: %w", path, err)
+	}
+	if l.o.TopicID.IsZero() {
+		l.o.TopicID = id
+	}
+	if id != l.o.TopicID {
+		return &TopicIDError{File: path, Has: id, Want: l.o.TopicID}
+	}
+	return nil
+}
+
+func appendMetadata(b []byte, id kafka.TopicID) []byte {
+	return fmt.Appendf(b, "version: 0\ntopic_id: %s", id)
+}
+
+// ParseMetadata reads a partition.metadata file.
+func ParseMetadata(b []byte) (kafka.TopicID, error) {
+	var id kafka.UUID
+	version, found := "", false
+	for _, line := range strings.Split(strings.TrimRight(string(b), "\n"), "\n") {
+		key, value, _ := strings.Cut(line, ":")
+		value = strings.TrimSpace(value)
+		switch key {
+		case "version":
+			version = value
+		case "topic_id":
+			var err error
+			if id, err = kafka.ParseUUID(value); err != nil {
+				return kafka.TopicID{}, fmt.Errorf("partition metadata: %w", err)
+			}
+			found = true
+		}
+	}
+	if version != "0" || !found || id.IsZero() {
+		return kafka.TopicID{}, errors.New("partition metadata: want version 0 and a topic id")
+	}
+	return kafka.TopicID(id), nil
+}

@@ -1,0 +1,330 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package commitlog
+
+import (
+	"errors"
+	"fmt"
+
+	"gregor/base/kafka"
+	"gregor/storage/segment"
+	"gregor/wire/batch"
+)
+
+// TruncateTo cuts everything from off on, as a follower does that has diverged
+// from its leader. A batch that holds off goes whole; the log end is off all
+// the same, as in Kafka. Readers that hold a cut segment are told by its generation.
+func (l *Log) TruncateTo(off kafka.Offset) error {
+	if err := l.writable(); err != nil {
+		return err
+	}
+	if off < 0 {
+		return fmt.Errorf("truncate to offset %d: %w", off, kafka.OffsetOutOfRange)
+	}
+	if off >= l.tail.LogEnd {
+		return l.truncateEpochs(off)
+	}
+	if off < l.pub.segments[0].base {
+		return l.TruncateFullyAndStartAt(off)
+	}
+	i, ok := l.pub.index(off)
+	if !ok {
+		i--
+	}
+	s := l.pub.segments[i]
+	pos, found, err := l.locate(s, s.log, s.sizeBytes, off)
+	if err != nil {
+		return err
+	}
+	if !found {
+		pos = s.sizeBytes // a gap in front of the next segment
+	}
+	return l.cutTo(i, pos, off)
+}
+
+// cutTo makes segment i end at pos and the log at off. What is published comes
+// first: from then on nobody begins to read what goes.
+func (l *Log) cutTo(i int, pos int64, off kafka.Offset) error {
+	old := l.pub.segments[i]
+	ix, err := l.indexes(old, old.sizeBytes)
+	if err != nil {
+		return err
+	}
+	next := &logSegment{base: old.base, log: old.log, sizeBytes: pos, trustFrom: min(old.trustFrom, pos), createdMs: old.createdMs,
+		createdInFile: old.createdInFile, indexBytes: noBytes, timeBytes: noBytes, txnBytes: noBytes}
+	next.ix.Store(ix)
+	gone := l.pub.segments[i+1:]
+	l.mu.Lock()
+	kept := append([]*logSegment(nil), l.pub.segments[:i+1]...)
+	kept[i] = next
+	old.dead = true
+	for _, s := range gone {
+		s.dead = true
+	}
+	l.pub.segments = kept
+	l.setEndLocked(off)
+	cutting := make(chan struct{})
+	l.pub.cutting = cutting
+	l.mu.Unlock()
+	defer func() {
+		l.mu.Lock()
+		l.pub.cutting = nil
+		l.mu.Unlock()
+		close(cutting)
+	}()
+
+	for _, s := range gone {
+		if err := l.removeFiles(s); err != nil {
+			return l.fail("truncate", err)
+		}
+	}
+	if pos < old.sizeBytes {
+		file, err := old.log.Truncate(pos)
+		if err != nil {
+			return l.fail("truncate", err)
+		}
+		l.mu.Lock()
+		next.log = file
+		l.mu.Unlock()
+	}
+	if err := ix.truncateTo(off); err != nil {
+		return l.fail("truncate", err)
+	}
+	if err := l.resume(next, ix); err != nil {
+		return l.fail("truncate", err)
+	}
+	return l.afterTruncation(off)
+}
+
+// setEndLocked moves the log end back and everything that may not lie behind it.
+func (l *Log) setEndLocked(off kafka.Offset) {
+	t := &l.tail
+	t.LogEnd = off
+	t.Flushed = min(t.Flushed, off)
+	t.LogStart = min(t.LogStart, off)
+	t.LocalLogStart = min(t.LocalLogStart, off)
+	t.SizeBytes = 0
+	for _, s := range l.pub.segments {
+		t.SizeBytes += s.sizeBytes
+	}
+	if list, changed := l.pub.epochs.truncateEnd(off); changed {
+		l.setEpochsLocked(list)
+	}
+	l.pub.marks.reset()
+	l.pub.txns.Reset(nil)
+	t.HighWatermark = min(t.HighWatermark, off)
+	t.LastStable = min(t.LastStable, off)
+	l.pub.hw, l.pub.lso = place{}, place{}
+}
+
+// resume makes a segment ready to be appended to: what the active one knows
+// beside its indexes is read from its last batches.
+func (l *Log) resume(s *logSegment, ix *indexes) error {
+	top, ok, err := ix.times.Last()
+	if err != nil {
+		return err
+	}
+	if !ok {
+		top.TimestampMs, top.Offset = batch.NoTimestamp, s.base
+	}
+	s.top = top
+	p, _, err := ix.offsets.Last()
+	if err != nil {
+		return err
+	}
+	var scan segment.Scan
+	scan.Start(s.log, p.PosBytes, s.sizeBytes, false)
+	defer scan.Done()
+	for scan.Next() {
+		s.noteTop(&scan.Header, scan.PosBytes)
+		s.sinceIndex += int64(scan.Header.SizeBytes())
+	}
+	if err := scan.Err(); err != nil {
+		return err
+	}
+	l.mu.Lock()
+	s.shown, s.shownOK = s.top, true
+	l.mu.Unlock()
+	return nil
+}
+
+// afterTruncation brings epochs and producers back to the new log end.
+func (l *Log) afterTruncation(off kafka.Offset) error {
+	files, err := l.list()
+	if err != nil {
+		return l.fail("truncate", err)
+	}
+	r := &recovery{l: l, clean: true, nowMs: l.nowMs(), segments: l.pub.segments, end: off, logStart: l.tail.LogStart}
+	if err := r.loadProducers(files.snapshots); err != nil {
+		return l.fail("truncate", err)
+	}
+	l.mu.Lock()
+	l.pub.txns = r.txns
+	l.setHighWatermarkLocked(l.tail.HighWatermark)
+	l.mu.Unlock()
+	if err := l.saveEpochs(); err != nil {
+		l.sideWriteFailed("write leader epoch checkpoint", err)
+	}
+	return nil
+}
+
+func (l *Log) truncateEpochs(off kafka.Offset) error {
+	l.mu.Lock()
+	list, changed := l.pub.epochs.truncateEnd(off)
+	if changed {
+		l.setEpochsLocked(list)
+	}
+	l.mu.Unlock()
+	if err := l.saveEpochs(); err != nil {
+		l.sideWriteFailed("write leader epoch checkpoint", err)
+		return err
+	}
+	return nil
+}
+
+// TruncateFullyAndStartAt empties the log; its next offset, and its start, is
+// off. A follower whose log lies wholly outside its leader's does so.
+func (l *Log) TruncateFullyAndStartAt(off kafka.Offset) error {
+	if err := l.writable(); err != nil {
+		return err
+	}
+	if off < 0 {
+		return fmt.Errorf("start the log at offset %d: %w", off, kafka.OffsetOutOfRange)
+	}
+	gone := l.pub.segments
+	next := l.newSegment(off, l.nowMs())
+	l.mu.Lock()
+	for _, s := range gone {
+		s.dead = true
+		s.log.MarkCut()
+	}
+	l.pub.segments = []*logSegment{next}
+	l.setEndLocked(off)
+	l.tail.LogStart, l.tail.LocalLogStart, l.tail.HighWatermark, l.tail.LastStable = off, off, off, off
+	l.setEpochsLocked(nil)
+	l.setHighWatermarkLocked(off)
+	l.mu.Unlock()
+	var errs []error
+	for _, s := range gone {
+		errs = append(errs, l.removeFiles(s))
+	}
+	files, err := l.list()
+	errs = append(errs, err)
+	if err == nil {
+		errs = append(errs, l.removeStraySnapshots(files.snapshots, nil, kafka.NoOffset))
+	}
+	if off > 0 {
+		errs = append(errs, l.createLogFile(next)) // an empty folder would begin at 0 again
+	}
+	l.lane.producers.Reset()
+	l.lane.snapshot = kafka.NoOffset
+	if err := errors.Join(errs...); err != nil {
+		return l.fail("truncate fully", err)
+	}
+	if err := l.saveEpochs(); err != nil {
+		l.sideWriteFailed("write leader epoch checkpoint", err)
+	}
+	return nil
+}
+
+// AdvanceLogStart moves the log start forward (DeleteRecords, a leader's log
+// start), never back. Records below it are no longer served; their segments
+// go with DropSegments. It may not pass the high watermark: OFFSET_OUT_OF_RANGE.
+func (l *Log) AdvanceLogStart(off kafka.Offset) error {
+	if err := l.writable(); err != nil {
+		return err
+	}
+	l.mu.Lock()
+	t := l.tail
+	switch {
+	case off > t.HighWatermark:
+		l.mu.Unlock()
+		return &OffsetOutOfRangeError{Requested: off, Tail: t}
+	case off <= t.LogStart:
+		l.mu.Unlock()
+		return nil
+	}
+	l.tail.LogStart = off
+	l.tail.LocalLogStart = max(l.tail.LocalLogStart, off)
+	if list, changed := l.pub.epochs.truncateStart(off); changed {
+		l.setEpochsLocked(list)
+	}
+	l.mu.Unlock()
+	if err := l.saveEpochs(); err != nil {
+		l.sideWriteFailed("write leader epoch checkpoint", err)
+	}
+	return nil
+}
+
+// Segment is one segment as retention sees it.
+type Segment struct {
+	Base      kafka.Offset
+	End       kafka.Offset // base of the next segment; the log end for the last
+	SizeBytes int64
+	// MaxTimestampMs is the greatest timestamp; -1 where there is none or
+	// where it has not been read yet (OffsetForTime reads it).
+	MaxTimestampMs int64
+	Active         bool
+}
+
+// Segments lists the segments, oldest first.
+func (l *Log) Segments() ([]Segment, error) {
+	if err := l.ready(); err != nil {
+		return nil, err
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	list := make([]Segment, len(l.pub.segments))
+	for i, s := range l.pub.segments {
+		list[i] = Segment{Base: s.base, End: l.tail.LogEnd, SizeBytes: s.sizeBytes, MaxTimestampMs: batch.NoTimestamp, Active: i == len(list)-1}
+		if s.shownOK {
+			list[i].MaxTimestampMs = s.shown.TimestampMs
+		}
+		if i > 0 {
+			list[i-1].End = s.base
+		}
+	}
+	return list, nil
+}
+
+// DropSegments removes the segments that lie wholly below off, the active one
+// excepted, and moves the log start to the first that is left. off may not
+// pass the high watermark.
+func (l *Log) DropSegments(off kafka.Offset) (dropped int, err error) {
+	if err := l.writable(); err != nil {
+		return 0, err
+	}
+	off = min(off, l.Tail().HighWatermark)
+	for dropped < len(l.pub.segments)-1 && l.pub.segments[dropped+1].base <= off {
+		dropped++
+	}
+	if dropped == 0 {
+		return 0, nil
+	}
+	gone := l.pub.segments[:dropped]
+	l.mu.Lock()
+	l.pub.segments = append([]*logSegment(nil), l.pub.segments[dropped:]...)
+	first := l.pub.segments[0].base
+	for _, s := range gone {
+		s.dead = true
+		l.tail.SizeBytes -= s.sizeBytes
+	}
+	l.tail.LogStart = max(l.tail.LogStart, first)
+	l.tail.LocalLogStart = max(l.tail.LocalLogStart, first)
+	if list, changed := l.pub.epochs.truncateStart(l.tail.LogStart); changed {
+		l.setEpochsLocked(list)
+	}
+	l.mu.Unlock()
+	var errs []error
+	for _, s := range gone {
+		errs = append(errs, l.removeFiles(s))
+	}
+	if err := l.saveEpochs(); err != nil {
+		l.sideWriteFailed("write leader epoch checkpoint", err)
+	}
+	if err := errors.Join(errs...); err != nil {
+		l.sideWriteFailed("drop segments", err)
+		return dropped, err
+	}
+	return dropped, nil
+}

@@ -1,0 +1,240 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package index keeps Kafka's three indexes of a segment, byte for byte:
+//
+//	.index      relative offset int32 | position int32                     8 bytes an entry
+//	.timeindex  timestamp int64 | relative offset int32                   12
+//	.txnindex   version int16 | producer id int64 | first offset int64 |
+//	            last offset int64 | last stable offset int64              34
+//
+// Entries rise strictly in the field they are searched by. Relative offsets
+// count from the segment's base offset. An offset entry names the last offset
+// of a batch and where that batch begins, so every record from the named
+// offset on is found by walking forward from there.
+//
+// New entries stay in memory and reach the file at Spill: at most SpillEntries
+// of them, so an index costs a bounded amount of memory and one small write in
+// half a megabyte of log. Changes belong to the log's lane; searches may run
+// beside them from any goroutine. A search that runs beside a truncation may
+// answer for the log as it was before or after: the reader finds out from its
+// segment's generation.
+package index
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"sync"
+
+	"gregor/base/vfs"
+	"gregor/storage/segment"
+)
+
+// SpillEntries is how many entries an index keeps in memory before it asks to
+// be spilled.
+const SpillEntries = 128
+
+// ErrCorrupt says that an index file is not one; the index is to be rebuilt.
+var ErrCorrupt = errors.New("corrupt index")
+
+// table is entries of one size, in a file and, behind them, in memory.
+type table struct {
+	file       *segment.File
+	entryBytes int
+
+	mu     sync.Mutex // guards what follows
+	inFile int        // entries in the file
+	tail   []byte     // entries behind them
+}
+
+// field reads what a table is searched by from an entry.
+type field func(entry []byte) int64
+
+func (t *table) init(file *segment.File, entryBytes int, fileBytes int64) error {
+	t.file, t.entryBytes = file, entryBytes
+	t.inFile = int(fileBytes / int64(entryBytes))
+	if fileBytes%int64(entryBytes) != 0 {
+		return fmt.Errorf("%s has %d bytes, not a multiple of %d: %w", file.Path(), fileBytes, entryBytes, ErrCorrupt)
+	}
+	return nil
+}
+
+// Entries is the number of entries.
+func (t *table) Entries() int {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.inFile + len(t.tail)/t.entryBytes
+}
+
+// WantsSpill reports whether enough is in memory for a write.
+func (t *table) WantsSpill() bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return len(t.tail) >= SpillEntries*t.entryBytes
+}
+
+func (t *table) add(entry []byte) {
+	t.mu.Lock()
+	t.tail = append(t.tail, entry...)
+	t.mu.Unlock()
+}
+
+// Spill writes what is in memory to the file, which is made if it is missing.
+func (t *table) Spill() error {
+	t.mu.Lock()
+	tail, at := t.tail, int64(t.inFile)*int64(t.entryBytes)
+	t.mu.Unlock()
+	// Only the lane changes tail, and this is the lane.
+	if _, err := t.file.WriteAt(tail, at); err != nil {
+		return fmt.Errorf("write index %s: %w", t.file.Path(), err)
+	}
+	t.mu.Lock()
+	t.inFile += len(tail) / t.entryBytes
+	if cap(t.tail) > 2*SpillEntries*t.entryBytes {
+		t.tail = nil
+	}
+	t.tail = t.tail[:0]
+	t.mu.Unlock()
+	return nil
+}
+
+// Shrink frees the memory of an index that will not grow soon.
+func (t *table) Shrink() {
+	t.mu.Lock()
+	if len(t.tail) == 0 {
+		t.tail = nil
+	}
+	t.mu.Unlock()
+}
+
+// cut keeps the first n entries.
+func (t *table) cut(n int) error {
+	t.mu.Lock()
+	inFile := t.inFile
+	if n >= inFile {
+		t.tail = t.tail[:min(len(t.tail), (n-inFile)*t.entryBytes)]
+		t.mu.Unlock()
+		return nil
+	}
+	t.inFile, t.tail = n, t.tail[:0]
+	t.mu.Unlock()
+	err := t.file.With(func(f vfs.File) error { return f.Truncate(int64(n) * int64(t.entryBytes)) })
+	if err != nil {
+		return fmt.Errorf("cut index %s: %w", t.file.Path(), err)
+	}
+	return nil
+}
+
+// reset drops everything, whatever the file holds.
+func (t *table) reset() error {
+	t.mu.Lock()
+	t.inFile, t.tail = 0, nil
+	t.mu.Unlock()
+	if err := t.file.With(func(f vfs.File) error { return f.Truncate(0) }); err != nil {
+		return fmt.Errorf("empty index %s: %w", t.file.Path(), err)
+	}
+	return nil
+}
+
+// floor copies the last entry whose field is not above key into dst. slot is
+// its number; -1 where every entry is above.
+func (t *table) floor(dst []byte, key int64, at field) (slot int, err error) {
+	t.mu.Lock()
+	n := t.inFile
+	if len(t.tail) > 0 && at(t.tail) <= key {
+		i := t.floorOf(t.tail, key, at)
+		copy(dst, t.tail[i*t.entryBytes:(i+1)*t.entryBytes])
+		t.mu.Unlock()
+		return n + i, nil
+	}
+	t.mu.Unlock()
+	if n == 0 {
+		return -1, nil
+	}
+	buf := t.file.Files().Scratch()
+	defer t.file.Files().Unscratch(buf)
+	lo, hi := 0, n // the floor lies in [lo-1, hi)
+	const block = 256
+	for hi-lo > block {
+		mid := lo + (hi-lo)/2
+		if err := t.read(buf[:t.entryBytes], mid); err != nil {
+			return -1, err
+		}
+		if at(buf[:]) <= key {
+			lo = mid
+		} else {
+			hi = mid
+		}
+	}
+	entries := buf[:(hi-lo)*t.entryBytes]
+	if err := t.read(entries, lo); err != nil {
+		return -1, err
+	}
+	i := t.floorOf(entries, key, at)
+	if i < 0 {
+		return -1, nil // lo is 0: a larger lo was seen not to be above key
+	}
+	copy(dst, entries[i*t.entryBytes:(i+1)*t.entryBytes])
+	return lo + i, nil
+}
+
+// floorOf is the number of the last entry in b that is not above key, or -1.
+func (t *table) floorOf(b []byte, key int64, at field) int {
+	lo, hi := -1, len(b)/t.entryBytes
+	for hi-lo > 1 {
+		mid := int(uint(lo+hi) >> 1)
+		if at(b[mid*t.entryBytes:]) <= key {
+			lo = mid
+		} else {
+			hi = mid
+		}
+	}
+	return lo
+}
+
+// entry copies entry number slot into dst.
+func (t *table) entry(dst []byte, slot int) error {
+	t.mu.Lock()
+	n := t.inFile
+	if slot >= n {
+		off := (slot - n) * t.entryBytes
+		if off+t.entryBytes > len(t.tail) {
+			t.mu.Unlock()
+			return fmt.Errorf("entry %d of %s: %w", slot, t.file.Path(), ErrCorrupt)
+		}
+		copy(dst, t.tail[off:off+t.entryBytes])
+		t.mu.Unlock()
+		return nil
+	}
+	t.mu.Unlock()
+	buf := t.file.Files().Scratch() // dst may be on the caller's stack, and stays there
+	defer t.file.Files().Unscratch(buf)
+	if err := t.read(buf[:t.entryBytes], slot); err != nil {
+		return err
+	}
+	copy(dst, buf[:t.entryBytes])
+	return nil
+}
+
+// last copies the last entry into dst; ok is false where there is none.
+func (t *table) last(dst []byte) (ok bool, err error) {
+	n := t.Entries()
+	if n == 0 {
+		return false, nil
+	}
+	return true, t.entry(dst, n-1)
+}
+
+func (t *table) read(b []byte, slot int) error {
+	_, err := t.file.ReadAt(b, int64(slot)*int64(t.entryBytes))
+	switch {
+	case err == nil:
+		return nil
+	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
+		return fmt.Errorf("%s ends before entry %d: %w", t.file.Path(), slot, ErrCorrupt)
+	}
+	return fmt.Errorf("read index %s: %w", t.file.Path(), err)
+}
+
+// File is the index's file.
+func (t *table) File() *segment.File { return t.file }

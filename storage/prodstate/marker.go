@@ -1,0 +1,73 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package prodstate
+
+import (
+	"encoding/binary"
+
+	"gregor/wire/batch"
+)
+
+// Marker is the control record that ends a transaction.
+type Marker struct {
+	EndsTxn          bool // false: another kind of control record
+	Commit           bool
+	CoordinatorEpoch int32
+}
+
+// Kinds of control records that end a transaction, in the record's key:
+// version int16 | kind int16. The value is version int16 | coordinator epoch int32.
+const (
+	kindAbort  = 0
+	kindCommit = 1
+)
+
+// ParseMarker reads the marker from a whole control batch. Control batches are
+// not compressed and a marker is alone in its batch. A batch that holds no
+// readable marker gives the zero Marker.
+func ParseMarker(b []byte) Marker {
+	if len(b) <= batch.HeaderSize {
+		return Marker{}
+	}
+	r := b[batch.HeaderSize:]
+	varint := func() (int64, bool) {
+		v, n := binary.Varint(r)
+		if n <= 0 {
+			return 0, false
+		}
+		r = r[n:]
+		return v, true
+	}
+	bytes := func() ([]byte, bool) {
+		n, ok := varint()
+		if !ok || n < 0 || n > int64(len(r)) {
+			return nil, false
+		}
+		v := r[:n]
+		r = r[n:]
+		return v, true
+	}
+	if _, ok := varint(); !ok || len(r) == 0 { // length, attributes
+		return Marker{}
+	}
+	r = r[1:]
+	if _, ok := varint(); !ok { // timestamp delta
+		return Marker{}
+	}
+	if _, ok := varint(); !ok { // offset delta
+		return Marker{}
+	}
+	key, ok := bytes()
+	if !ok || len(key) < 4 {
+		return Marker{}
+	}
+	kind := binary.BigEndian.Uint16(key[2:])
+	if kind != kindAbort && kind != kindCommit {
+		return Marker{}
+	}
+	value, ok := bytes()
+	if !ok || len(value) < 6 {
+		return Marker{}
+	}
+	return Marker{EndsTxn: true, Commit: kind == kindCommit, CoordinatorEpoch: int32(binary.BigEndian.Uint32(value[2:]))}
+}
