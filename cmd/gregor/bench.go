@@ -4,8 +4,6 @@ package main
 
 import (
 	"context"
-	"fmt"
-	"io"
 	"os"
 
 	"github.com/spf13/cobra"
@@ -23,6 +21,8 @@ func newBenchCommand() *cobra.Command {
 With --pid the broker's CPU and memory are shown too (Linux). CPU-s/GB is processor time, user plus system, for 10^9
 bytes of record batches. On loopback some of the receiver's work is billed to the sender, so the whole machine is shown
 beside it.`,
+		Args: cobra.NoArgs,
+		RunE: func(command *cobra.Command, _ []string) error { return command.Help() },
 	}
 	command.AddCommand(
 		newBenchLoad("produce", "Write as fast as it goes, or at --rate", bench.ProduceRaw, bench.ProduceClient),
@@ -55,24 +55,25 @@ func newBenchLoad(use, short string, raw, client benchRun) *cobra.Command {
 			case "all", "-1":
 				o.Acks = -1
 			default:
-				return fmt.Errorf("--acks %s: 1 or all", acks)
+				return usage("--acks %s: 1 or all", acks)
 			}
 			run := raw
 			switch {
 			case mode == "client" || raw == nil:
 				run = client
 			case mode != "raw":
-				return fmt.Errorf("--mode %s: raw or client", mode)
+				return usage("--mode %s: raw or client", mode)
 			}
-			write, err := benchWriter(command.OutOrStdout(), output)
-			if err != nil {
+			if err := checkOutput(output); err != nil {
 				return err
 			}
-			result, err := run(command.Context(), o)
+			ctx, cancel := interruptible(command)
+			defer cancel()
+			result, err := run(ctx, o)
 			if err != nil {
-				return err
+				return failed(err)
 			}
-			return write(result)
+			return printResults(command, output, result)
 		},
 	}
 	flags := command.Flags()
@@ -88,7 +89,7 @@ func newBenchLoad(use, short string, raw, client benchRun) *cobra.Command {
 	flags.IntVar(&o.Connections, "connections", 1, "connections, or clients in client mode")
 	flags.StringVar(&acks, "acks", "", "1 or all (default: 1 in raw mode, all in client mode)")
 	flags.IntVar(&o.PID, "pid", 0, "the broker's process id")
-	flags.StringVarP(&output, "output", "o", "table", "table or json")
+	outputFlag(command, &output)
 	if raw != nil {
 		flags.StringVar(&mode, "mode", "raw", "raw (pre-encoded frames, discarded payload) or client (a whole client)")
 		flags.IntVar(&o.Window, "window", 4, "raw produce: requests in flight on each connection")
@@ -110,16 +111,16 @@ func newBenchLimits() *cobra.Command {
 				return err
 			}
 			o.Executable = executable
-			write, err := benchWriter(command.OutOrStdout(), output)
-			if err != nil {
+			if err := checkOutput(output); err != nil {
 				return err
 			}
+			ctx, cancel := interruptible(command)
+			defer cancel()
 			var results []*bench.Result
-			err = bench.Limits(command.Context(), o, func(r *bench.Result) { results = append(results, r) })
-			if err != nil {
-				return err
+			if err := bench.Limits(ctx, o, func(r *bench.Result) { results = append(results, r) }); err != nil {
+				return failed(err)
 			}
-			return write(results...)
+			return printResults(command, output, results...)
 		},
 	}
 	flags := command.Flags()
@@ -127,7 +128,7 @@ func newBenchLimits() *cobra.Command {
 	flags.Int64Var(&o.Bytes, "bytes", 2e9, "bytes of each stream")
 	flags.DurationVar(&o.Duration, "duration", 0, "time for each limit that counts operations (default 1s)")
 	flags.StringVar(&o.Only, "only", "", "only the limits whose names begin so")
-	flags.StringVarP(&output, "output", "o", "table", "table or json")
+	outputFlag(command, &output)
 	return command
 }
 
@@ -147,13 +148,13 @@ func newBenchPeer() *cobra.Command {
 	return command
 }
 
-func benchWriter(out io.Writer, output string) (func(...*bench.Result) error, error) {
-	switch output {
-	case "json":
-		return func(r ...*bench.Result) error { return bench.WriteJSON(out, r...) }, nil
-	case "table":
-		return func(r ...*bench.Result) error { return bench.WriteTable(out, r...) }, nil
-	default:
-		return nil, fmt.Errorf("--output %s: table or json", output)
+// printResults writes measurements in the formats of every command.
+func printResults(c *cobra.Command, output string, results ...*bench.Result) error {
+	l := listing{kind: "BenchResult", header: bench.Header()}
+	for _, r := range results {
+		l.rows = append(l.rows, r.Row())
+		l.items = append(l.items, r)
+		l.names = append(l.names, r.Name)
 	}
+	return l.print(c.OutOrStdout(), output)
 }

@@ -3,11 +3,7 @@
 package bench
 
 import (
-	"encoding/json"
 	"fmt"
-	"io"
-	"strings"
-	"text/tabwriter"
 
 	"github.com/HdrHistogram/hdrhistogram-go"
 )
@@ -104,28 +100,18 @@ func (r *Result) finish() *Result {
 	return r
 }
 
-// WriteJSON writes one result a line.
-func WriteJSON(w io.Writer, results ...*Result) error {
-	encoder := json.NewEncoder(w)
-	for _, r := range results {
-		if err := encoder.Encode(r); err != nil {
-			return err
-		}
-	}
-	return nil
+// Header names the columns of Row.
+func Header() []string {
+	return []string{"WHAT", "SECONDS", "MB/S", "RECORDS/S", "REQUESTS/S", "BROKER CPU-S/GB (USER+SYS)", "CLIENT", "MACHINE",
+		"LATENCY US P50 / P99 / P99.9 / MAX"}
 }
 
-// WriteTable writes results for people, one row each.
-func WriteTable(w io.Writer, results ...*Result) error {
-	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(table, "what\tseconds\tMB/s\trecords/s\trequests/s\tbroker CPU-s/GB (user+sys)\tclient\tmachine\tlatency µs p50 / p99 / p99.9 / max")
-	for _, r := range results {
-		fmt.Fprintln(table, strings.Join([]string{
-			r.Name, fmt.Sprintf("%.2f", r.Seconds), number(r.MegabytesPerSecond), number(r.RecordsPerSecond), number(r.RequestsPerSecond),
-			r.Broker.cell(), r.Client.cell(), r.Machine.cell(), r.Latency.cell(),
-		}, "\t"))
+// Row shows the result to people, in a table under Header.
+func (r *Result) Row() []string {
+	return []string{
+		r.Name, fmt.Sprintf("%.2f", r.Seconds), number(r.MegabytesPerSecond), number(r.RecordsPerSecond), number(r.RequestsPerSecond),
+		r.Broker.cell(), r.Client.cell(), r.Machine.cell(), r.Latency.cell(),
 	}
-	return table.Flush()
 }
 
 func number(v float64) string {
