@@ -120,13 +120,12 @@ func FirstRecordAt(h *Header, b []byte, targetMs int64, c *compress.Coder) (offs
 	if err := w.open(h, b, c, 0); err != nil {
 		return 0, 0, false, err
 	}
-	var rec walked
 	for range h.Count {
-		if err := w.next(&rec, nil); err != nil {
+		if err := w.next(nil); err != nil {
 			return 0, 0, false, &CorruptError{Reason: err.Error()}
 		}
-		if ts := h.timestamp(rec.timestampDelta); ts >= targetMs {
-			return h.BaseOffset + kafka.Offset(rec.offsetDelta), ts, true, nil
+		if ts := h.timestamp(w.rec.timestampDelta); ts >= targetMs {
+			return h.BaseOffset + kafka.Offset(w.rec.offsetDelta), ts, true, nil
 		}
 	}
 	return 0, 0, false, nil

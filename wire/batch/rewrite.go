@@ -68,9 +68,9 @@ func (v *Validator) copyRecords(b []byte, h *Header, c *compress.Coder, target c
 	v.w.sink = out
 	var index int32
 	var prefix [2 * fieldBytesMax]byte
-	renumber := func(rec *walked, restBytes int64) error {
+	renumber := func(restBytes int64) error {
 		// What a batch of LogAppendTime says of its records is one time for all.
-		timestampDelta := h.timestamp(rec.timestampDelta) - h.BaseTimestampMs
+		timestampDelta := h.timestamp(v.w.rec.timestampDelta) - h.BaseTimestampMs
 		size := 1 + frame.VarlongSize(timestampDelta) + frame.VarintSize(index) + int(restBytes)
 		p := frame.AppendVarint(prefix[:0], int32(size))
 		p = append(p, 0)
@@ -79,9 +79,8 @@ func (v *Validator) copyRecords(b []byte, h *Header, c *compress.Coder, target c
 		_, err := out.Write(p)
 		return err
 	}
-	var rec walked
 	for ; index < h.Count; index++ {
-		if err := v.w.next(&rec, renumber); err != nil {
+		if err := v.w.next(renumber); err != nil {
 			return err
 		}
 	}

@@ -168,12 +168,11 @@ func (v *Validator) walk(b []byte, h *Header, found *findings) *Error {
 		return invalid("%v", err)
 	}
 	defer v.w.release()
-	var rec walked
 	for i := range h.Count {
-		if err := v.w.next(&rec, nil); err != nil {
+		if err := v.w.next(nil); err != nil {
 			return invalid("record %d: %v", i, err)
 		}
-		found.record(h, &rec, i)
+		found.record(h, &v.w.rec, i)
 	}
 	if err := v.w.finish(); err != nil {
 		return invalid("%v", err)

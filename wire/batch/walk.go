@@ -43,6 +43,15 @@ type walker struct {
 
 	sink    io.Writer // where passed bytes go while copying
 	copying bool
+
+	rec walked // the record that next has walked over
+}
+
+// walked is what the walk learns of one record.
+type walked struct {
+	timestampDelta int64
+	offsetDelta    int32
+	hasKey         bool
 }
 
 // inMemory walks over all of b.
@@ -147,17 +156,10 @@ func (w *walker) skip(n int64) error {
 	return nil
 }
 
-// walked is what the walk learns of one record.
-type walked struct {
-	timestampDelta int64
-	offsetDelta    int32
-	hasKey         bool
-}
-
 // next walks over one record. rewrite, when not nil, is called behind the
 // offset delta with the number of bytes of the record that follow; those then
 // go to the sink.
-func (w *walker) next(rec *walked, rewrite func(rec *walked, restBytes int64) error) error {
+func (w *walker) next(rewrite func(restBytes int64) error) error {
 	size, err := w.varint("record length")
 	if err != nil {
 		return err
@@ -172,33 +174,33 @@ func (w *walker) next(rec *walked, rewrite func(rec *walked, restBytes int64) er
 	if w.src == nil && w.recordEnd > int64(w.end) {
 		return w.short()
 	}
-	if err := w.prefix(rec); err != nil {
+	if err := w.prefix(); err != nil {
 		return err
 	}
 	if rewrite != nil {
-		if err := rewrite(rec, w.recordEnd-w.done()); err != nil {
+		if err := rewrite(w.recordEnd - w.done()); err != nil {
 			return err
 		}
 		w.copying = true
 	}
-	err = w.body(rec)
+	err = w.body()
 	w.copying = false
 	return err
 }
 
 // prefix walks over attributes, timestamp delta and offset delta.
-func (w *walker) prefix(rec *walked) error {
+func (w *walker) prefix() error {
 	b := w.field()
 	if len(b) == 0 {
 		return w.short()
 	}
 	n := 1 // attributes are unused
 	var m int
-	if rec.timestampDelta, m = frame.Varlong(b[n:]); m <= 0 {
+	if w.rec.timestampDelta, m = frame.Varlong(b[n:]); m <= 0 {
 		return w.badVarint("timestamp delta", len(b)-n < 10)
 	}
 	n += m
-	if rec.offsetDelta, m = frame.Varint(b[n:]); m <= 0 {
+	if w.rec.offsetDelta, m = frame.Varint(b[n:]); m <= 0 {
 		return w.badVarint("offset delta", len(b)-n < 5)
 	}
 	n += m
@@ -209,12 +211,12 @@ func (w *walker) prefix(rec *walked) error {
 }
 
 // body walks over key, value and headers.
-func (w *walker) body(rec *walked) error {
+func (w *walker) body() error {
 	n, err := w.varint("key length")
 	if err != nil {
 		return err
 	}
-	rec.hasKey = n >= 0
+	w.rec.hasKey = n >= 0
 	if err := w.skip(int64(max(n, 0))); err != nil {
 		return err
 	}
