@@ -3,7 +3,6 @@
 package assign
 
 import (
-	"errors"
 	"fmt"
 	"hash/maphash"
 	"log/slog"
@@ -15,6 +14,7 @@ import (
 	"gregor/config"
 	"gregor/replica"
 	"gregor/storage/commitlog"
+	"gregor/storage/logdir"
 )
 
 // Dir is a log directory.
@@ -283,16 +283,15 @@ func (x *Executor) work(q *queue) {
 // Wait waits until all that was asked for is done, for a stop.
 func (x *Executor) Wait() { x.busy.Wait() }
 
-// CloseAll closes every partition. closing gets each log on its lane.
-func (x *Executor) CloseAll(closing func(*commitlog.Log) error) error {
+// Stop waits until all that was asked for is done and takes every partition
+// out of use. The logs stay open for their directories, which close them.
+func (x *Executor) Stop() {
 	x.Wait()
-	var errs []error
 	x.o.Table.All(func(p *replica.Partition) bool {
-		if err := p.Close(closing); err != nil {
-			errs = append(errs, fmt.Errorf("close %s: %w", p.TopicPartition(), err))
-		}
+		_ = p.Close(func(*commitlog.Log) error { return nil })
 		x.o.Table.Remove(p)
 		return true
 	})
-	return errors.Join(errs...)
 }
+
+var _ Dir = (*logdir.Dir)(nil)

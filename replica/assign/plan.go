@@ -14,6 +14,7 @@ import (
 	"gregor/base/kafka"
 	"gregor/cluster/image"
 	"gregor/replica/isr"
+	"gregor/storage/logdir"
 )
 
 // Step is what one partition needs.
@@ -70,16 +71,10 @@ func leadership(p *image.Partition, self kafka.NodeID) isr.Leadership {
 	return isr.Leadership{Self: self, Epoch: p.LeaderEpoch, PartitionEpoch: p.PartitionEpoch, Replicas: p.Replicas, ISR: p.ISR}
 }
 
-// Found is a log that lies in a directory of this broker.
-type Found struct {
-	TopicPartition kafka.TopicPartition
-	TopicID        kafka.TopicID // zero where its folder does not say
-}
-
 // Strays are logs that the image does not place on this broker: their topic
 // was deleted, or given to others, while this broker was away.
-func Strays(found []Found, img *image.Image, self kafka.NodeID) []Found {
-	var strays []Found
+func Strays(found []logdir.Found, img *image.Image, self kafka.NodeID) []logdir.Found {
+	var strays []logdir.Found
 	for _, f := range found {
 		t := img.Topic(f.TopicPartition.Topic)
 		if t != nil && (f.TopicID.IsZero() || f.TopicID == t.ID) {
