@@ -51,9 +51,13 @@ type Read struct {
 // oneBatchAtLeast the first batch may exceed bytesMax. The caller owns the
 // reference in File.
 //
+// c may be nil for a reader that does not come back.
 // The error is an *OffsetOutOfRangeError, a *CorruptError, or one of the file
 // system.
 func (l *Log) Read(c *Cursor, from kafka.Offset, bytesMax int, bound Bound, oneBatchAtLeast bool) (Read, error) {
+	if c == nil {
+		c = &Cursor{}
+	}
 	for {
 		r, again, err := l.read(c, from, bytesMax, bound, oneBatchAtLeast)
 		if !again {
