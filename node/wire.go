@@ -1,0 +1,396 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package node
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"runtime"
+	"strconv"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"gregor/base/kafka"
+	"gregor/broker/api"
+	"gregor/broker/call"
+	"gregor/broker/conn"
+	"gregor/broker/fetchsession"
+	"gregor/cluster/active"
+	"gregor/cluster/controller"
+	"gregor/cluster/image"
+	"gregor/cluster/link"
+	"gregor/cluster/metalog"
+	"gregor/cluster/metalog/loader"
+	"gregor/cluster/metarec"
+	"gregor/cluster/raftnode"
+	"gregor/config"
+	"gregor/ops"
+	"gregor/replica"
+	"gregor/replica/assign"
+	"gregor/storage/logdir"
+	"gregor/storage/segment"
+)
+
+// built are the features of this program and their levels. One at level 0 is
+// known and not built yet.
+var built = [...]metarec.FeatureRange{
+	{Name: image.FeatureMetadataVersion, Min: 7, Max: controller.MetadataVersion44IV2},
+	{Name: controller.FeatureKRaftVersion, Min: 0, Max: 1},
+}
+
+// requestTimeout bounds what the broker asks of the controller for itself.
+const requestTimeout = 30 * time.Second
+
+func (n *Node) openDirs(context.Context) error {
+	c := n.o.Config
+	n.files = segment.NewFiles(n.o.FS, int(c.Int(config.GregorOpenFilesMax)))
+	for _, path := range c.LogDirs() {
+		d, err := logdir.Open(logdir.Options{
+			FS: n.o.FS, Path: path, Files: n.files, NodeID: n.ident.node, ClusterID: n.ident.cluster,
+			Logger: n.o.Logger, Now: n.o.Now, Random: n.o.Random,
+			FlushInterval:          millis(int64(c.Int(config.LogFlushOffsetCheckpointIntervalMs))),
+			HighWatermarkInterval:  millis(c.Long(config.ReplicaHighWatermarkCheckpointIntervalMs)),
+			FileDeleteDelay:        millis(c.Long(config.LogSegmentDeleteDelayMs)),
+			ProducerIDExpirationMs: int64(c.Int(config.ProducerIDExpirationMs)),
+		})
+		if err != nil {
+			return err
+		}
+		n.dirs = append(n.dirs, d)
+	}
+	return nil
+}
+
+func millis(ms int64) time.Duration { return time.Duration(ms) * time.Millisecond }
+
+// socket is a bound listener of the Kafka protocol.
+type socket struct {
+	listener   net.Listener
+	at         *call.Listener
+	port       int
+	controller bool
+}
+
+// bind binds every port, so that port 0 becomes a number before anybody is told
+// of it. Nothing is accepted yet.
+func (n *Node) bind(ctx context.Context) error {
+	c := n.o.Config
+	for _, l := range c.Listeners() {
+		if err := n.bindOne(ctx, l, call.Broker, l.Name == c.InterBrokerListener()); err != nil {
+			return err
+		}
+	}
+	for _, l := range c.ControllerListeners() {
+		if err := n.bindOne(ctx, l, call.Controller, true); err != nil {
+			return err
+		}
+	}
+	addr := c.Text(config.GregorAdminListener)
+	if addr == "" {
+		return nil
+	}
+	l, err := n.o.Net.Listen(ctx, addr)
+	if _, set := c.IsSet(string(config.GregorAdminListener)); err != nil && set {
+		return fmt.Errorf("%s=%s: %w", config.GregorAdminListener, addr, err)
+	}
+	if err != nil {
+		n.o.Logger.Warn("metrics and health are not served: the default port cannot be bound; set gregor.admin.listener to another, or to nothing",
+			"gregor.admin.listener", addr, "err", err)
+		return nil
+	}
+	n.admin = l
+	return nil
+}
+
+func (n *Node) bindOne(ctx context.Context, l config.Listener, role call.Role, interBroker bool) error {
+	bound, err := n.o.Net.Listen(ctx, l.Address())
+	if err != nil {
+		return fmt.Errorf("listener %s: %w", l.Name, err)
+	}
+	host, port, err := splitAddr(bound.Addr())
+	if err != nil {
+		return errors.Join(fmt.Errorf("listener %s: %w", l.Name, err), bound.Close())
+	}
+	n.sockets = append(n.sockets, socket{
+		listener: bound, port: port, controller: role == call.Controller,
+		at: &call.Listener{Name: l.Name, Role: role, InterBroker: interBroker, Host: host, Port: int32(port)},
+	})
+	return nil
+}
+
+func splitAddr(a net.Addr) (host string, port int, err error) {
+	host, text, err := net.SplitHostPort(a.String())
+	if err != nil {
+		return "", 0, err
+	}
+	port, err = strconv.Atoi(text)
+	return host, port, err
+}
+
+// openQuorum starts raft, the controller's loop and the publisher.
+func (n *Node) openQuorum(context.Context) error {
+	c := n.o.Config
+	env := n.controllerEnv()
+	endpoint := n.voterEndpoint()
+	directory := n.metadataDirectory()
+	voter := metalog.NewVoter(n.ident.node, directory, endpoint)
+	var err error
+	n.raft, err = raftnode.Open(raftnode.Options{
+		FS: n.o.FS, Dir: c.MetadataLogDir(), NodeID: n.ident.node, DirectoryID: directory,
+		Form: &raftnode.Formation{
+			Voters: []metarec.Voter{voter}, Bootstrap: controller.Bootstrap(env.Config), MetadataVersion: controller.MetadataVersion44IV2,
+		},
+		Endpoints: []metarec.VoterEndpoint{endpoint},
+		Image:     n.applied,
+		Failed:    func(op string, err error) { n.fail(fmt.Errorf("metadata quorum: %s: %w", op, err)) },
+		Logger:    n.o.Logger, Now: n.o.Now,
+		TickEvery: millis(int64(c.Int(config.ControllerQuorumElectionTimeoutMs))) / 10,
+		Log: metalog.Options{
+			SegmentBytesMax: int64(c.Int(config.MetadataLogSegmentBytes)),
+			RetentionBytes:  c.Long(config.MetadataMaxRetentionBytes),
+			RetentionMs:     c.Long(config.MetadataMaxRetentionMs),
+		},
+	})
+	if err != nil {
+		return err
+	}
+	n.control = active.New(active.Options{
+		Env: env, Quorum: n.raft, Log: n.raft.Log(),
+		SessionTimeout: millis(int64(c.Int(config.BrokerSessionTimeoutMs))),
+		Now:            n.o.Now, Random: n.o.Random, Logger: n.o.Logger,
+		Failed: func(op string, err error) { n.fail(fmt.Errorf("%s: %w", op, err)) },
+	})
+	if err := n.raft.Start(); err != nil {
+		return err
+	}
+	n.loops.run(func(ctx context.Context) { _ = n.control.Run(ctx) }) // Failed has told
+	return nil
+}
+
+// inMemory is the line to the controller in this process.
+type inMemory struct{ c *active.Controller }
+
+func (m inMemory) Do(ctx context.Context, who link.Requester, req kmsg.Request) (kmsg.Response, error) {
+	return m.c.Do(ctx, active.Requester{
+		Principal: who.Principal, ClientID: who.ClientID, Host: who.Remote.Addr().String(),
+	}, req)
+}
+
+// voterEndpoint is where the voters record says this controller is reached.
+func (n *Node) voterEndpoint() metarec.VoterEndpoint {
+	q := n.o.Config.Quorum()
+	host, port := q.Endpoint.Host, q.Endpoint.Port
+	if host == "" {
+		host = n.o.Hostname
+	}
+	for _, s := range n.sockets {
+		if s.controller && s.at.Name == q.ListenerName {
+			port = s.port
+		}
+	}
+	return metarec.VoterEndpoint{Name: q.ListenerName, Host: host, Port: uint16(port)}
+}
+
+// metadataDirectory is the directory id under which this node votes.
+func (n *Node) metadataDirectory() kafka.DirectoryID {
+	for _, d := range n.dirs {
+		if d.Path() == n.o.Config.MetadataLogDir() {
+			return d.ID()
+		}
+	}
+	return n.dirs[0].ID()
+}
+
+// applied is the metadata for a checkpoint.
+func (n *Node) applied() raftnode.Applied {
+	img := n.images.Load()
+	return raftnode.Applied{End: img.Offset() + 1, MetadataVersion: img.MetadataVersion(), Records: img.Records()}
+}
+
+func (n *Node) controllerEnv() controller.Env {
+	c := n.o.Config
+	return controller.Env{
+		Random: n.o.Random,
+		Config: &controller.Config{
+			NodeID:                   n.ident.node,
+			ClusterID:                n.ident.cluster,
+			NumPartitions:            c.Int(config.NumPartitions),
+			DefaultReplicationFactor: int16(c.Int(config.DefaultReplicationFactor)),
+			MinInSyncReplicas:        int(c.Int(config.MinInsyncReplicas)),
+			DeleteTopicEnable:        c.Bool(config.DeleteTopicEnable),
+			RecordsMax:               10_000,
+			Features:                 built[:],
+		},
+		ValidateTopicConfig: func(img *image.Image, _ string, overrides map[string]string) error {
+			return config.ValidateTopic(overrides, nil, img.Configs(image.ClusterResource), c)
+		},
+		DescribeTopicConfig: func(img *image.Image, overrides map[string]string) []controller.TopicConfig {
+			entries := config.DescribeTopic(overrides, img.Configs(image.ClusterResource), nil, c)
+			out := make([]controller.TopicConfig, len(entries))
+			for i, e := range entries {
+				out[i] = controller.TopicConfig{Name: e.Name, Value: e.Value, ReadOnly: e.ReadOnly, Source: int8(e.Source), Sensitive: e.Sensitive}
+			}
+			return out
+		},
+	}
+}
+
+// register opens the broker's line to the controller and waits until the
+// cluster counts on this broker.
+func (n *Node) register(ctx context.Context) error {
+	c := n.o.Config
+	n.table = replica.NewTable()
+	dirs := make([]assign.Dir, len(n.dirs))
+	homes := make(map[kafka.TopicPartition]int)
+	var ids []kafka.DirectoryID
+	for i, d := range n.dirs {
+		dirs[i] = d
+		ids = append(ids, d.ID())
+		for _, f := range d.Logs() {
+			homes[f.TopicPartition] = i
+		}
+	}
+	n.executor = assign.NewExecutor(assign.Options{
+		Self: n.ident.node, Table: n.table, Dirs: dirs, Config: c, Homes: homes, Workers: 2 * runtime.GOMAXPROCS(0),
+		Now: n.o.Now, Logger: n.o.Logger,
+	})
+	n.line = link.New(link.Options{
+		NodeID: n.ident.node, ClusterID: n.ident.cluster, Incarnation: n.ident.incarnation,
+		Listeners: n.advertised(), Features: brokerFeatures(), Rack: c.Text(config.BrokerRack),
+		LogDirs: ids, PreviousEpoch: n.dirs[0].PreviousBrokerEpoch(),
+		Controller:        inMemory{n.control},
+		HeartbeatInterval: millis(int64(c.Int(config.BrokerHeartbeatIntervalMs))),
+		RequestTimeout:    requestTimeout,
+		Logger:            n.o.Logger,
+	})
+	n.publisher = publisher{loader: loader.New(n.raft.Log()), wake: make(chan struct{}, 1)}
+	n.loops.run(n.publish)
+	n.loops.run(n.line.Run)
+	for i := range n.dirs {
+		n.loops.run(func(ctx context.Context) { n.watchDir(ctx, i) })
+	}
+	ctx, cancel := context.WithTimeout(ctx, millis(int64(c.Int(config.InitialBrokerRegistrationTimeoutMs))))
+	defer cancel()
+	err := n.images.Await(ctx, func(img *image.Image) bool {
+		b := img.Broker(n.ident.node)
+		return b != nil && b.IncarnationID == n.ident.incarnation && !b.Fenced
+	})
+	if failed := n.live(); err != nil && failed != nil {
+		return failed
+	}
+	return err
+}
+
+func (n *Node) advertised() []kmsg.BrokerRegistrationRequestListener {
+	bound := make(map[string]int)
+	protocols := make(map[string]int16)
+	for _, s := range n.sockets {
+		bound[s.at.Name] = s.port
+		protocols[s.at.Name] = 0 // PLAINTEXT
+	}
+	var out []kmsg.BrokerRegistrationRequestListener
+	for _, l := range n.o.Config.Advertised(bound, n.o.Hostname) {
+		r := kmsg.NewBrokerRegistrationRequestListener()
+		r.Name, r.Host, r.Port, r.SecurityProtocol = l.Name, l.Host, uint16(l.Port), protocols[l.Name]
+		out = append(out, r)
+	}
+	return out
+}
+
+func brokerFeatures() []kmsg.BrokerRegistrationRequestFeature {
+	var out []kmsg.BrokerRegistrationRequestFeature
+	for _, f := range built {
+		r := kmsg.NewBrokerRegistrationRequestFeature()
+		r.Name, r.MinSupportedVersion, r.MaxSupportedVersion = f.Name, f.Min, f.Max
+		out = append(out, r)
+	}
+	return out
+}
+
+// watchDir takes a directory's partitions offline with it. With no directory
+// left there is nothing that the node could do.
+func (n *Node) watchDir(ctx context.Context, i int) {
+	select {
+	case <-n.dirs[i].WentOffline():
+	case <-ctx.Done():
+		return
+	}
+	err := n.dirs[i].Offline()
+	n.executor.FailDir(i, err)
+	for _, d := range n.dirs {
+		if d.Offline() == nil {
+			return
+		}
+	}
+	n.fail(fmt.Errorf("every log directory is offline: %w", err))
+}
+
+// settle waits until all that the metadata places here is open.
+func (n *Node) settle(context.Context) error {
+	n.executor.Wait()
+	return n.live()
+}
+
+// serve lets clients in.
+func (n *Node) serve(context.Context) error {
+	c := n.o.Config
+	var seed [8]byte
+	if _, err := io.ReadFull(n.o.Random, seed[:]); err != nil {
+		return err
+	}
+	n.sessions = fetchsession.NewCache(int(c.Int(config.MaxIncrementalFetchSessionCacheSlots)), binary.LittleEndian.Uint64(seed[:]), n.o.Now)
+	features := make([]api.Feature, len(built))
+	for i, f := range built {
+		features[i] = api.Feature{Name: f.Name, Min: f.Min, Max: f.Max}
+	}
+	n.api = api.New(api.Deps{
+		NodeID: n.ident.node, ClusterID: n.ident.cluster, Images: n.images, Table: n.table, Config: c, Features: features,
+		Controller:   n.line.Do,
+		KRaftVersion: func() int16 { return 1 },
+		ProducerID:   n.line.ProducerID,
+		Sessions:     n.sessions,
+		Logger:       n.o.Logger,
+		Now:          n.o.Now,
+	})
+	limits := conn.DefaultLimits()
+	limits.FrameBytesMax = c.Int(config.SocketRequestMaxBytes)
+	limits.PipelineMax = int(c.Int(config.GregorConnectionPipeline))
+	limits.IdleMax = millis(c.Long(config.ConnectionsMaxIdleMs))
+	total := c.RequestMemoryBytes()
+	n.server = conn.NewServer(conn.Options{
+		Handler: n.api, Limits: limits,
+		Budget: conn.NewBudget(total, c.Long(config.GregorRequestMemoryReserveBytes), min(total/4, 64<<20)),
+		Logger: n.o.Logger, Now: n.o.Now,
+	})
+	for _, s := range n.sockets {
+		n.serving.Go(func() {
+			if err := n.server.Serve(s.listener, s.at); err != nil {
+				n.fail(err)
+			}
+		})
+	}
+	if n.admin != nil {
+		n.ops = ops.NewServer(ops.Options{
+			Sources: n.sources(), Live: n.live, Ready: n.readiness, Build: n.o.Build, Logger: n.o.Logger,
+		})
+		n.serving.Go(func() {
+			if err := n.ops.Serve(n.admin); err != nil && !errors.Is(err, net.ErrClosed) {
+				n.o.Logger.Warn("metrics and health are not served any more", "err", err)
+			}
+		})
+	}
+	return nil
+}
+
+// closePartitions ends all that still uses logs; those are closed with their
+// directories.
+func (n *Node) closePartitions() {
+	if n.executor != nil {
+		n.executor.Stop()
+	}
+}
