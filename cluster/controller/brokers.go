@@ -129,7 +129,7 @@ func (v view) checkDirectories(req *kmsg.BrokerRegistrationRequest) *refusal {
 
 // reservedDirectory: Kafka keeps the first hundred ids.
 func reservedDirectory(d kafka.DirectoryID) bool {
-	return kafka.UUID(d[:15]) == kafka.UUID{} && d[15] < 100
+	return [15]byte(d[:15]) == [15]byte{} && d[15] < 100
 }
 
 func directories(ids [][16]byte) []kafka.DirectoryID {
