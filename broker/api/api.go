@@ -17,6 +17,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/netip"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kmsg"
@@ -25,13 +26,20 @@ import (
 	"gregor/broker/call"
 	"gregor/broker/fetchsession"
 	"gregor/cluster/image"
-	"gregor/cluster/link"
 	"gregor/config"
 	"gregor/replica"
+	"gregor/security"
 	"gregor/wire/batch"
 	"gregor/wire/compress"
 	"gregor/wire/frame"
 )
+
+// Requester is who stands behind a request to the controller.
+type Requester struct {
+	Principal security.Principal
+	ClientID  string
+	Remote    netip.AddrPort
+}
 
 // Feature is what this program has built of a feature.
 type Feature struct {
@@ -52,7 +60,7 @@ type Deps struct {
 	Features []Feature
 	// Controller carries a request to the active controller and waits for the
 	// answer to be committed (link.Do).
-	Controller func(ctx context.Context, who link.Requester, req kmsg.Request) (kmsg.Response, error)
+	Controller func(ctx context.Context, who Requester, req kmsg.Request) (kmsg.Response, error)
 	// KRaftVersion is the finalized level of kraft.version, which is not in the
 	// image. nil reads as the image's.
 	KRaftVersion func() int16
@@ -158,8 +166,8 @@ func (a *API) close(c *call.Call, reason error) call.Outcome {
 func (a *API) image() *image.Image { return a.d.Images.Load() }
 
 // requester is who stands behind c.
-func requester(c *call.Call) link.Requester {
-	return link.Requester{Principal: c.Conn.Principal, ClientID: c.ClientID, Remote: c.Conn.Remote}
+func requester(c *call.Call) Requester {
+	return Requester{Principal: c.Conn.Principal, ClientID: c.ClientID, Remote: c.Conn.Remote}
 }
 
 // errMalformed is a body that its shape or kmsg cannot read.

@@ -10,7 +10,6 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"gregor/base/kafka"
-	"gregor/cluster/link"
 )
 
 // Limits on topics that are being created because someone asked for them.
@@ -54,7 +53,7 @@ func (x *creations) end(names []string) {
 
 // autoCreate asks the controller for topics in the background, with the
 // default number of partitions and replicas.
-func (a *API) autoCreate(who link.Requester, names []string) {
+func (a *API) autoCreate(who Requester, names []string) {
 	wanted := make([]string, 0, len(names))
 	for _, n := range names {
 		// The topics of the coordinators are created by them, with their own settings.
