@@ -141,7 +141,7 @@ func (x *Times) refresh() error {
 	if err != nil || !ok {
 		return err
 	}
-	if t.Offset < x.base || t.TimestampMs < 0 {
+	if t.Offset < x.base || t.TimestampMs < 0 || (t.TimestampMs == 0 && x.Entries() > 1) { // zeros: preallocated, never cut
 		return fmt.Errorf("last entry of %s is time %d, offset %d: %w", x.file.Path(), t.TimestampMs, t.Offset, ErrCorrupt)
 	}
 	x.top, x.any = t, true
