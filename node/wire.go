@@ -172,15 +172,6 @@ func (n *Node) openQuorum(context.Context) error {
 	return nil
 }
 
-// inMemory is the line to the controller in this process.
-type inMemory struct{ c *active.Controller }
-
-func (m inMemory) Do(ctx context.Context, who link.Requester, req kmsg.Request) (kmsg.Response, error) {
-	return m.c.Do(ctx, active.Requester{
-		Principal: who.Principal, ClientID: who.ClientID, Host: who.Remote.Addr().String(),
-	}, req)
-}
-
 // voterEndpoint is where the voters record says this controller is reached.
 func (n *Node) voterEndpoint() metarec.VoterEndpoint {
 	q := n.o.Config.Quorum()
@@ -209,6 +200,9 @@ func (n *Node) metadataDirectory() kafka.DirectoryID {
 // applied is the metadata for a checkpoint.
 func (n *Node) applied() raftnode.Applied {
 	img := n.images.Load()
+	if img.InTransaction() { // what it holds back is in no checkpoint
+		return raftnode.Applied{End: kafka.NoOffset}
+	}
 	return raftnode.Applied{End: img.Offset() + 1, MetadataVersion: img.MetadataVersion(), Records: img.Records()}
 }
 
@@ -263,7 +257,7 @@ func (n *Node) register(ctx context.Context) error {
 		NodeID: n.ident.node, ClusterID: n.ident.cluster, Incarnation: n.ident.incarnation,
 		Listeners: n.advertised(), Features: brokerFeatures(), Rack: c.Text(config.BrokerRack),
 		LogDirs: ids, PreviousEpoch: n.dirs[0].PreviousBrokerEpoch(),
-		Controller:        inMemory{n.control},
+		Controller:        n.control,
 		HeartbeatInterval: millis(int64(c.Int(config.BrokerHeartbeatIntervalMs))),
 		RequestTimeout:    requestTimeout,
 		Logger:            n.o.Logger,

@@ -50,7 +50,7 @@ func (l *Link) allocate(ctx context.Context, b *ids) error {
 		epoch := l.Epoch()
 		req := kmsg.NewPtrAllocateProducerIDsRequest()
 		req.BrokerID, req.BrokerEpoch = int32(l.o.NodeID), int64(epoch)
-		resp, err := l.Do(ctx, Requester{}, req)
+		resp, err := l.Do(ctx, Requester{Local: true}, req)
 		if err != nil {
 			return fmt.Errorf("allocate producer ids: %w", err)
 		}

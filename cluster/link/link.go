@@ -28,6 +28,10 @@ type Requester struct {
 	Principal security.Principal
 	ClientID  string
 	Remote    netip.AddrPort
+	// Local: the broker that shares the controller's process asks on its own
+	// behalf. Who was registered under its id before is gone, since this process
+	// holds the lock of its directories. No request from a socket has it.
+	Local bool
 }
 
 // Controller decides on requests. An answer means that its records are
@@ -196,7 +200,7 @@ func (l *Link) register(ctx context.Context) error {
 		req.LogDirs = append(req.LogDirs, d)
 	}
 	req.PreviousBrokerEpoch = int64(l.o.PreviousEpoch)
-	resp, err := l.Do(ctx, Requester{}, req)
+	resp, err := l.Do(ctx, Requester{Local: true}, req)
 	if err != nil {
 		return err
 	}
@@ -259,7 +263,7 @@ func (l *Link) heartbeat(ctx context.Context) (again bool, err error) {
 	req.WantShutdown = l.leaving
 	leaving := l.leaving
 	l.mu.Unlock()
-	resp, err := l.Do(ctx, Requester{}, req)
+	resp, err := l.Do(ctx, Requester{Local: true}, req)
 	if err != nil {
 		return false, err
 	}

@@ -7,6 +7,7 @@
 package loader
 
 import (
+	"errors"
 	"fmt"
 
 	"gregor/base/kafka"
@@ -39,27 +40,52 @@ func (l *Loader) Image() *image.Image { return l.image }
 // Next is the offset to go on from.
 func (l *Loader) Next() kafka.Offset { return l.next }
 
-// Load reads what was committed since the last call. moved is false if there
-// was nothing. A *metalog.NotInLogError means that the log was cut below what
-// this Loader has read; the records of others were decoded wrongly or are newer
-// than this program: the node must not go on with metadata that it cannot
-// follow.
+// Load reads what was committed since the last call, from a checkpoint where
+// the log no longer reaches back so far. moved is false if there was nothing.
+// On an error the node must not go on: its metadata is not the cluster's.
 func (l *Loader) Load() (delta *image.Delta, moved bool, err error) {
-	delta = image.NewDelta(l.image)
-	offset, epoch := l.image.Offset(), l.image.Epoch()
 	if !l.begun {
-		c, ok := l.log.Checkpoint()
-		if ok && c.End > 0 {
-			if err := l.log.ReadCheckpoint(c, delta.Replay); err != nil {
-				return nil, false, fmt.Errorf("load metadata checkpoint %s: %w", c.Name(), err)
-			}
-			offset, epoch, l.next = c.End-1, c.Epoch, c.End
-			moved = true
+		if c, ok := l.log.Checkpoint(); ok && c.End > 0 {
+			return l.jump(c)
 		}
 		l.begun = true
 	}
-	from := l.next
-	l.next, err = l.log.Replay(l.next, func(b metalog.Batch) error {
+	delta = image.NewDelta(l.image)
+	img, next, err := l.replay(delta, l.image, l.next)
+	var gone *metalog.NotInLogError
+	if errors.As(err, &gone) {
+		if c, ok := l.log.Checkpoint(); ok && c.End > l.next {
+			return l.jump(c)
+		}
+	}
+	if err != nil {
+		return nil, false, fmt.Errorf("load metadata: %w", err)
+	}
+	moved = next != l.next
+	l.image, l.next = img, next
+	return delta, moved, nil
+}
+
+// jump goes on from a checkpoint and what is committed behind it.
+func (l *Loader) jump(c metalog.Checkpoint) (*image.Delta, bool, error) {
+	delta := image.NewDelta(image.Empty())
+	if err := l.log.ReadCheckpoint(c, delta.Replay); err != nil {
+		return nil, false, fmt.Errorf("load metadata checkpoint %s: %w", c.Name(), err)
+	}
+	img := delta.Apply(c.End-1, c.Epoch)
+	delta = image.NewDelta(img)
+	img, next, err := l.replay(delta, img, c.End)
+	if err != nil {
+		return nil, false, fmt.Errorf("load metadata: %w", err)
+	}
+	delta = image.Diff(l.image, img)
+	l.image, l.next, l.begun = img, next, true
+	return delta, true, nil
+}
+
+func (l *Loader) replay(delta *image.Delta, from *image.Image, next kafka.Offset) (*image.Image, kafka.Offset, error) {
+	offset, epoch := from.Offset(), from.Epoch()
+	end, err := l.log.Replay(next, func(b metalog.Batch) error {
 		for i, rec := range b.Records {
 			if err := delta.Replay(rec); err != nil {
 				return fmt.Errorf("metadata offset %d: %w", b.Base+kafka.Offset(i), err)
@@ -69,12 +95,12 @@ func (l *Loader) Load() (delta *image.Delta, moved bool, err error) {
 		return nil
 	})
 	if err != nil {
-		return nil, false, fmt.Errorf("load metadata: %w", err)
+		return nil, 0, err
 	}
-	if moved = moved || l.next != from; moved {
-		l.image = delta.Apply(offset, epoch)
+	if end == next {
+		return from, next, nil
 	}
-	return delta, moved, nil
+	return delta.Apply(offset, epoch), end, nil
 }
 
 // Adopt puts an image in place of what the batches up to next would give: the
