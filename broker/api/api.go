@@ -17,7 +17,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"net/netip"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kmsg"
@@ -26,20 +25,16 @@ import (
 	"gregor/broker/call"
 	"gregor/broker/fetchsession"
 	"gregor/cluster/image"
+	"gregor/cluster/link"
 	"gregor/config"
 	"gregor/replica"
-	"gregor/security"
 	"gregor/wire/batch"
 	"gregor/wire/compress"
 	"gregor/wire/frame"
 )
 
 // Requester is who stands behind a request to the controller.
-type Requester struct {
-	Principal security.Principal
-	ClientID  string
-	Remote    netip.AddrPort
-}
+type Requester = link.Requester
 
 // Feature is what this program has built of a feature.
 type Feature struct {
