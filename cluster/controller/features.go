@@ -91,14 +91,20 @@ func (v view) updateFeature(name string, level int16, how int8) ([]metarec.Recor
 		return nil, refuse(kafka.InvalidUpdateVersion, "Invalid update version %d for feature %s. %s", level, name, fmt.Sprintf(format, args...))
 	}
 	current := v.img.FeatureLevel(name)
-	if name == FeatureKRaftVersion {
-		current = 1
-	}
 	switch {
 	case how < upgradeOnly || how > unsafeDowngrade:
 		return invalid("The controller does not support the given upgrade type.")
 	case level < 0:
 		return invalid("A feature version cannot be less than 0.")
+	case name == FeatureKRaftVersion:
+		// Clusters of this program start at its highest level, 1.
+		switch {
+		case level > 1:
+			return invalid("Local controller %s only supports versions 0-1", v.nodeName())
+		case level < 1:
+			return invalid("Can't downgrade the version of this feature.")
+		}
+		return nil, nil
 	}
 	if text := v.unsupported(name, level); text != "" {
 		return invalid("%s", text)
@@ -108,9 +114,7 @@ func (v view) updateFeature(name string, level int16, how int8) ([]metarec.Recor
 		return invalid("Can't downgrade the version of this feature without setting the upgrade type to either safe or unsafe downgrade.")
 	case level > current && how != upgradeOnly:
 		return invalid("Can't downgrade to a newer version.")
-	case name == FeatureKRaftVersion && level < current:
-		return invalid("Can't downgrade the version of this feature.")
-	case name == FeatureKRaftVersion:
+	case level == current:
 		return nil, nil
 	case name == image.FeatureMetadataVersion && level < current:
 		if text := losesMetadata(current, level, how); text != "" {

@@ -86,6 +86,7 @@ func (v view) next(now standing, b *image.Broker, s *session, req *kmsg.BrokerHe
 		switch {
 		case req.WantShutdown:
 			return stopNow
+		case b.InControlledShutdown: // was told to stop: only its next incarnation comes back
 		case !req.WantFence && req.CurrentMetadataOffset >= int64(b.BrokerEpoch):
 			return unfenced
 		}
