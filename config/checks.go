@@ -85,7 +85,8 @@ func (o oneOf) String() string {
 	return strings.Join(o.of, ", ")
 }
 
-// elements allows lists without repeated or empty elements.
+// elements allows lists without empty elements; repeated ones are taken out
+// before.
 type elements struct {
 	empty bool     // the list may be empty
 	of    []string // elements allowed; none: any
@@ -103,26 +104,19 @@ func (e elements) check(v any) *violation {
 		}
 		return &violation{whole: true, text: "must not be empty. Valid values include: " + allowed}
 	}
-	seen := make(map[string]bool, len(l))
-	for _, s := range l {
-		if seen[s] {
-			return &violation{whole: true, text: "values must not be duplicated."}
-		}
-		seen[s] = true
-	}
 	for _, s := range l {
 		switch {
-		case len(e.of) > 0 && !slices.Contains(e.of, s):
-			return &violation{element: s, text: "String must be one of: " + strings.Join(e.of, ", ")}
 		case s == "":
 			return &violation{whole: true, text: "values must not be empty."}
+		case len(e.of) > 0 && !slices.Contains(e.of, s):
+			return &violation{element: s, text: "String must be one of: " + strings.Join(e.of, ", ")}
 		}
 	}
 	return nil
 }
 
 func (e elements) String() string {
-	s := "a list without repetition"
+	s := "a list"
 	if len(e.of) > 0 {
 		s = "some of " + strings.Join(e.of, ", ")
 	}
@@ -210,7 +204,7 @@ func (voterList) String() string { return "`id@host:port,...`" }
 func parseVoter(s string) (Voter, error) {
 	id, address, ok := strings.Cut(s, "@")
 	n, err := strconv.ParseInt(id, 10, 32)
-	if !ok || err != nil || n < 0 {
+	if !ok || err != nil {
 		return Voter{}, errors.New("each entry must be id@host:port")
 	}
 	at, err := splitHostPort(address)
@@ -219,6 +213,8 @@ func parseVoter(s string) (Voter, error) {
 	}
 	return Voter{ID: int32(n), Host: at.Host, Port: at.Port}, nil
 }
+
+var hostName = regexp.MustCompile(`^[0-9a-zA-Z\-%._:]+$`)
 
 type hostPort struct {
 	Host string
@@ -231,7 +227,7 @@ func splitHostPort(s string) (hostPort, error) {
 		return hostPort{}, fmt.Errorf("split %q: %w", s, err)
 	}
 	n, err := strconv.ParseUint(port, 10, 16)
-	if err != nil || host == "" {
+	if err != nil || !hostName.MatchString(host) {
 		return hostPort{}, fmt.Errorf("%q is not host:port", s)
 	}
 	return hostPort{host, int(n)}, nil

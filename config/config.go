@@ -21,6 +21,7 @@ package config
 
 import (
 	"fmt"
+	"net/netip"
 	"sort"
 	"strings"
 )
@@ -61,6 +62,7 @@ type Node struct {
 	interBroker string
 	quorum      Quorum
 	logDirs     []string
+	perIP       map[netip.Addr]int
 }
 
 // setting is one key that was set.

@@ -38,9 +38,10 @@ type Quorum struct {
 	// ListenerName is the first of controller.listener.names: the name under
 	// which voters are written down.
 	ListenerName string
-	// Endpoint is this voter's own endpoint for the voters record. Where no
-	// controller listener is configured it is 127.0.0.1:9093, which nothing
-	// listens on; otherwise Host may be empty and Port 0, as configured.
+	// Endpoint is this voter's own endpoint for the voters record: what
+	// controller.quorum.voters or advertised.listeners say, else the controller
+	// listener itself, whose Host may be empty and Port 0. Where there is none
+	// it is 127.0.0.1:9093, which nothing listens on.
 	Endpoint Listener
 	// Static is set where controller.quorum.voters names the voters, as was
 	// usual before Kafka 3.9.
@@ -147,6 +148,11 @@ func (l *loader) resolveListeners() bool {
 	})
 	if !n.standalone && len(n.controllers) == 0 {
 		l.blame(string(Listeners), "must hold a listener that controller.listener.names names, %s, since process.roles has controller", strings.Join(controllerNames, ","))
+	}
+	for _, name := range controllerNames {
+		if len(n.controllers) > 0 && !slices.Contains(listenerNames(n.controllers), name) {
+			l.blame(string(ControllerListenerNames), "%s is not among listeners", name)
+		}
 	}
 	if len(n.listeners) == 0 {
 		l.blame(string(Listeners), "must hold a listener that controller.listener.names does not name, since process.roles has broker")
@@ -259,7 +265,7 @@ func (l *loader) resolveAdvertised(protocols map[string]string, controllerNames 
 		case isAny(x.Host):
 			l.blame(string(AdvertisedListeners), "clients cannot be told of %s; give a name or address they can reach", x.Host)
 		case slices.Contains(controllerNames, x.Name):
-			continue
+			l.voterEndpoints = append(l.voterEndpoints, x)
 		case !slices.Contains(names, x.Name):
 			l.blame(string(AdvertisedListeners), "%s is not among listeners: %s", x.Name, strings.Join(names, ", "))
 		default:

@@ -85,6 +85,8 @@ type loader struct {
 	hostname string
 	problems []error
 	warnings []Warning
+	// voterEndpoints are the controller's listeners in advertised.listeners.
+	voterEndpoints []Listener
 }
 
 // take checks one key on its own.

@@ -4,7 +4,9 @@ package config
 
 import (
 	"fmt"
+	"net/netip"
 	"slices"
+	"strconv"
 	"strings"
 )
 
@@ -85,6 +87,11 @@ func (l *loader) resolveQuorum() {
 	}
 	n.quorum.ListenerName = strings.ToUpper(n.List(ControllerListenerNames)[0])
 	n.quorum.Endpoint = n.controllers[0]
+	for _, x := range l.voterEndpoints {
+		if x.Name == n.quorum.ListenerName {
+			n.quorum.Endpoint = x
+		}
+	}
 	voters, bootstrap := n.List(ControllerQuorumVoters), n.List(ControllerQuorumBootstrapServers)
 	if len(voters) == 0 && len(bootstrap) == 0 {
 		l.blame(string(ControllerQuorumBootstrapServers), "must name the controllers when process.roles is set; for a single node: localhost:%d", n.controllers[0].Port)
@@ -200,12 +207,54 @@ func (l *loader) checkSums() {
 	if beat, session := n.Int(BrokerHeartbeatIntervalMs), n.Int(BrokerSessionTimeoutMs); beat <= 0 || session <= beat {
 		l.blame(string(BrokerSessionTimeoutMs), "%d must be more than broker.heartbeat.interval.ms, %d, and that more than 0", session, beat)
 	}
-	for _, k := range []LongKey{"log.retention.ms"} {
-		if l.isSet(string(k)) && (n.Long(k) == 0 || n.Long(k) < -1) {
-			l.blame(string(k), "must be -1 for ever, or at least 1")
+	for _, k := range []string{"log.retention.ms", "log.retention.minutes", "log.retention.hours"} {
+		if v, ok := n.get(k).(int64); ok && v < 1 && v != -1 {
+			l.blame(k, "must be -1 for ever, or at least 1")
 		}
 	}
+	if v, ok := n.get(string(LogRollMs)).(int64); ok && v < 1 {
+		l.blame(string(LogRollMs), "must be at least 1")
+	}
+	if v, ok := n.get(string(LogRollJitterMs)).(int64); ok && v < 0 {
+		l.blame(string(LogRollJitterMs), "must be at least 0")
+	}
+	overrides, err := parseOverrides(n.Text(MaxConnectionsPerIPOverrides))
+	switch {
+	case err != nil:
+		l.blame(string(MaxConnectionsPerIPOverrides), "%v; allowed: address:number,...", err)
+	case n.Int(MaxConnectionsPerIP) == 0 && len(overrides) == 0:
+		l.blame(string(MaxConnectionsPerIP), "0 lets nobody in; set max.connections.per.ip.overrides too")
+	}
+	n.perIP = overrides
 }
+
+// parseOverrides reads address:number,... An IPv6 address may stand in
+// brackets.
+func parseOverrides(text string) (map[netip.Addr]int, error) {
+	out := map[netip.Addr]int{}
+	for _, entry := range strings.Split(text, ",") {
+		if entry = strings.TrimSpace(entry); entry == "" {
+			continue
+		}
+		i := strings.LastIndexByte(entry, ':')
+		if i < 0 {
+			return nil, fmt.Errorf("%q has no number", entry)
+		}
+		address, err := netip.ParseAddr(strings.Trim(entry[:i], "[] "))
+		if err != nil {
+			return nil, fmt.Errorf("%q does not begin with an address", entry)
+		}
+		n, err := strconv.ParseUint(strings.TrimSpace(entry[i+1:]), 10, 31)
+		if err != nil {
+			return nil, fmt.Errorf("%q does not end with a number", entry)
+		}
+		out[address.Unmap()] = int(n)
+	}
+	return out, nil
+}
+
+// ConnectionsPerIP gives max.connections.per.ip.overrides.
+func (n *Node) ConnectionsPerIP() map[netip.Addr]int { return n.perIP }
 
 // RequestMemoryBytes is the memory that requests may take, over all
 // connections.

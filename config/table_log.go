@@ -20,7 +20,7 @@ var logKeys = []Definition{
 	{Name: "log.cleaner.min.cleanable.ratio", Type: Double, Default: "0.5", Check: between(0, 1), Scope: ClusterWide, Doc: "Compaction: share of dirty bytes that starts it."},
 	{Name: "log.cleaner.min.compaction.lag.ms", Type: Long, Default: "0", Check: atLeast(0), Scope: ClusterWide, Doc: "Compaction: shortest time a record stays uncompacted."},
 	{Name: "log.cleaner.threads", Type: Int, Default: "1", Check: atLeast(0), Scope: ClusterWide, Doc: "Compaction: how many cleaners."},
-	{Name: "log.cleanup.policy", Type: List, Default: "delete", Check: elements{empty: true, of: []string{"compact", "delete"}}, Scope: ClusterWide, Effect: Works, Doc: "What happens to old segments: `delete`, `compact`, both, or nothing when empty."},
+	{Name: "log.cleanup.policy", Type: List, Default: "delete", Check: elements{empty: true, of: []string{"compact", "delete"}}, Scope: ClusterWide, Effect: Works, Doc: "What happens to old segments: `delete`, `compact`, both, or nothing when empty. Old segments are not deleted or compacted yet; topics with `compact` refuse records without keys."},
 	{Name: "log.dir", Type: List, Default: "./data", Check: elements{}, Effect: Works, Doc: "Directory of the data. gregor's default is ./data."},
 	{Name: "log.dir.failure.timeout.ms", Type: Long, Default: "30000", Check: atLeast(1), Doc: "How long a broker waits to report a failed directory."},
 	{Name: "log.dirs", Type: List, Null: true, Check: elements{}, Effect: Works, Doc: "Directories of the data; wins over `log.dir`. One directory for now."},

@@ -6,7 +6,7 @@ package config
 var ownKeys = []Definition{
 	{Name: "gregor.admin.listener", Type: String, Default: "127.0.0.1:9644", Effect: Works,
 		Doc: "Address of /metrics, /livez, /readyz and /debug/pprof; empty is off. When the default cannot be bound, the node warns and goes on; a configured one stops the start."},
-	{Name: "gregor.connection.pipeline", Type: Int, Default: "16", Check: between(1, 1024), Effect: Works,
+	{Name: "gregor.connection.pipeline", Type: Int, Default: "64", Check: between(1, 1024), Effect: Works,
 		Doc: "Requests of one connection that may wait for their replies at once. Replies leave in order of the requests."},
 	{Name: "gregor.insecure.public.listeners", Type: List, Check: elements{empty: true}, Effect: Works,
 		Doc: "Names of listeners that may be open to other machines without authentication."},
@@ -22,6 +22,8 @@ var ownKeys = []Definition{
 		Doc: "Largest array in a request, in elements."},
 	{Name: "gregor.request.memory.bytes", Type: Long, Default: "268435456", Check: atLeast(1048576), Effect: Works,
 		Doc: "Memory for requests that are being received or handled, over all connections. A connection that finds none left waits."},
+	{Name: "gregor.request.stall.max.ms", Type: Int, Default: "30000", Check: atLeast(1), Effect: Works,
+		Doc: "A connection whose request stops arriving, or finds no memory, for this long is closed."},
 	{Name: "gregor.request.memory.reserve.bytes", Type: Long, Default: "16777216", Check: atLeast(0), Effect: Works,
 		Doc: "Part of `gregor.request.memory.bytes` kept for small requests and for other brokers."},
 }

@@ -52,7 +52,7 @@ func ValidateTopic(overrides, existing, clusterDynamic map[string]string, static
 		}
 	}
 	r := resolver{layers(overrides, clusterDynamic, nil), static}
-	return r.checkTogether(overrides)
+	return r.checkTogether(existing)
 }
 
 func layers(topic, cluster, broker map[string]string) []layer {
@@ -298,16 +298,20 @@ func compression(name string) Compression {
 	return CompressionProducer
 }
 
-// checkTogether holds Kafka's rules over several topic keys.
-func (r *resolver) checkTogether(own map[string]string) error {
+// checkTogether holds Kafka's rules over several topic keys. Those over sizes
+// and times of tiered storage come with it.
+func (r *resolver) checkTogether(existing map[string]string) error {
 	t := r.topic()
-	if t.MinCompactionLagMs > t.MaxCompactionLagMs {
+	wasRemote, _ := parseType(Boolean, existing["remote.storage.enable"])
+	switch {
+	case t.MinCompactionLagMs > t.MaxCompactionLagMs:
 		return &InvalidTopicError{fmt.Sprintf("conflict topic config setting min.compaction.lag.ms (%d) > max.compaction.lag.ms (%d)",
 			t.MinCompactionLagMs, t.MaxCompactionLagMs)}
-	}
-	if t.RemoteStorageEnable {
+	case t.RemoteStorageEnable:
 		return &InvalidTopicError{"Tiered Storage functionality is disabled in the broker. Topic cannot be configured with remote log storage."}
+	case wasRemote == true && !t.RemoteLogDeleteOnDisable:
+		return &InvalidTopicError{"Remote storage cannot be turned off while its data is kept; set remote.log.delete.on.disable=true to delete the data, " +
+			"or remote.log.copy.disable=true to keep it and copy no more."}
 	}
-	_ = own
 	return nil
 }

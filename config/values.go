@@ -6,6 +6,7 @@ import (
 	"errors"
 	"math"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -38,6 +39,11 @@ func (d *Definition) parse(text string) (any, error) {
 	if d.Check == nil {
 		return v, nil
 	}
+	if l, ok := v.([]string); ok {
+		if _, distinct := d.Check.(elements); distinct {
+			v = withoutRepetition(l) // Kafka warns and takes them out, too
+		}
+	}
 	bad := d.Check.check(v)
 	if bad == nil {
 		return v, nil
@@ -55,6 +61,16 @@ func (d *Definition) parse(text string) (any, error) {
 		shown = format(v)
 	}
 	return nil, &ValueError{Key: d.Name, Value: d.shown(shown), Problem: strings.ReplaceAll(bad.text, "{key}", d.Name)}
+}
+
+func withoutRepetition(l []string) []string {
+	var out []string
+	for _, s := range l {
+		if !slices.Contains(out, s) {
+			out = append(out, s)
+		}
+	}
+	return out
 }
 
 func (d *Definition) shown(text string) string {
@@ -93,6 +109,8 @@ func parseType(t Type, text string) (v any, problem string) {
 			return []string(nil), ""
 		}
 		return commas.Split(trimmed, -1), ""
+	case Password:
+		return text, ""
 	}
 	return trimmed, ""
 }
