@@ -31,9 +31,9 @@ const (
 	fixed8
 	fixed16
 	text
-	array   // of structs: tags follow each element in flexible versions
-	int32s  // an array of int32
-	strings // an array of strings
+	array // of structs: tags follow each element in flexible versions
+	ints  // an array of int32
+	texts // an array of strings
 )
 
 // newest stands for "up to the newest version".
@@ -93,9 +93,9 @@ func (w *walker) field(f *field) {
 		for n := w.count(1); n > 0 && w.r.Err() == nil; n-- {
 			w.fields(f.of)
 		}
-	case int32s:
+	case ints:
 		w.r.Raw(4 * w.count(4))
-	case strings:
+	case texts:
 		for n := w.count(1); n > 0 && w.r.Err() == nil; n-- {
 			w.text()
 		}
