@@ -9,7 +9,7 @@ import (
 	"github.com/spf13/cobra"
 )
 
-func newRootCommand(s stdio, _ time.Time) *cobra.Command {
+func newRootCommand(s stdio, execAt time.Time) *cobra.Command {
 	root := &cobra.Command{
 		Use:   "gregor",
 		Short: "Apache Kafka's job in one binary",
@@ -30,7 +30,7 @@ func newRootCommand(s stdio, _ time.Time) *cobra.Command {
 	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
 		return &failure{exitUsage, err, []string{c.CommandPath() + " --help"}}
 	})
-	root.AddCommand(newVersionCommand(), newTopicCommand(), newProduceCommand(), newConsumeCommand(), newBenchCommand())
+	root.AddCommand(newStartCommand(execAt), newVersionCommand(), newTopicCommand(), newProduceCommand(), newConsumeCommand(), newBenchCommand())
 	usageErrors(root)
 	return root
 }

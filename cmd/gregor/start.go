@@ -1,0 +1,164 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"os/signal"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"gregor/base/netx"
+	"gregor/base/vfs"
+	"gregor/config"
+	"gregor/node"
+)
+
+// stopTimeout bounds a clean stop. What has not ended by then is cut, as a
+// crash would cut it.
+const stopTimeout = 30 * time.Second
+
+func newStartCommand(execAt time.Time) *cobra.Command {
+	var file string
+	var set []string
+	c := &cobra.Command{
+		Use:   "start",
+		Short: "Run a node in the foreground",
+		Long: `Runs a node until SIGTERM or SIGINT, which stop it cleanly; a second one kills it. When the node serves, one line on
+stdout says where; logs go to stderr.
+
+Configuration goes by Kafka's own keys: --set wins over KAFKA_* in the environment, that over the file, that over the
+defaults. Without any, the node is broker, controller and only voter of its own cluster on 127.0.0.1:9092, data under ./data.`,
+		Args: cobra.NoArgs,
+		Example: `  gregor start
+  gregor start -c server.properties
+  gregor start --set listeners=PLAINTEXT://127.0.0.1:0 --set log.dirs=/var/lib/gregor`,
+		RunE: func(c *cobra.Command, _ []string) error {
+			return start(c, file, set, execAt)
+		},
+	}
+	c.Flags().StringVarP(&file, "config", "c", "", "a server.properties")
+	c.Flags().StringArrayVar(&set, "set", nil, "a configuration key, key=value; may be repeated")
+	_ = c.MarkFlagFilename("config", "properties")
+	return c
+}
+
+func start(c *cobra.Command, file string, set []string, execAt time.Time) error {
+	settings, warnings, err := load(file, set)
+	if err != nil {
+		return &failure{exitUsage, err, nil}
+	}
+	limitMemory(settings.Long(config.GregorMemoryLimitBytes))
+	logger := newLogger(c.ErrOrStderr(), settings.Text(config.GregorLogLevel))
+	for _, w := range warnings {
+		logger.Warn("configuration", "key", w.Key, "warning", w.Message)
+	}
+	hostname, err := os.Hostname()
+	if err != nil {
+		return failed(fmt.Errorf("find the host's name: %w", err))
+	}
+	n := node.New(node.Options{
+		Config:   settings,
+		FS:       vfs.OS{},
+		Net:      netx.OS{},
+		Now:      time.Now,
+		Random:   rand.Reader,
+		Logger:   logger,
+		Build:    build(),
+		Hostname: hostname,
+	})
+	signals := make(chan os.Signal, 2)
+	signal.Notify(signals, stopSignals...)
+	defer signal.Stop(signals)
+	return live(c, n, logger, signals, execAt)
+}
+
+// load reads the configuration from where a process finds it.
+func load(file string, set []string) (*config.Node, []config.Warning, error) {
+	hostname, err := os.Hostname()
+	if err != nil {
+		return nil, nil, fmt.Errorf("find the host's name: %w", err)
+	}
+	return config.Load(config.Sources{File: file, Read: os.ReadFile, Set: set, Environ: os.Environ(), Hostname: hostname})
+}
+
+func newLogger(w io.Writer, level string) *slog.Logger {
+	var l slog.Level
+	if err := l.UnmarshalText([]byte(level)); err != nil {
+		l = slog.LevelInfo // package config has checked it
+	}
+	return slog.New(slog.NewTextHandler(w, &slog.HandlerOptions{Level: l}))
+}
+
+// live runs a node from its start to its end: by a signal, or by a failure
+// after which it must not go on.
+func live(c *cobra.Command, n *node.Node, logger *slog.Logger, signals <-chan os.Signal, execAt time.Time) error {
+	starting, cancel := context.WithCancel(c.Context())
+	defer cancel()
+	started := make(chan error, 1)
+	go func() { started <- n.Start(starting) }()
+	select {
+	case err := <-started:
+		if err != nil {
+			return failed(fmt.Errorf("start: %w", err))
+		}
+	case s := <-signals:
+		logger.Info("stopping before the start was done", "signal", s.String())
+		cancel()
+		<-started
+		return stop(n, logger, signals)
+	}
+	if _, err := fmt.Fprintln(c.OutOrStdout(), readyLine(time.Since(execAt), n)); err != nil {
+		logger.Warn("nobody reads the ready line", "error", err)
+	}
+	select {
+	case s := <-signals:
+		logger.Info("stopping", "signal", s.String())
+		return stop(n, logger, signals)
+	case err := <-n.Failed():
+		n.Kill()
+		return failed(fmt.Errorf("the node failed and must not go on: %w", err))
+	}
+}
+
+// stop ends a node cleanly, unless a second signal or the timeout comes first.
+func stop(n *node.Node, logger *slog.Logger, signals <-chan os.Signal) error {
+	ctx, cancel := context.WithTimeout(context.Background(), stopTimeout)
+	defer cancel()
+	closed := make(chan error, 1)
+	go func() { closed <- n.Close(ctx) }()
+	select {
+	case err := <-closed:
+		if err != nil {
+			return failed(fmt.Errorf("stop: %w", err))
+		}
+		logger.Info("stopped")
+		return nil
+	case s := <-signals:
+		logger.Warn("killed by a second signal", "signal", s.String())
+		n.Kill()
+		return failed(errors.Join(context.Canceled))
+	}
+}
+
+// readyLine is the one line on stdout: Kafka listeners first, then each other
+// open port by its name.
+func readyLine(took time.Duration, n *node.Node) string {
+	kafka, others := n.Addresses()
+	var open []string
+	for _, a := range kafka {
+		open = append(open, a.Addr)
+	}
+	for _, a := range others {
+		open = append(open, strings.ToLower(a.Name)+" "+a.Addr)
+	}
+	return fmt.Sprintf("gregor ready in %d ms: kafka %s", took.Milliseconds(), strings.Join(open, ", "))
+}
