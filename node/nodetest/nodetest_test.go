@@ -163,9 +163,9 @@ func TestPowerCutsKeepWhatWasFlushed(t *testing.T) {
 		c := n.Client(kgo.RecordPartitioner(kgo.ManualPartitioner()))
 		createTopic(ctx, t, c, map[string]*string{"flush.messages": kadm.StringPtr("1")})
 		var l ledger
-		for range 5 {
+		for i, keep := range []vfs.Keep{vfs.KeepNone, vfs.KeepTorn, vfs.KeepPrefix, vfs.KeepTorn, vfs.KeepNone} {
 			l.produce(ctx, t, c, 20)
-			n.PowerCut(vfs.Loss{})
+			n.PowerCut(vfs.Loss{Data: keep, Entries: keep, Seed: uint64(i)})
 			n.Up()
 		}
 		l.check(ctx, t, n)
