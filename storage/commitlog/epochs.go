@@ -174,7 +174,7 @@ func (l *Log) saveEpochs() error {
 	if err := l.writeSmall(epochsFile, list.appendText(nil)); err != nil {
 		return err
 	}
-	l.lane.epochsDirty = false
+	l.lane.epochsDirty, l.lane.dirUnsynced = false, true
 	return nil
 }
 

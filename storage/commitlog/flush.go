@@ -27,13 +27,18 @@ func (l *Log) Flush() error {
 		if s.sizeBytes == 0 || (!last && l.pub.segments[i+1].base <= t.Flushed) {
 			continue
 		}
-		if err := s.log.SyncData(); err != nil {
+		err := s.log.SyncData()
+		if ix := s.ix.Load(); err == nil && ix != nil {
+			// Recovery trusts what the indexes say of offsets below the recovery point.
+			err = ix.sync()
+		}
+		if err != nil {
 			return l.syncFailed(s.log.Path(), err)
 		}
 	}
 	if l.lane.dirUnsynced {
 		dir := l.dir()
-		if err := errors.Join(l.o.FS.SyncDir(dir), l.o.FS.SyncDir(filepath.Dir(dir))); err != nil {
+		if err := errors.Join(l.syncMetadata(), l.o.FS.SyncDir(dir), l.o.FS.SyncDir(filepath.Dir(dir))); err != nil {
 			return l.syncFailed(dir, err)
 		}
 		l.lane.dirUnsynced = false

@@ -33,6 +33,9 @@ type Config struct {
 	Preallocate        bool  // preallocate
 	FlushMessages      int64 // flush.messages
 	FlushMs            int64 // flush.ms
+	// Compacted: cleanup.policy holds compact, so a segment may end before the
+	// next one begins.
+	Compacted bool
 }
 
 // Options says which log to open and what it may use.

@@ -117,7 +117,33 @@ func (r *recovery) recover() error {
 		if err != nil {
 			return err
 		}
+		if i+1 < len(r.segments) && r.end < r.segments[i+1].base && !r.l.config().Compacted {
+			return r.endBehind(i)
+		}
 	}
+	return nil
+}
+
+// endBehind ends the log behind segment i: the next one begins later than
+// this one ends, so its end was lost in the crash. Only compaction leaves such
+// gaps otherwise.
+func (r *recovery) endBehind(i int) error {
+	lost := int64(0)
+	for _, later := range r.segments[i+1:] {
+		lost += later.sizeBytes
+	}
+	r.l.logger.Warn("log was cut where a segment ends before the next begins", "file", r.segments[i].log.Path(),
+		"log_end", int64(r.end), "next_base", int64(r.segments[i+1].base), "lost_bytes", lost)
+	return r.dropBehind(i)
+}
+
+func (r *recovery) dropBehind(i int) error {
+	for _, later := range r.segments[i+1:] {
+		if err := r.l.removeFiles(later); err != nil {
+			return err
+		}
+	}
+	r.segments = r.segments[:i+1]
 	return nil
 }
 
@@ -199,13 +225,7 @@ func (r *recovery) cutAt(i int, why error) error {
 	}
 	s.log, s.sizeBytes = next, bad.PosBytes
 	s.trustFrom = s.sizeBytes
-	for _, later := range r.segments[i+1:] {
-		if err := r.l.removeFiles(later); err != nil {
-			return err
-		}
-	}
-	r.segments = r.segments[:i+1]
-	return nil
+	return r.dropBehind(i)
 }
 
 // loadProducers takes the newest usable snapshot and replays the batches

@@ -142,6 +142,10 @@ func (ix *indexes) spill() error {
 	return errors.Join(ix.offsets.Spill(), ix.times.Spill(), ix.aborted.Spill())
 }
 
+func (ix *indexes) sync() error {
+	return errors.Join(ix.offsets.Sync(), ix.times.Sync(), ix.aborted.Sync())
+}
+
 // truncateTo drops what the indexes say of off and later.
 func (ix *indexes) truncateTo(off kafka.Offset) error {
 	return errors.Join(ix.offsets.TruncateTo(off), ix.times.TruncateTo(off), ix.aborted.TruncateTo(off))

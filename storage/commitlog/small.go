@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"path/filepath"
 	"strings"
 
@@ -62,29 +61,47 @@ func (l *Log) writeSmall(name string, b []byte) error {
 }
 
 // checkMetadata compares partition.metadata with the topic id, or writes it.
+// It is not synced before the first flush: one that is torn after a crash
+// belongs to a folder that was new then, and is written again.
 func (l *Log) checkMetadata() error {
+	path := filepath.Join(l.dir(), metadataFile)
 	b, err := l.readSmall(metadataFile)
-	if errors.Is(err, fs.ErrNotExist) || (err == nil && len(b) == 0) { // empty: cut off by a crash
-		if l.o.TopicID.IsZero() {
-			return nil
-		}
-		return l.writeSmall(metadataFile, appendMetadata(nil, l.o.TopicID))
+	if err != nil && !missing(err) {
+		return err
+	}
+	id, bad := kafka.TopicID{}, err
+	if err == nil {
+		id, bad = ParseMetadata(b)
+	}
+	switch {
+	case bad == nil && l.o.TopicID.IsZero():
+		l.o.TopicID = id
+		return nil
+	case bad == nil && id != l.o.TopicID:
+		return &TopicIDError{File: path, Has: id, Want: l.o.TopicID}
+	case bad == nil:
+		return nil
+	case l.o.TopicID.IsZero() && missing(err):
+		return nil
+	case l.o.TopicID.IsZero() || l.o.CleanStart && err == nil:
+		return fmt.Errorf("%s: %w", path, bad)
+	}
+	if err == nil {
+		l.logger.Warn("partition.metadata was torn by a crash and is written again", "file", path, "reason", bad)
+	}
+	l.lane.dirUnsynced = true
+	return l.writeSmall(metadataFile, appendMetadata(nil, l.o.TopicID))
+}
+
+func (l *Log) syncMetadata() error {
+	f, err := l.o.FS.Open(filepath.Join(l.dir(), metadataFile), vfs.ReadWrite, 0)
+	if missing(err) {
+		return nil
 	}
 	if err != nil {
 		return err
 	}
-	path := filepath.Join(l.dir(), metadataFile)
-	id, err := ParseMetadata(b)
-	if err != nil {
-		return fmt.Errorf("%s: %w", path, err)
-	}
-	if l.o.TopicID.IsZero() {
-		l.o.TopicID = id
-	}
-	if id != l.o.TopicID {
-		return &TopicIDError{File: path, Has: id, Want: l.o.TopicID}
-	}
-	return nil
+	return errors.Join(f.SyncData(), f.Close())
 }
 
 func appendMetadata(b []byte, id kafka.TopicID) []byte {

@@ -70,6 +70,7 @@ type AbortedTxns struct {
 	mu     sync.Mutex // guards what follows
 	bytes  int64      // size of the file
 	loaded bool
+	dirty  bool      // the file changed since it was last synced
 	list   []Aborted // appended to, never changed in place
 }
 
@@ -149,6 +150,21 @@ func (x *AbortedTxns) Spill() error {
 	return nil
 }
 
+// Sync makes what is in the file durable, if that is not known.
+func (x *AbortedTxns) Sync() error {
+	x.mu.Lock()
+	dirty := x.dirty
+	x.dirty = false
+	x.mu.Unlock()
+	if !dirty {
+		return nil
+	}
+	if err := x.file.SyncData(); err != nil {
+		return fmt.Errorf("sync index %s: %w", x.file.Path(), err)
+	}
+	return nil
+}
+
 // TruncateTo drops entries whose marker is at or above off.
 func (x *AbortedTxns) TruncateTo(off kafka.Offset) error {
 	list, err := x.List()
@@ -184,6 +200,6 @@ func (x *AbortedTxns) cut(keep []Aborted) error {
 
 func (x *AbortedTxns) set(list []Aborted, size int64) {
 	x.mu.Lock()
-	x.list, x.bytes, x.loaded = list, size, true
+	x.list, x.bytes, x.loaded, x.dirty = list, size, true, true
 	x.mu.Unlock()
 }

@@ -45,6 +45,7 @@ type table struct {
 	mu     sync.Mutex // guards what follows
 	inFile int        // entries in the file
 	tail   []byte     // entries behind them
+	dirty  bool       // the file changed since it was last synced
 }
 
 // field reads what a table is searched by from an entry.
@@ -89,12 +90,28 @@ func (t *table) Spill() error {
 		return fmt.Errorf("write index %s: %w", t.file.Path(), err)
 	}
 	t.mu.Lock()
+	t.dirty = true
 	t.inFile += len(tail) / t.entryBytes
 	if cap(t.tail) > 2*SpillEntries*t.entryBytes {
 		t.tail = nil
 	}
 	t.tail = t.tail[:0]
 	t.mu.Unlock()
+	return nil
+}
+
+// Sync makes what is in the file durable, if that is not known.
+func (t *table) Sync() error {
+	t.mu.Lock()
+	dirty := t.dirty
+	t.dirty = false
+	t.mu.Unlock()
+	if !dirty {
+		return nil
+	}
+	if err := t.file.SyncData(); err != nil {
+		return fmt.Errorf("sync index %s: %w", t.file.Path(), err)
+	}
 	return nil
 }
 
@@ -116,7 +133,7 @@ func (t *table) cut(n int) error {
 		t.mu.Unlock()
 		return nil
 	}
-	t.inFile, t.tail = n, t.tail[:0]
+	t.inFile, t.tail, t.dirty = n, t.tail[:0], true
 	t.mu.Unlock()
 	err := t.file.With(func(f vfs.File) error { return f.Truncate(int64(n) * int64(t.entryBytes)) })
 	if err != nil {
@@ -128,7 +145,7 @@ func (t *table) cut(n int) error {
 // reset drops everything, whatever the file holds.
 func (t *table) reset() error {
 	t.mu.Lock()
-	t.inFile, t.tail = 0, nil
+	t.inFile, t.tail, t.dirty = 0, nil, true
 	t.mu.Unlock()
 	if err := t.file.With(func(f vfs.File) error { return f.Truncate(0) }); err != nil {
 		return fmt.Errorf("empty index %s: %w", t.file.Path(), err)
