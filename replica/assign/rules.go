@@ -37,7 +37,7 @@ func rulesOf(c *config.Topic, lagMaxMs int64) *replica.Rules {
 		Log: commitlog.Config{
 			SegmentBytes: c.SegmentBytes, SegmentMs: c.SegmentMs, SegmentJitterMs: c.SegmentJitterMs,
 			IndexBytes: c.SegmentIndexBytes, IndexIntervalBytes: c.IndexIntervalBytes, Preallocate: c.Preallocate,
-			FlushMessages: c.FlushMessages, FlushMs: c.FlushMs,
+			FlushMessages: c.FlushMessages, FlushMs: c.FlushMs, Compacted: c.CleanupPolicy.Compact,
 		},
 	}
 	if c.LogAppendTime {
