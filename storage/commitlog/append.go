@@ -269,11 +269,6 @@ func (l *Log) commit(through *Append) error {
 	if l.o.Dirty != nil {
 		l.o.Dirty(n)
 	}
-	if w.epochsDirty {
-		if err := l.saveEpochs(); err != nil {
-			l.sideWriteFailed("write leader epoch checkpoint", err)
-		}
-	}
 	return nil
 }
 
@@ -363,7 +358,8 @@ func (l *Log) fail(op string, err error) error {
 }
 
 // noteWritten gives the written batches their index entries and publishes
-// them. An abort marker is in the transaction index before anyone can see it.
+// them. An abort marker is in the transaction index before anyone can see it,
+// and an epoch in the checkpoint before a sync can move the recovery point.
 func (l *Log) noteWritten(s *logSegment) {
 	w := &l.lane
 	ix := s.ix.Load()
@@ -377,9 +373,10 @@ func (l *Log) noteWritten(s *logSegment) {
 	}
 	l.mu.Lock()
 	l.noteTxnsLocked()
-	if aborts {
+	l.noteEpochsLocked()
+	if aborts || l.lane.epochsDirty {
 		l.mu.Unlock()
-		l.noteAborted(ix)
+		l.writeBeside(ix, aborts)
 		l.mu.Lock()
 	}
 	s.sizeBytes += w.bytes
@@ -389,9 +386,6 @@ func (l *Log) noteWritten(s *logSegment) {
 	for i := range w.staged {
 		b := &w.staged[i]
 		l.pub.marks.push(mark{next: b.h.NextOffset(), at: place{seg: s, posBytes: b.posBytes + int64(b.h.SizeBytes())}})
-		if b.h.LeaderEpoch >= 0 && b.h.LeaderEpoch != l.tail.Epoch {
-			l.assignEpochLocked(b.h.LeaderEpoch, b.h.BaseOffset)
-		}
 	}
 	l.updateStableLocked()
 	l.mu.Unlock()
@@ -414,6 +408,24 @@ func (l *Log) noteTxnsLocked() {
 		if b.verdict.Ended {
 			b.stable = l.pub.txns.StableAfter(b.h.ProducerID, b.h.LastOffset())
 		}
+	}
+}
+
+func (l *Log) noteEpochsLocked() {
+	for i := range l.lane.staged {
+		if h := &l.lane.staged[i].h; h.LeaderEpoch >= 0 && h.LeaderEpoch != l.tail.Epoch {
+			l.assignEpochLocked(h.LeaderEpoch, h.BaseOffset)
+		}
+	}
+}
+
+// writeBeside writes what must be on the disk before the batches are seen.
+func (l *Log) writeBeside(ix *indexes, aborts bool) {
+	if aborts {
+		l.noteAborted(ix)
+	}
+	if err := l.saveEpochs(); err != nil {
+		l.sideWriteFailed("write leader epoch checkpoint", err)
 	}
 }
 

@@ -44,7 +44,9 @@ func (l *Log) Flush() error {
 		l.lane.dirUnsynced = false
 	}
 	l.lane.unflushedMs = 0
-	l.Synced(t.LogEnd)
+	l.mu.Lock()
+	l.tail.Flushed = t.LogEnd
+	l.mu.Unlock()
 	return nil
 }
 
@@ -78,9 +80,14 @@ func (l *Log) flushIfMany() {
 
 // Synced says that everything below off was made durable from outside (one
 // syncfs for many logs). It may be called from anywhere; off must be a log end
-// that was published before the sync began.
+// that was read before the sync began, and after the last call of Synced.
 func (l *Log) Synced(off kafka.Offset) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	// A truncation since the last call may have come between reading the log
+	// end and the sync: only what it left is known to be durable.
+	if l.pub.cut {
+		off, l.pub.cut = min(off, l.pub.cutTo), false
+	}
 	l.tail.Flushed = max(l.tail.Flushed, min(off, l.tail.LogEnd))
 }

@@ -154,6 +154,8 @@ type published struct {
 	pending  epochList // epochs that began before the log was loaded
 	// cutting is open while a truncation changes files: nobody begins to read then.
 	cutting chan struct{}
+	cut     bool         // there was a truncation since the last Synced
+	cutTo   kafka.Offset // the lowest of them
 }
 
 // laneState is what only the lane touches once the log is loaded.

@@ -100,6 +100,9 @@ func (l *Log) cutTo(i int, pos int64, off kafka.Offset) error {
 func (l *Log) setEndLocked(off kafka.Offset) {
 	t := &l.tail
 	t.LogEnd = off
+	if !l.pub.cut || off < l.pub.cutTo {
+		l.pub.cut, l.pub.cutTo = true, off
+	}
 	t.Flushed = min(t.Flushed, off)
 	t.LogStart = min(t.LogStart, off)
 	t.LocalLogStart = min(t.LocalLogStart, off)
