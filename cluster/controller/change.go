@@ -94,14 +94,17 @@ func (c *change) record() *metarec.PartitionChange {
 	return rec
 }
 
-// completeReassignment ends a reassignment when all that shall stay is in sync.
+// completeReassignment ends a reassignment when all that it adds is in sync.
 func (c *change) completeReassignment() {
 	if len(c.removing) == 0 && len(c.adding) == 0 {
 		return
 	}
 	isr, replicas := without(c.isr, c.removing...), without(c.replicas, c.removing...)
-	if len(isr) == 0 || len(replicas) == 0 || !containsAll(isr, replicas) {
+	if len(isr) == 0 || len(replicas) == 0 || !containsAll(isr, c.adding) {
 		return
+	}
+	if len(c.adding) < len(c.removing) && !containsAll(isr, replicas) {
+		return // with fewer replicas than before, each one counts
 	}
 	kept := make([]kafka.DirectoryID, 0, len(replicas))
 	for _, r := range replicas {
@@ -118,13 +121,8 @@ func (c *change) planELR() {
 	case len(c.isr) >= c.minISR:
 		c.elr = nil
 	default:
-		candidates := slices.Clone(c.elr)
-		for _, r := range c.part.ISR {
-			if !slices.Contains(candidates, r) {
-				candidates = append(candidates, r)
-			}
-		}
-		c.elr = without(without(candidates, c.isr...), c.unclean)
+		candidates := slices.Sorted(slices.Values(slices.Concat(c.elr, c.part.ISR)))
+		c.elr = without(without(slices.Compact(candidates), c.isr...), c.unclean)
 	}
 }
 
@@ -134,10 +132,10 @@ func (c *change) elect(rec *metarec.PartitionChange) {
 		return
 	}
 	rec.Leader = leader
-	switch {
-	case leader != kafka.NoNode && slices.Contains(c.elr, leader):
+	if leader != kafka.NoNode && slices.Contains(c.elr, leader) {
 		c.isr, c.elr = []kafka.NodeID{leader}, without(c.elr, leader)
-	case unclean:
+	}
+	if unclean {
 		rec.ISR = []kafka.NodeID{leader}
 		c.isr = rec.ISR
 		if c.part.LeaderRecoveryState != image.Recovering {
@@ -180,8 +178,8 @@ func (c *change) putELR(rec *metarec.PartitionChange) {
 	}
 }
 
-// putLastKnownLeader keeps the leader of an ISR that became empty: once it is
-// back it may lead, if the ELR stays empty.
+// putLastKnownLeader keeps who led when nobody can: once it is back it may lead
+// again, if ISR and ELR are empty by then.
 func (c *change) putLastKnownLeader(rec *metarec.PartitionChange) {
 	last := c.part.LastKnownELR()
 	switch {
@@ -189,7 +187,7 @@ func (c *change) putLastKnownLeader(rec *metarec.PartitionChange) {
 		if len(last) != 0 {
 			rec.LastKnownELR = []kafka.NodeID{}
 		}
-	case rec.ISR != nil && len(rec.ISR) == 0 && !slices.Equal(last, []kafka.NodeID{c.part.Leader}):
+	case rec.Leader == kafka.NoNode && c.part.Leader != kafka.NoNode && !slices.Equal(last, []kafka.NodeID{c.part.Leader}):
 		rec.LastKnownELR = []kafka.NodeID{c.part.Leader}
 	case len(last) != 0 && (rec.Leader >= 0 || c.part.Leader != kafka.NoNode && rec.Leader != kafka.NoNode):
 		rec.LastKnownELR = []kafka.NodeID{}
