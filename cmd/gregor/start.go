@@ -63,7 +63,7 @@ func start(c *cobra.Command, file string, set []string, execAt time.Time) error 
 	}
 	hostname, err := os.Hostname()
 	if err != nil {
-		return failed(fmt.Errorf("find the host's name: %w", err))
+		return &failure{exitFailed, fmt.Errorf("find the host's name: %w", err), nil}
 	}
 	n := node.New(node.Options{
 		Config:   settings,
@@ -108,7 +108,7 @@ func live(c *cobra.Command, n *node.Node, logger *slog.Logger, signals <-chan os
 	select {
 	case err := <-started:
 		if err != nil {
-			return failed(fmt.Errorf("start: %w", err))
+			return &failure{exitFailed, err, nil}
 		}
 	case s := <-signals:
 		logger.Info("stopping before the start was done", "signal", s.String())
@@ -125,7 +125,7 @@ func live(c *cobra.Command, n *node.Node, logger *slog.Logger, signals <-chan os
 		return stop(n, logger, signals)
 	case err := <-n.Failed():
 		n.Kill()
-		return failed(fmt.Errorf("the node failed and must not go on: %w", err))
+		return &failure{exitFailed, fmt.Errorf("the node cannot go on: %w", err), nil}
 	}
 }
 
@@ -138,7 +138,7 @@ func stop(n *node.Node, logger *slog.Logger, signals <-chan os.Signal) error {
 	select {
 	case err := <-closed:
 		if err != nil {
-			return failed(fmt.Errorf("stop: %w", err))
+			return &failure{exitFailed, fmt.Errorf("stop: %w", err), nil}
 		}
 		logger.Info("stopped")
 		return nil

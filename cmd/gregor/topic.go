@@ -11,6 +11,8 @@ import (
 
 	"github.com/spf13/cobra"
 	"github.com/twmb/franz-go/pkg/kadm"
+
+	"gregor/base/kafka"
 )
 
 func newTopicCommand() *cobra.Command {
@@ -89,7 +91,7 @@ func newTopicListCommand(n *connection) *cobra.Command {
 					if t.IsInternal && !internal && len(names) == 0 {
 						continue
 					}
-					item := topicItem{Name: t.Topic, ID: t.ID.String(), Internal: t.IsInternal, Partitions: len(t.Partitions), Replicas: t.Partitions.NumReplicas()}
+					item := topicItem{Name: t.Topic, ID: kafka.UUID(t.ID).String(), Internal: t.IsInternal, Partitions: len(t.Partitions), Replicas: t.Partitions.NumReplicas()}
 					l.rows = append(l.rows, []string{item.Name, strconv.Itoa(item.Partitions), strconv.Itoa(item.Replicas)})
 					l.items = append(l.items, item)
 					l.names = append(l.names, item.Name)

@@ -13,6 +13,8 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kerr"
+
+	"gregor/base/kafka"
 )
 
 func newTopicDescribeCommand(n *connection) *cobra.Command {
@@ -38,7 +40,7 @@ func newTopicDescribeCommand(n *connection) *cobra.Command {
 						problems.add(topicError(t.Topic, t.Err))
 						continue
 					}
-					items = append(items, topicItem{Name: t.Topic, ID: t.ID.String(), Internal: t.IsInternal,
+					items = append(items, topicItem{Name: t.Topic, ID: kafka.UUID(t.ID).String(), Internal: t.IsInternal,
 						Partitions: len(t.Partitions), Replicas: t.Partitions.NumReplicas(), Detail: n.partitions(ctx, admin, t)})
 				}
 				if err := printTopics(c.OutOrStdout(), output, items); err != nil {

@@ -1,0 +1,156 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"bufio"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/rogpeppe/go-internal/testscript"
+)
+
+// TestMain lets scripts run this test binary as gregor.
+func TestMain(m *testing.M) {
+	testscript.Main(m, map[string]func(){"gregor": main})
+}
+
+// TestScripts runs the scripts in testdata/script. What people see is pinned
+// there: texts, formats and exit codes. Beside testscript's own commands there
+// are
+//
+//	node [arg...]     starts a node on a free port, data under $WORK/data, and
+//	                  sets $GREGOR_BOOTSTRAP_SERVER, $ADMIN and $READY
+//	stop [signal]     stops it (TERM) and checks that it ends with 0
+//	exits N cmd...    runs a command and wants exit code N
+//	normal file       replaces what differs between runs: times, ports, ids
+func TestScripts(t *testing.T) {
+	testscript.Run(t, testscript.Params{
+		Dir:                 "testdata/script",
+		RequireExplicitExec: true,
+		RequireUniqueNames:  true,
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){
+			"node":   startNode,
+			"stop":   stopNode,
+			"exits":  exits,
+			"normal": normalize,
+		},
+		Setup: func(e *testscript.Env) error {
+			e.Values[running{}] = &process{}
+			return nil
+		},
+	})
+}
+
+type running struct{}
+
+// process is the node of one script.
+type process struct {
+	command *exec.Cmd
+	done    chan error
+}
+
+const scriptTimeout = 20 * time.Second
+
+var ready = regexp.MustCompile(`^gregor ready in \d+ ms: kafka (127\.0\.0\.1:\d+), admin (127\.0\.0\.1:\d+)$`)
+
+func startNode(ts *testscript.TestScript, _ bool, args []string) {
+	p := ts.Value(running{}).(*process)
+	gregor, err := exec.LookPath(filepath.Join(strings.Split(ts.Getenv("PATH"), string(os.PathListSeparator))[0], "gregor"))
+	ts.Check(err)
+	p.command = exec.Command(gregor, append([]string{"start", "--set", "listeners=PLAINTEXT://127.0.0.1:0",
+		"--set", "gregor.admin.listener=127.0.0.1:0", "--set", "log.dirs=" + ts.MkAbs("data")}, args...)...)
+	logs, err := os.OpenFile(ts.MkAbs("node.log"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
+	ts.Check(err)
+	p.command.Stderr = logs
+	stdout, err := p.command.StdoutPipe()
+	ts.Check(err)
+	ts.Check(p.command.Start())
+	p.done = make(chan error, 1)
+	ts.Defer(func() { p.command.Process.Kill(); logs.Close() })
+	lines := make(chan string, 1)
+	go func() {
+		in := bufio.NewScanner(stdout)
+		for in.Scan() {
+			select {
+			case lines <- in.Text():
+			default:
+			}
+		}
+		p.done <- p.command.Wait()
+	}()
+	select {
+	case line := <-lines:
+		m := ready.FindStringSubmatch(line)
+		if m == nil {
+			ts.Fatalf("the ready line is %q", line)
+		}
+		ts.Setenv("READY", line)
+		ts.Setenv("GREGOR_BOOTSTRAP_SERVER", m[1])
+		ts.Setenv("ADMIN", m[2])
+	case err := <-p.done:
+		ts.Fatalf("the node ended before it was ready: %v\n%s", err, ts.ReadFile("node.log"))
+	case <-time.After(scriptTimeout):
+		ts.Fatalf("the node is not ready\n%s", ts.ReadFile("node.log"))
+	}
+}
+
+func stopNode(ts *testscript.TestScript, _ bool, args []string) {
+	p := ts.Value(running{}).(*process)
+	signal := syscall.SIGTERM
+	if len(args) > 0 && args[0] == "INT" {
+		signal = syscall.SIGINT
+	}
+	ts.Check(p.command.Process.Signal(signal))
+	select {
+	case err := <-p.done:
+		if err != nil {
+			ts.Fatalf("the node ended with %v\n%s", err, ts.ReadFile("node.log"))
+		}
+	case <-time.After(scriptTimeout):
+		ts.Fatalf("the node does not stop\n%s", ts.ReadFile("node.log"))
+	}
+}
+
+func exits(ts *testscript.TestScript, _ bool, args []string) {
+	want, got := args[0], 0
+	if err := ts.Exec(args[1], args[2:]...); err != nil {
+		e, ok := err.(*exec.ExitError)
+		if !ok {
+			ts.Fatalf("%v", err)
+		}
+		got = e.ExitCode()
+	}
+	if fmt.Sprint(got) != want {
+		ts.Fatalf("exit code %d, want %s", got, want)
+	}
+}
+
+var normal = []struct {
+	from *regexp.Regexp
+	to   string
+}{
+	{regexp.MustCompile(`\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z`), "TIME"},
+	{regexp.MustCompile(`127\.0\.0\.1:\d+`), "HOST:PORT"},
+	{regexp.MustCompile(`id [A-Za-z0-9_-]{22}`), "id ID"},
+	{regexp.MustCompile(`"id": ?"[A-Za-z0-9_-]{22}"`), `"id":"ID"`},
+}
+
+func normalize(ts *testscript.TestScript, _ bool, args []string) {
+	text := ts.ReadFile(args[0])
+	for _, n := range normal {
+		text = n.from.ReplaceAllString(text, n.to)
+	}
+	name := args[0]
+	if name == "stdout" || name == "stderr" {
+		name = "normal-" + name
+	}
+	ts.Check(os.WriteFile(ts.MkAbs(name), []byte(text), 0o644))
+}
