@@ -87,7 +87,7 @@ func (r *recovery) recover() error {
 		if i+1 < len(r.segments) && r.segments[i+1].base <= r.from {
 			continue
 		}
-		ix, from, err := r.openTail(s, r.from)
+		ix, from, err := r.openTail(s, r.from-1) // the batch of the entry lies wholly below the recovery point
 		if err != nil {
 			return err
 		}
@@ -111,6 +111,14 @@ func (r *recovery) recover() error {
 			return err
 		}
 		err = r.walk(s, ix, from, true)
+		var bad *CorruptError
+		if errors.As(err, &bad) && from.PosBytes > 0 && bad.PosBytes == from.PosBytes {
+			// The very first batch: where the one before it ends is only known from the start.
+			r.scannedFrom = min(r.scannedFrom, s.base)
+			if err = errors.Join(ix.reset(), ix.aborted.Reset()); err == nil {
+				err = r.walk(s, ix, index.Position{Offset: s.base}, true)
+			}
+		}
 		if errors.Is(err, kafka.CorruptMessage) {
 			return r.cutAt(i, err)
 		}
@@ -180,7 +188,9 @@ func (r *recovery) walk(s *logSegment, ix *indexes, from index.Position, crc boo
 				return err
 			}
 		}
-		r.noteEpoch(h)
+		if r.epochsFound { // else they are taken from all batches later
+			r.noteEpoch(h)
+		}
 		r.end = h.NextOffset()
 	}
 	if crc {

@@ -3,8 +3,6 @@
 package commitlog
 
 import (
-	"math"
-
 	"gregor/base/kafka"
 	"gregor/storage/index"
 	"gregor/storage/segment"
@@ -198,19 +196,5 @@ func firstRecord(h *batch.Header, body []byte, timestampMs int64, from kafka.Off
 	if h.Attributes.Codec() != compress.None {
 		c = &compress.Coder{}
 	}
-	off, ts, ok, err := batch.FirstRecordAt(h, body, timestampMs, c)
-	if err != nil || !ok || off >= from {
-		return off, ts, ok, err
-	}
-	// The log start lies inside this batch, and the record before it.
-	it, _, err := batch.Open(h, body, c, nil, math.MaxInt32)
-	if err != nil {
-		return 0, 0, false, err
-	}
-	for rec := (batch.Record{}); it.Next(&rec); {
-		if rec.Offset >= from && rec.TimestampMs >= timestampMs {
-			return rec.Offset, rec.TimestampMs, true, nil
-		}
-	}
-	return 0, 0, false, it.Err()
+	return batch.FirstRecordAt(h, body, from, timestampMs, c)
 }
