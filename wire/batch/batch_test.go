@@ -145,12 +145,16 @@ func TestFirstRecordAtFindsARecordNotABatch(t *testing.T) {
 			b := build(t, o, []plain{{Timestamp: 50}, {Offset: 1, Timestamp: 40, Value: bytes.Repeat([]byte("x"), 100_000)}, {Offset: 2, Timestamp: 60}, {Offset: 3, Timestamp: 55}})
 			h, _ := Parse(b)
 			for _, c := range []struct {
+				from   kafka.Offset
 				target int64
 				offset kafka.Offset
 				ts     int64
 				found  bool
-			}{{0, 100, 50, true}, {50, 100, 50, true}, {51, 102, 60, true}, {60, 102, 60, true}, {61, 0, 0, false}} {
-				offset, ts, found, err := FirstRecordAt(&h, b, c.target, &compress.Coder{})
+			}{
+				{0, 0, 100, 50, true}, {0, 50, 100, 50, true}, {0, 51, 102, 60, true}, {0, 60, 102, 60, true}, {0, 61, 0, 0, false},
+				{101, 0, 101, 40, true}, {101, 50, 102, 60, true}, {103, 0, 103, 55, true}, {103, 60, 0, 0, false}, {104, 0, 0, 0, false},
+			} {
+				offset, ts, found, err := FirstRecordAt(&h, b, c.from, c.target, &compress.Coder{})
 				if err != nil || offset != c.offset || ts != c.ts || found != c.found {
 					t.Errorf("at %d: %d %d %v %v", c.target, offset, ts, found, err)
 				}

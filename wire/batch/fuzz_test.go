@@ -5,8 +5,10 @@ package batch
 import (
 	"bytes"
 	"errors"
+	"io"
 	"testing"
 
+	"gregor/base/kafka"
 	"gregor/wire/compress"
 )
 
@@ -61,7 +63,7 @@ func TestHotPathAllocatesNothing(t *testing.T) {
 		t.Errorf("iterate: %v allocations", n)
 	}
 	if n := testing.AllocsPerRun(50, func() {
-		if _, _, found, err := FirstRecordAt(&h, plain, now, nil); err != nil || !found {
+		if _, _, found, err := FirstRecordAt(&h, plain, 0, now, nil); err != nil || !found {
 			t.Fatal(found, err)
 		}
 	}); n != 0 {
@@ -158,9 +160,10 @@ func FuzzClient(f *testing.F) {
 // FuzzRead feeds anything to the readers of stored batches.
 func FuzzRead(f *testing.F) {
 	for _, b := range seeds(f) {
-		f.Add(b, now)
+		f.Add(b, int64(1), now)
 	}
-	f.Fuzz(func(t *testing.T, b []byte, target int64) {
+	f.Fuzz(func(t *testing.T, b []byte, fromOffset, target int64) {
+		from := kafka.Offset(fromOffset)
 		h, err := Parse(b)
 		if err != nil {
 			return
@@ -183,7 +186,7 @@ func FuzzRead(f *testing.F) {
 			if headers != rec.HeaderCount {
 				t.Fatalf("%d headers of %d", headers, rec.HeaderCount)
 			}
-			if first == nil && rec.TimestampMs >= target {
+			if first == nil && rec.Offset >= from && rec.TimestampMs >= target {
 				r := rec
 				first = &r
 			}
@@ -191,9 +194,30 @@ func FuzzRead(f *testing.F) {
 		if it.Err() != nil || n != h.Count {
 			return
 		}
-		offset, ts, found, err := FirstRecordAt(&h, b, target, &compress.Coder{})
+		offset, ts, found, err := FirstRecordAt(&h, b, from, target, &compress.Coder{})
 		if err != nil || found != (first != nil) || found && (offset != first.Offset || ts != first.TimestampMs) {
 			t.Fatalf("at %d: %d %d %v %v, not %+v", target, offset, ts, found, err, first)
+		}
+	})
+}
+
+// FuzzQuickWalk compares the quick walk over a record with the careful one.
+func FuzzQuickWalk(f *testing.F) {
+	for _, r := range good(compress.None).records {
+		f.Add(r.append(nil), int64(0))
+		f.Add(append(r.append(nil), 1, 2, 3), int64(100))
+	}
+	f.Add([]byte{0x80, 0x80, 0x80, 0x80, 0x80, 0x00}, int64(0))
+	f.Fuzz(func(t *testing.T, b []byte, recordBytesMax int64) {
+		var quick, careful walker
+		quick.inMemory(b)
+		quick.recordBytesMax = recordBytesMax
+		careful = quick
+		careful.sink = io.Discard
+		ok := quick.quick()
+		err := careful.next(func(int64) error { return nil })
+		if ok != (err == nil) || ok && (quick.rec != careful.rec || quick.pos != careful.pos) || !ok && quick.pos != 0 {
+			t.Fatalf("quick %v %+v at %d, careful %v %+v at %d", ok, quick.rec, quick.pos, err, careful.rec, careful.pos)
 		}
 	})
 }

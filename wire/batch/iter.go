@@ -109,10 +109,10 @@ func (it *Iter) fail(reason string) {
 // *CorruptError.
 func (it *Iter) Err() error { return it.err }
 
-// FirstRecordAt finds the first record of b, one whole batch, whose timestamp
-// is targetMs or later; found is false where there is none. Compressed
+// FirstRecordAt finds the first record of b, one whole batch, at or behind the
+// offset from, whose timestamp is targetMs or later; found is false where there is none. Compressed
 // records are streamed, so that memory stays small whatever the batch holds.
-func FirstRecordAt(h *Header, b []byte, targetMs int64, c *compress.Coder) (offset kafka.Offset, timestampMs int64, found bool, err error) {
+func FirstRecordAt(h *Header, b []byte, from kafka.Offset, targetMs int64, c *compress.Coder) (offset kafka.Offset, timestampMs int64, found bool, err error) {
 	if len(b) < h.SizeBytes() {
 		return 0, 0, false, &CorruptError{Reason: fmt.Sprintf("%d bytes of %d", len(b), h.SizeBytes())}
 	}
@@ -124,8 +124,9 @@ func FirstRecordAt(h *Header, b []byte, targetMs int64, c *compress.Coder) (offs
 		if err := w.next(nil); err != nil {
 			return 0, 0, false, &CorruptError{Reason: err.Error()}
 		}
-		if ts := h.timestamp(w.rec.timestampDelta); ts >= targetMs {
-			return h.BaseOffset + kafka.Offset(w.rec.offsetDelta), ts, true, nil
+		offset, ts := h.BaseOffset+kafka.Offset(w.rec.offsetDelta), h.timestamp(w.rec.timestampDelta)
+		if offset >= from && ts >= targetMs {
+			return offset, ts, true, nil
 		}
 	}
 	return 0, 0, false, nil

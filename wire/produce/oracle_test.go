@@ -5,6 +5,7 @@ package produce
 import (
 	"bytes"
 	"errors"
+	"math"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -235,7 +236,7 @@ func TestCountsAboveTheLimitsAreMalformed(t *testing.T) {
 func TestClaimedCountsAllocateNothing(t *testing.T) {
 	body := []byte{0xff, 0xff, 0, 1, 0, 0, 0, 0, 0x7f, 0xff, 0xff, 0xff}
 	var req Request
-	unlimited := Limits{TopicsMax: 1 << 31, PartitionsMax: 1 << 31}
+	unlimited := Limits{TopicsMax: math.MaxInt32, PartitionsMax: math.MaxInt32}
 	if err := Parse(body, 3, unlimited, &req); err == nil {
 		t.Fatal("accepted")
 	}
