@@ -151,7 +151,9 @@ func checkListeners(listeners []kmsg.BrokerRegistrationRequestListener) *refusal
 	return nil
 }
 
-// checkFeatures: every finalized level must be one that the broker can do.
+// checkFeatures: every finalized level must be one that the broker can do. Of a
+// level that a log from elsewhere holds, no more counts than what is built: the
+// cluster does not work by the rest.
 func (v view) checkFeatures(req *kmsg.BrokerRegistrationRequest) *refusal {
 	seen := map[string]bool{}
 	for _, f := range req.Features {
@@ -159,19 +161,28 @@ func (v view) checkFeatures(req *kmsg.BrokerRegistrationRequest) *refusal {
 		if f.Name == FeatureKRaftVersion {
 			continue // raft's own affair
 		}
-		if level := v.img.FeatureLevel(f.Name); level != 0 && (level < f.MinSupportedVersion || level > f.MaxSupportedVersion) {
+		if level := v.countedLevel(f.Name); level != 0 && (level < f.MinSupportedVersion || level > f.MaxSupportedVersion) {
 			return unsupportedLevel(f.Name, level, f.MinSupportedVersion, f.MaxSupportedVersion)
 		}
 	}
 	if !seen[image.FeatureMetadataVersion] {
 		return refuse(kafka.InvalidRegistration, "Request features do not contain '%s'", image.FeatureMetadataVersion)
 	}
-	for name, level := range v.img.Features() {
-		if !seen[name] && level != 0 {
+	for name := range v.img.Features() {
+		if level := v.countedLevel(name); !seen[name] && level != 0 {
 			return unsupportedLevel(name, level, 0, 0)
 		}
 	}
 	return nil
+}
+
+func (v view) countedLevel(name string) int16 {
+	for _, built := range v.env.Config.Features {
+		if built.Name == name {
+			return min(v.img.FeatureLevel(name), built.Max)
+		}
+	}
+	return 0
 }
 
 func unsupportedLevel(name string, level, low, high int16) *refusal {

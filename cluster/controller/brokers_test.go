@@ -173,6 +173,7 @@ func TestManyPartitionsNeedNotBeOneBatch(t *testing.T) {
 // TestRegistrationRefusals are those that the scripts do not show.
 func TestRegistrationRefusals(t *testing.T) {
 	w := cluster(t, "1")
+	w.env.Config.Features = append(w.env.Config.Features, metarec.FeatureRange{Name: "group.version", Max: 1})
 	w.commit(Outcome{Records: []metarec.Record{&metarec.FeatureLevel{Name: "group.version", Level: 1}}})
 	for name, c := range map[string]struct {
 		change func(*kmsg.BrokerRegistrationRequest)
@@ -192,5 +193,19 @@ func TestRegistrationRefusals(t *testing.T) {
 		if kafka.Code(resp.ErrorCode) != c.want || resp.BrokerEpoch != -1 || out.Reason == "" || len(out.Records) != 0 {
 			t.Errorf("%s: %s, %q", name, show(resp), out.Reason)
 		}
+	}
+}
+
+// TestForeignLevelsDoNotCount: features that a log of Apache Kafka has finalized
+// and that are not built keep no broker out.
+func TestForeignLevelsDoNotCount(t *testing.T) {
+	w := cluster(t, "1")
+	w.commit(Outcome{Records: []metarec.Record{
+		&metarec.FeatureLevel{Name: "transaction.version", Level: 2}, &metarec.FeatureLevel{Name: "share.version", Level: 2},
+	}})
+	w.commit(w.handle(registration(2, 2)))
+	w.commit(w.handle(w.beat(2)))
+	if b := w.img.Broker(2); b == nil || b.Fenced || w.img.FeatureLevel("share.version") != 2 {
+		t.Error(w.show())
 	}
 }
