@@ -9,7 +9,8 @@ import (
 	"gregor/wire/frame"
 )
 
-// keptBytes is the largest buffer that stays with a Validator between batches.
+// keptBytes is the largest buffer that stays with a Validator between batches;
+// larger ones are the caller's alone, so that idle connections hold none.
 const keptBytes = 64 << 10
 
 // errFull says that a rewritten batch passes max.message.bytes.
@@ -32,8 +33,8 @@ func (w *boundedWriter) Write(p []byte) (int, error) {
 // rewrite makes a batch of b's records, already found to be valid, with the
 // codec target and offsets counted anew. h becomes its header.
 func (v *Validator) rewrite(b []byte, h *Header, target compress.Codec, rules *Rules) ([]byte, *Error) {
-	if cap(v.out.b) > keptBytes {
-		v.out.b = nil
+	if cap(v.out.b) < len(b) {
+		v.out.b = make([]byte, 0, len(b))
 	}
 	v.out.b = append(v.out.b[:0], make([]byte, HeaderSize)...)
 	v.out.bytesMax = rules.MessageBytesMax
@@ -53,7 +54,11 @@ func (v *Validator) rewrite(b []byte, h *Header, target compress.Codec, rules *R
 	h.Attributes = h.Attributes&(AttrTransactional|AttrLogAppendTime) | Attributes(target)
 	putHeader(v.out.b, h)
 	*h, _ = Parse(v.out.b)
-	return v.out.b, nil
+	out := v.out.b
+	if cap(out) > keptBytes {
+		v.out.b = nil
+	}
+	return out, nil
 }
 
 func (v *Validator) copyRecords(b []byte, h *Header, c *compress.Coder, target compress.Codec, level int) error {

@@ -16,10 +16,12 @@ type source struct {
 	released int
 }
 
-func (s *source) ReadAt(p []byte, off int64) (int, error) { return bytes.NewReader(s.data).ReadAt(p, off) }
-func (s *source) Fd() (int, bool)                         { return 0, false }
-func (s *source) Intact() bool                            { return true }
-func (s *source) Release()                                { s.released++ }
+func (s *source) ReadAt(p []byte, off int64) (int, error) {
+	return bytes.NewReader(s.data).ReadAt(p, off)
+}
+func (s *source) Fd() (int, bool) { return 0, false }
+func (s *source) Intact() bool    { return true }
+func (s *source) Release()        { s.released++ }
 
 // parts writes a reply down: bytes as they are, files as <pos+len>.
 func parts(r *Reply) string {
