@@ -41,6 +41,8 @@ type Config struct {
 	DefaultReplicationFactor int16
 	// MinInSyncReplicas is the static min.insync.replicas.
 	MinInSyncReplicas int
+	// UncleanLeaderElectionEnable is the static unclean.leader.election.enable.
+	UncleanLeaderElectionEnable bool
 	// DeleteTopicEnable is delete.topic.enable.
 	DeleteTopicEnable bool
 	// RecordsMax bounds the records of one request (10,000 in Kafka).
@@ -66,8 +68,8 @@ type Env struct {
 	// DescribeTopicConfig lists all configs of a topic with these overrides, by
 	// name; CreateTopics v5 and above returns them. nil returns none.
 	DescribeTopicConfig func(img *image.Image, overrides map[string]string) []TopicConfig
-	// TopicConfig gives the effective value of a topic's config, overrides and
-	// the cluster's dynamic configs included. nil means Kafka's defaults.
+	// TopicConfig gives the effective value of a topic's config. nil looks into
+	// the topic's and the cluster's configs, and then at Config.
 	TopicConfig func(img *image.Image, topic, key string) string
 	// MayDescribe and MayDelete ask for the requester's rights on a topic. nil
 	// allows all.

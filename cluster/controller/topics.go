@@ -25,7 +25,10 @@ const (
 // refused does not keep the others from being created. From v5 on the response
 // holds all configs of the new topics, from v7 on their ids.
 func createTopics(img *image.Image, env *Env, req *kmsg.CreateTopicsRequest) Outcome {
-	c := creation{view: view{img, env}, req: req, resp: req.ResponseKind().(*kmsg.CreateTopicsResponse), random: &random{from: env.Random}}
+	c := creation{
+		view: view{img, env}, req: req, resp: req.ResponseKind().(*kmsg.CreateTopicsResponse),
+		random: &random{from: env.Random}, names: map[string]string{},
+	}
 	seen := map[string]int{}
 	for i := range req.Topics {
 		seen[req.Topics[i].Topic]++
@@ -64,7 +67,7 @@ type creation struct {
 	resp   *kmsg.CreateTopicsResponse
 	random *random
 	recs   []metarec.Record
-	names  []string // created by this request
+	names  map[string]string // created by this request, by unified name
 }
 
 func (c *creation) answer(name string, why *refusal) {
@@ -126,7 +129,7 @@ func (c *creation) add(t *kmsg.CreateTopicsRequestTopic) {
 		return
 	}
 	id := kafka.TopicID(uuid)
-	c.names = append(c.names, t.Topic)
+	c.names[unified(t.Topic)] = t.Topic
 	c.recs = append(c.recs, &metarec.Topic{Name: t.Topic, TopicID: id})
 	for _, key := range slices.Sorted(maps.Keys(configs)) {
 		value := configs[key]
@@ -169,10 +172,8 @@ func (c *creation) checkName(name string) *refusal {
 		return refuse(kafka.TopicAlreadyExists, "Topic '%s' already exists.", name)
 	}
 	other := colliding(c.img, "", name)
-	for _, n := range c.names {
-		if unified(n) == unified(name) {
-			other = n
-		}
+	if n, ok := c.names[unified(name)]; ok {
+		other = n
 	}
 	if other != "" {
 		return refuse(kafka.InvalidTopicException, "Topic '%s' collides with existing topic: %s", name, other)

@@ -58,7 +58,7 @@ func (v view) topicConfig(topic, key, fallback string) string {
 
 // minISR is min.insync.replicas, at most the number of replicas.
 func (v view) minISR(t *image.Topic) int {
-	n, err := strconv.Atoi(v.topicConfig(t.Name, keyMinISR, "1"))
+	n, err := strconv.Atoi(v.topicConfig(t.Name, keyMinISR, strconv.Itoa(max(v.env.Config.MinInSyncReplicas, 1))))
 	if err != nil {
 		n = 1
 	}
@@ -69,7 +69,7 @@ func (v view) minISR(t *image.Topic) int {
 }
 
 func (v view) electionFor(topic string) election {
-	if v.topicConfig(topic, keyUncleanElection, "false") == "true" {
+	if v.topicConfig(topic, keyUncleanElection, strconv.FormatBool(v.env.Config.UncleanLeaderElectionEnable)) == "true" {
 		return electUnclean
 	}
 	return electOnline

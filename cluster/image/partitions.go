@@ -4,6 +4,7 @@ package image
 
 import (
 	"iter"
+	"slices"
 
 	"gregor/base/kafka"
 )
@@ -18,10 +19,12 @@ type partitions struct {
 	count int
 }
 
+// fan is a node. Its slice ends with the last child that there is, so that a
+// topic of one partition does not pay for 64.
 type fan struct {
 	owner *token
-	down  *[fanout]*fan       // inner levels
-	leaf  *[fanout]*Partition // lowest level
+	down  []*fan       // inner levels
+	leaf  []*Partition // lowest level
 }
 
 const (
@@ -35,58 +38,65 @@ func (p *partitions) get(id kafka.PartitionID) *Partition {
 	}
 	f := p.root
 	for d := p.depth; f != nil && d > 0; d-- {
-		f = f.down[uint32(id)>>(fanBits*d)%fanout]
+		f = at(f.down, slot(id, d))
 	}
 	if f == nil {
 		return nil
 	}
-	return f.leaf[id%fanout]
+	return at(f.leaf, slot(id, 0))
+}
+
+func slot(id kafka.PartitionID, depth int) int { return int(uint32(id)>>(fanBits*depth)) % fanout }
+
+func at[T any](s []*T, i int) *T {
+	if i < len(s) {
+		return s[i]
+	}
+	return nil
+}
+
+// reach returns s with a place at i.
+func reach[T any](s []*T, i int) []*T {
+	for len(s) <= i {
+		s = append(s, nil)
+	}
+	return s
 }
 
 // set puts a partition that is not nil at an id that is not negative.
 func (p *partitions) set(tok *token, id kafka.PartitionID, part *Partition) {
 	for uint64(id)>>(fanBits*(p.depth+1)) != 0 {
 		if p.root != nil {
-			up := &fan{owner: tok, down: new([fanout]*fan)}
-			up.down[0] = p.root
-			p.root = up
+			p.root = &fan{owner: tok, down: []*fan{p.root}}
 		}
 		p.depth++
 	}
-	at := &p.root
+	link := &p.root
 	for d := p.depth; ; d-- {
-		f := ownFan(tok, *at, d)
-		*at = f
+		f := ownFan(tok, *link)
+		*link = f
+		i := slot(id, d)
 		if d == 0 {
-			slot := &f.leaf[id%fanout]
-			if *slot == nil {
+			f.leaf = reach(f.leaf, i)
+			if f.leaf[i] == nil {
 				p.count++
 			}
-			*slot = part
+			f.leaf[i] = part
 			return
 		}
-		at = &f.down[uint32(id)>>(fanBits*d)%fanout]
+		f.down = reach(f.down, i)
+		link = &f.down[i]
 	}
 }
 
-func ownFan(tok *token, f *fan, depth int) *fan {
-	if f != nil && tok != nil && f.owner == tok {
+func ownFan(tok *token, f *fan) *fan {
+	switch {
+	case f == nil:
+		return &fan{owner: tok}
+	case tok != nil && f.owner == tok:
 		return f
 	}
-	c := &fan{owner: tok}
-	switch {
-	case depth > 0:
-		c.down = new([fanout]*fan)
-		if f != nil {
-			*c.down = *f.down
-		}
-	default:
-		c.leaf = new([fanout]*Partition)
-		if f != nil {
-			*c.leaf = *f.leaf
-		}
-	}
-	return c
+	return &fan{owner: tok, down: slices.Clone(f.down), leaf: slices.Clone(f.leaf)}
 }
 
 // all walks in ascending order.
@@ -100,13 +110,10 @@ func (f *fan) walk(depth int, base kafka.PartitionID, yield func(kafka.Partition
 	if f == nil {
 		return true
 	}
-	if depth == 0 {
-		for i, part := range f.leaf {
-			if part != nil && !yield(base|kafka.PartitionID(i), part) {
-				return false
-			}
+	for i, part := range f.leaf {
+		if part != nil && !yield(base|kafka.PartitionID(i), part) {
+			return false
 		}
-		return true
 	}
 	for i, down := range f.down {
 		if !down.walk(depth-1, base|kafka.PartitionID(i)<<(fanBits*depth), yield) {
