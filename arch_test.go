@@ -60,7 +60,7 @@ var only = map[string]struct {
 	"github.com/twmb/franz-go/pkg/kadm":       {[]string{"cmd/gregor"}, "the product speaks its own protocol"},
 	"golang.org/x/sys":                        {[]string{"base/vfs", "base/netx", "broker/conn", "cmd/gregor"}, "system calls stay behind the seams"},
 	"math/rand":                               {nil, "randomness is passed in"},
-	"math/rand/v2":                            {[]string{"node"}, "randomness is passed in"},
+	"math/rand/v2":                            {[]string{"base/vfs"}, "randomness is passed in; the twins of vfs draw from a seed"},
 	"reflect":                                 {[]string{"config"}, "no reflection near records"},
 	"log":                                     {nil, "slog is passed in"},
 	"testing":                                 {nil, "tests only"},

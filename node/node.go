@@ -84,11 +84,10 @@ type Node struct {
 	loops     loops // link, controller, publisher and what watches them
 	serving   sync.WaitGroup
 
-	failed  chan error // capacity 1: why the node cannot go on
-	mu      sync.Mutex // guards what follows
-	ready   bool
-	err     error
-	readyIn time.Duration
+	failed chan error // capacity 1: why the node cannot go on
+	mu     sync.Mutex // guards what follows
+	ready  bool
+	err    error
 }
 
 // New checks nothing and starts nothing.

@@ -137,7 +137,9 @@ func (n *Node) Client(opts ...kgo.Opt) *kgo.Client {
 	n.t.Helper()
 	opts = append([]kgo.Opt{
 		kgo.SeedBrokers(Addr),
-		kgo.Dialer(func(ctx context.Context, _, addr string) (net.Conn, error) { return n.Net.Host(clientHost).Dial(ctx, addr) }),
+		kgo.Dialer(func(ctx context.Context, _, addr string) (net.Conn, error) {
+			return n.Net.Host(clientHost).Dial(ctx, addr)
+		}),
 		kgo.MetadataMinAge(50 * time.Millisecond),
 	}, opts...)
 	c, err := kgo.NewClient(opts...)
