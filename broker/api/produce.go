@@ -173,7 +173,12 @@ func (a *API) producePartition(c *call.Call, s *state, topic *image.Topic, q *pr
 	if w.Err != nil {
 		return w.Err
 	}
-	a.count.producedBytes.Add(int64(len(out)))
+	if w.Duplicate {
+		a.count.duplicates.Add(1)
+	} else {
+		a.count.producedRecords.Add(int64(h.Count))
+		a.count.producedBytes.Add(int64(len(out)))
+	}
 	part.result = produce.Result{Index: q.Index, BaseOffset: w.BaseOffset, LogAppendTimeMs: w.AppendTimeMs, LogStartOffset: w.LogStart}
 	part.replica = nil
 	if acks == acksAll && !w.Committed {
