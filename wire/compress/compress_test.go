@@ -14,6 +14,7 @@ import (
 	"github.com/klauspost/compress/s2"
 	"github.com/klauspost/compress/zstd"
 	"github.com/pierrec/lz4/v4"
+	"github.com/twmb/franz-go/pkg/kgo"
 	"pgregory.net/rapid"
 )
 
@@ -76,6 +77,30 @@ func TestReadsWhatKafkasProducerWrites(t *testing.T) {
 		got, err := c.Decompress(nil, codec, b, roomy)
 		if err != nil || !bytes.Equal(got, kafkaText()) {
 			t.Errorf("%s: %d bytes, %v", codec, len(got), err)
+		}
+	}
+}
+
+func TestReadsAndIsReadByFranzGo(t *testing.T) {
+	var c Coder
+	src := kafkaText()
+	decompressor := kgo.DefaultDecompressor()
+	for codec, flavour := range map[Codec]kgo.CompressionCodec{
+		Gzip: kgo.GzipCompression(), Snappy: kgo.SnappyCompression(), LZ4: kgo.Lz4Compression(), Zstd: kgo.ZstdCompression(),
+	} {
+		compressor, err := kgo.DefaultCompressor(flavour)
+		if err != nil {
+			t.Fatal(err)
+		}
+		theirs, id := compressor.Compress(new(bytes.Buffer), src)
+		if Codec(id) != codec {
+			t.Fatalf("%s: franz-go chose %d", codec, id)
+		}
+		if got, err := c.Decompress(nil, codec, theirs, roomy); err != nil || !bytes.Equal(got, src) {
+			t.Errorf("%s of theirs: %d bytes, %v", codec, len(got), err)
+		}
+		if got, err := decompressor.Decompress(compressed(t, codec, src), kgo.CompressionCodecType(codec)); err != nil || !bytes.Equal(got, src) {
+			t.Errorf("%s of ours: %d bytes, %v", codec, len(got), err)
 		}
 	}
 }
