@@ -176,7 +176,7 @@ func (n *Node) fetch(ctx context.Context, r received) {
 		return
 	}
 	n.core.incoming[name] = nil // one fetch at a time
-	go func() {
+	n.background.Go(func() {
 		err := n.core.fetchCheckpoint(ctx, r.from, ck)
 		n.post(func() {
 			if err != nil {
@@ -187,7 +187,7 @@ func (n *Node) fetch(ctx context.Context, r received) {
 			n.core.incoming[name] = r.m
 			n.Step(r.from, r.m)
 		})
-	}()
+	})
 }
 
 // checkpoint starts to write one if one is due and the image is there.
@@ -204,13 +204,13 @@ func (n *Node) checkpoint(ctx context.Context) {
 	if forget {
 		least = max(least, n.core.contained)
 	}
-	go func() {
+	n.background.Go(func() {
 		err := n.core.writeCheckpoint(n.o.Image(), least, forget)
 		n.post(func() {
 			n.writing = false
 			n.checkpointDone(err)
 		})
-	}()
+	})
 }
 
 func (n *Node) checkpointDone(err error) {

@@ -135,6 +135,8 @@ type Node struct {
 	started bool
 	cancel  context.CancelFunc
 
+	background sync.WaitGroup // a checkpoint that is written or fetched
+
 	mu struct { // for nanoseconds
 		sync.Mutex
 		proposals []metalog.Proposal
@@ -283,6 +285,7 @@ func (n *Node) Stop(ctx context.Context) error {
 	c := &closing{ctx: ctx}
 	n.post(func() { n.closing = c })
 	<-n.stopped
+	n.background.Wait()
 	return errors.Join(c.err, n.log.Close())
 }
 
@@ -291,6 +294,7 @@ func (n *Node) Kill() {
 	if n.started {
 		n.post(func() { n.killed = true })
 		<-n.stopped
+		n.background.Wait()
 	}
 	_ = n.log.Close()
 }

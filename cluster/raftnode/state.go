@@ -42,11 +42,10 @@ func (c *core) initialState() error {
 	if err != nil {
 		return err
 	}
-	if len(conf.GetVoters()) == 0 && c.lastMembers().Voters == nil && last > 0 {
-		if !slices.Equal(q.CurrentVoters, []kafka.NodeID{c.self.NodeID}) {
-			return fmt.Errorf("voters %v: %w", q.CurrentVoters, ErrStaticQuorum)
+	if len(conf.GetVoters()) == 0 && last > 0 {
+		if conf, err = c.firstConf(q); err != nil {
+			return err
 		}
-		conf.Voters = []uint64{c.id}
 	}
 	commit := max(floor, min(q.Commit, last))
 	if !q.HasCommit {
@@ -78,6 +77,20 @@ func (c *core) initialState() error {
 		}
 	}
 	return nil
+}
+
+// firstConf is the quorum of a log that no checkpoint names one for: the first
+// voters record says it, which is no change, or else the static quorum.
+func (c *core) firstConf(q metalog.QuorumState) (*pb.ConfState, error) {
+	for _, m := range c.log.MembersSince() {
+		if m.Voters != nil {
+			return confOfVoters(m.Voters), nil
+		}
+	}
+	if !slices.Equal(q.CurrentVoters, []kafka.NodeID{c.self.NodeID}) {
+		return nil, fmt.Errorf("voters %v: %w", q.CurrentVoters, ErrStaticQuorum)
+	}
+	return &pb.ConfState{Voters: []uint64{c.id}, AutoLeave: new(false)}, nil
 }
 
 // voteOf is the raft id that got this node's vote in q's epoch. Kafka forgets

@@ -66,21 +66,31 @@ func (l *Loader) Load() (delta *image.Delta, moved bool, err error) {
 	return delta, moved, nil
 }
 
-// jump goes on from a checkpoint and what is committed behind it.
+// jump goes on from a checkpoint and what is committed behind it. Where that one
+// goes away meanwhile, because a newer one has come, it takes the newer.
 func (l *Loader) jump(c metalog.Checkpoint) (*image.Delta, bool, error) {
+	for {
+		img, next, err := l.fromCheckpoint(c)
+		if err == nil {
+			delta := image.Diff(l.image, img)
+			l.image, l.next, l.begun = img, next, true
+			return delta, true, nil
+		}
+		newer, _ := l.log.Checkpoint()
+		if newer.End <= c.End {
+			return nil, false, fmt.Errorf("load metadata: %w", err)
+		}
+		c = newer
+	}
+}
+
+func (l *Loader) fromCheckpoint(c metalog.Checkpoint) (*image.Image, kafka.Offset, error) {
 	delta := image.NewDelta(image.Empty())
 	if err := l.log.ReadCheckpoint(c, delta.Replay); err != nil {
-		return nil, false, fmt.Errorf("load metadata checkpoint %s: %w", c.Name(), err)
+		return nil, 0, fmt.Errorf("checkpoint %s: %w", c.Name(), err)
 	}
 	img := delta.Apply(c.End-1, c.Epoch)
-	delta = image.NewDelta(img)
-	img, next, err := l.replay(delta, img, c.End)
-	if err != nil {
-		return nil, false, fmt.Errorf("load metadata: %w", err)
-	}
-	delta = image.Diff(l.image, img)
-	l.image, l.next, l.begun = img, next, true
-	return delta, true, nil
+	return l.replay(image.NewDelta(img), img, c.End)
 }
 
 func (l *Loader) replay(delta *image.Delta, from *image.Image, next kafka.Offset) (*image.Image, kafka.Offset, error) {
