@@ -2,15 +2,24 @@
 
 package node
 
-import (
-	"gregor/broker/conn"
-	"gregor/ops"
-)
+import "gregor/ops"
 
-// sources read the counters of the parts for the metrics.
+// sources are the parts that the metrics are read from.
 func (n *Node) sources() ops.Sources {
-	return ops.Sources{
-		Connections: func() map[string]conn.Stats { return map[string]conn.Stats{"all": n.server.Stats()} },
-		Files:       n.files.Stats,
+	s := ops.Sources{
+		Node:          n.ident.node,
+		Connections:   n.server.Stats,
+		Requests:      n.api.Stats,
+		FetchSessions: n.sessions.Stats,
+		Partitions:    n.table,
+		Image:         n.images.Load,
+		Active:        n.control.Active,
+		Leader:        n.raft.Leader,
+		Metadata:      n.raft.Log(),
+		Files:         n.files.Stats,
 	}
+	for _, d := range n.dirs {
+		s.Directories = append(s.Directories, d)
+	}
+	return s
 }

@@ -99,15 +99,3 @@ func (e *emitter) flag(m *metric, v bool, labels ...string) {
 	}
 	e.put(m, 0, labels...)
 }
-
-func (e *emitter) histogram(m *metric, h Histogram, labels ...string) {
-	buckets := make(map[float64]uint64, len(h.UpperNanos))
-	var total uint64
-	for i, n := range h.Counts {
-		total += uint64(n)
-		if i < len(h.UpperNanos) {
-			buckets[time.Duration(h.UpperNanos[i]).Seconds()] = total
-		}
-	}
-	e.to <- prometheus.MustNewConstHistogram(e.descs[m], total, time.Duration(h.SumNanos).Seconds(), buckets, labels...)
-}

@@ -21,31 +21,79 @@ import (
 	"github.com/prometheus/client_golang/prometheus/testutil/promlint"
 	dto "github.com/prometheus/client_model/go"
 
+	"gregor/base/kafka"
+	"gregor/base/vfs"
+	"gregor/broker/api"
 	"gregor/broker/conn"
+	"gregor/broker/fetchsession"
+	"gregor/cluster/image"
+	"gregor/cluster/metalog"
+	"gregor/cluster/metarec"
+	"gregor/replica"
 	"gregor/storage/segment"
 )
 
 var update = flag.Bool("update", false, "write docs/metrics.md anew")
 
-// full is a node on which everything is there, each count another number.
-func full() Sources {
+// fakeLog and fakeDir stand in for parts that would need files.
+type fakeLog struct{}
+
+func (fakeLog) End() kafka.Offset            { return 79 }
+func (fakeLog) Committed() metalog.Committed { return metalog.Committed{End: 78} }
+func (fakeLog) Checkpoint() (metalog.Checkpoint, bool) {
+	return metalog.Checkpoint{End: 50, SizeBytes: 480}, true
+}
+
+type fakeDir struct {
+	path    string
+	offline error
+}
+
+func (d fakeDir) Path() string   { return d.path }
+func (d fakeDir) Offline() error { return d.offline }
+func (d fakeDir) Usage() (vfs.Usage, error) {
+	return vfs.Usage{TotalBytes: 100, FreeBytes: 9}, d.offline
+}
+
+// cluster is an image of two brokers and one topic, seen by broker 1: it leads
+// one partition that lacks a replica, broker 2 leads one, and one has no
+// leader.
+func cluster(t *testing.T) *image.Image {
+	t.Helper()
+	d := image.NewDelta(image.Empty())
+	topic := kafka.TopicID{15: 9}
+	partition := func(id kafka.PartitionID, leader kafka.NodeID, isr ...kafka.NodeID) *metarec.Partition {
+		return &metarec.Partition{TopicID: topic, PartitionID: id, Replicas: []kafka.NodeID{1, 2}, ISR: isr, Leader: leader}
+	}
+	for _, r := range []metarec.Record{
+		&metarec.RegisterBroker{BrokerID: 1}, &metarec.RegisterBroker{BrokerID: 2, Fenced: true},
+		&metarec.Topic{Name: "t", TopicID: topic},
+		partition(0, 1, 1), partition(1, 2, 1, 2), partition(2, kafka.NoNode, 2),
+	} {
+		if err := d.Replay(r); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return d.Apply(77, 3)
+}
+
+// full is a node on which everything is there.
+func full(t *testing.T) Sources {
+	img := cluster(t)
 	return Sources{
-		Connections: func() map[string]conn.Stats {
-			return map[string]conn.Stats{"PLAINTEXT": {Connections: 3, MalformedTotal: 7}}
+		Node:        1,
+		Connections: func() conn.Stats { return conn.Stats{Connections: 3, MalformedTotal: 7} },
+		Requests: func() api.Stats {
+			return api.Stats{Requests: map[string]int64{"Produce": 10}, ProducedRecordsTotal: 100}
 		},
-		Requests: func() []Request {
-			return []Request{{API: "Produce", Total: 10, ErrorsTotal: 1,
-				Duration: Histogram{UpperNanos: []int64{1e6, 1e9}, Counts: []int64{4, 5, 1}, SumNanos: 25e8}}}
-		},
-		Traffic:         func() Traffic { return Traffic{MessagesInTotal: 100, BytesInTotal: 2000} },
-		FetchSessions:   func() FetchSessions { return FetchSessions{Sessions: 2, Partitions: 9} },
-		Replicas:        func() Replicas { return Replicas{Partitions: 12, Leaders: 11} },
-		Controller:      func() Controller { return Controller{Active: true, Brokers: 1, Topics: 4} },
-		Metadata:        func() Metadata { return Metadata{AppliedOffset: 77, AppliedAgeMs: 5, CheckpointOffset: 50} },
-		Raft:            func() Raft { return Raft{Leader: 1, Vote: 1, Epoch: 3, HighWatermark: 78, LogEnd: 78, Leading: true} },
-		Files:           func() segment.Stats { return segment.Stats{Open: 5} },
-		Directories:     func() []Directory { return []Directory{{Path: "/data", Online: true, FreeBytes: 9}, {Path: "/b\xffd"}} },
-		StartupDuration: func() time.Duration { return 42 * time.Millisecond },
+		FetchSessions: func() fetchsession.Stats { return fetchsession.Stats{Sessions: 2, Partitions: 9} },
+		Partitions:    replica.NewTable(),
+		Image:         func() *image.Image { return img },
+		Active:        func() bool { return true },
+		Leader:        func() metalog.Leadership { return metalog.Leadership{Leader: 1, Epoch: 3, Leading: true} },
+		Metadata:      fakeLog{},
+		Files:         func() segment.Stats { return segment.Stats{Open: 5} },
+		Directories:   []Directory{fakeDir{"/data", nil}, fakeDir{"/b\xffd", errors.New("EIO")}},
 	}
 }
 
@@ -105,8 +153,10 @@ func gather(t *testing.T, s Sources) []*dto.MetricFamily {
 
 func TestMetricsAreReadAtScrapeTime(t *testing.T) {
 	var messages atomic.Int64
-	s := full()
-	s.Traffic = func() Traffic { return Traffic{MessagesInTotal: messages.Load()} }
+	s := full(t)
+	s.Requests = func() api.Stats {
+		return api.Stats{Requests: map[string]int64{"Produce": 10}, ProducedRecordsTotal: messages.Load()}
+	}
 	base := start(t, Options{Sources: s, Build: Build{Version: "1.2.3", Go: "go1"}})
 	for _, n := range []int64{1, 5} {
 		messages.Store(n)
@@ -115,14 +165,18 @@ func TestMetricsAreReadAtScrapeTime(t *testing.T) {
 			fmt.Sprintf("kafka_server_brokertopicmetrics_messagesin_total %d\n", n),
 			`gregor_build_info{goversion="go1",revision="",version="1.2.3"} 1`,
 			`kafka_network_requestmetrics_requests_total{request="Produce"} 10`,
-			`gregor_request_duration_seconds_bucket{request="Produce",le="0.001"} 4`,
-			`gregor_request_duration_seconds_bucket{request="Produce",le="1"} 9`,
-			`gregor_request_duration_seconds_bucket{request="Produce",le="+Inf"} 10`,
-			`gregor_request_duration_seconds_sum{request="Produce"} 2.5`,
-			`gregor_connections_closed_total{listener="PLAINTEXT",reason="malformed"} 7`,
+			`gregor_connections_closed_total{reason="malformed"} 7`,
 			`kafka_log_logmanager_offlinelogdirectorycount 1`,
 			`gregor_log_directory_online{directory="/data"} 1`,
-			`gregor_startup_seconds 0.042`,
+			`gregor_log_directory_online{directory="/b?d"} 0`,
+			"kafka_server_replicamanager_leadercount 1\n",
+			"kafka_server_replicamanager_underreplicatedpartitions 1\n",
+			"kafka_controller_kafkacontroller_offlinepartitionscount 1\n",
+			"kafka_controller_kafkacontroller_globalpartitioncount 3\n",
+			"kafka_controller_kafkacontroller_activebrokercount 1\n",
+			"kafka_controller_kafkacontroller_fencedbrokercount 1\n",
+			"kafka_controller_kafkacontroller_activecontrollercount 1\n",
+			"kafka_server_raft_metrics_high_watermark 78\n",
 			"process_resident_memory_bytes ", "go_goroutines ",
 		} {
 			if !strings.Contains(body, want) {
@@ -174,7 +228,7 @@ func TestHealth(t *testing.T) {
 
 // Names and labels hold Prometheus' rules, and no two metrics share a name.
 func TestNames(t *testing.T) {
-	problems, err := promlint.NewWithMetricFamilies(gather(t, full())).Lint()
+	problems, err := promlint.NewWithMetricFamilies(gather(t, full(t))).Lint()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -198,7 +252,7 @@ func TestNames(t *testing.T) {
 // Every row of the table is filled when everything is there.
 func TestEveryMetricIsFilled(t *testing.T) {
 	filled := map[string]bool{}
-	for _, f := range gather(t, full()) {
+	for _, f := range gather(t, full(t)) {
 		filled[f.GetName()] = true
 	}
 	for _, g := range table() {

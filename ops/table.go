@@ -12,116 +12,87 @@ type group struct {
 // table lists all groups in the order of docs/metrics.md.
 func table() []group {
 	return []group{
-		nodeGroup, trafficGroup, requestGroup, connectionGroup, sessionGroup,
-		replicaGroup, controllerGroup, metadataGroup, raftGroup, fileGroup, directoryGroup,
+		nodeGroup, trafficGroup, connectionGroup, sessionGroup,
+		replicaGroup, clusterGroup, controllerGroup, metadataGroup, raftGroup, fileGroup, directoryGroup,
 	}
 }
 
 var (
-	buildInfo      = gauge("gregor_build_info", "1; the labels say what is running.", "version", "revision", "goversion")
-	startupSeconds = gauge("gregor_startup_seconds", "Time from the start of the process until it was ready; absent before.")
+	buildInfo = gauge("gregor_build_info", "1; the labels say what is running.", "version", "revision", "goversion")
 
-	nodeGroup = group{"Node", []*metric{buildInfo, startupSeconds}, func(e *emitter, c *collector) {
+	nodeGroup = group{"Node", []*metric{buildInfo}, func(e *emitter, c *collector) {
 		e.put(buildInfo, 1, c.build.Version, c.build.Revision, c.build.Go)
-		if f := c.sources.StartupDuration; f != nil && f() > 0 {
-			e.put(startupSeconds, f().Seconds())
-		}
 	}}
 )
 
 var (
-	messagesIn     = counter("kafka_server_brokertopicmetrics_messagesin_total", "Records appended by producers.")
-	bytesIn        = counter("kafka_server_brokertopicmetrics_bytesin_total", "Bytes of records appended by producers.")
-	bytesOut       = counter("kafka_server_brokertopicmetrics_bytesout_total", "Bytes of records sent to consumers.")
-	bytesRejected  = counter("kafka_server_brokertopicmetrics_bytesrejected_total", "Bytes of batches that were larger than max.message.bytes.")
-	produceTotal   = counter("kafka_server_brokertopicmetrics_totalproducerequests_total", "Partitions in Produce requests.")
-	fetchTotal     = counter("kafka_server_brokertopicmetrics_totalfetchrequests_total", "Partitions read for Fetch requests.")
-	produceFailed  = counter("kafka_server_brokertopicmetrics_failedproducerequests_total", "Partitions in Produce requests that got an error.")
-	fetchFailed    = counter("kafka_server_brokertopicmetrics_failedfetchrequests_total", "Partitions in Fetch requests that got an error.")
-	invalidMagic   = counter("kafka_server_brokertopicmetrics_invalidmagicnumberrecords_total", "Batches refused for their magic number.")
-	invalidCRC     = counter("kafka_server_brokertopicmetrics_invalidmessagecrcrecords_total", "Batches refused for their checksum.")
-	invalidOffsets = counter("kafka_server_brokertopicmetrics_invalidoffsetorsequencerecords_total", "Batches refused for their offsets or sequence numbers.")
-	recompressed   = counter("kafka_server_brokertopicmetrics_producemessageconversions_total", "Batches written anew, for another codec or time.")
+	requests       = counter("kafka_network_requestmetrics_requests_total", "Requests by API.", "request")
+	messagesIn     = counter("kafka_server_brokertopicmetrics_messagesin_total", "Records appended for producers.")
+	bytesIn        = counter("kafka_server_brokertopicmetrics_bytesin_total", "Bytes of batches appended for producers.")
+	bytesOut       = counter("kafka_server_brokertopicmetrics_bytesout_total", "Bytes of batches sent to consumers.")
+	produceFailed  = counter("kafka_server_brokertopicmetrics_failedproducerequests_total", "Partitions of Produce requests that got an error.")
 	duplicates     = counter("gregor_produce_duplicate_batches_total", "Batches of idempotent producers that were there already and were answered with their first offset.")
+	fetchesParked  = counter("gregor_fetches_parked_total", "Fetch requests that had to wait for records.")
+	autoCreated    = counter("gregor_topics_auto_created_total", "Topics asked of the controller because a client named them.")
+	closedRequests = counter("gregor_requests_closed_total", "Requests that were answered by closing the connection, as Kafka does for an unsupported version or an error with acks=0.")
+	unknownErrors  = counter("gregor_unknown_errors_total", "Answers with UNKNOWN_SERVER_ERROR; each one is a bug of gregor.")
 
-	trafficGroup = group{"Traffic", []*metric{messagesIn, bytesIn, bytesOut, bytesRejected, produceTotal, fetchTotal,
-		produceFailed, fetchFailed, invalidMagic, invalidCRC, invalidOffsets, recompressed, duplicates}, func(e *emitter, c *collector) {
-		if c.sources.Traffic == nil {
-			return
-		}
-		t := c.sources.Traffic()
-		e.count(messagesIn, t.MessagesInTotal)
-		e.count(bytesIn, t.BytesInTotal)
-		e.count(bytesOut, t.BytesOutTotal)
-		e.count(bytesRejected, t.BytesRejectedTotal)
-		e.count(produceTotal, t.ProduceRequestsTotal)
-		e.count(fetchTotal, t.FetchRequestsTotal)
-		e.count(produceFailed, t.FailedProduceRequestsTotal)
-		e.count(fetchFailed, t.FailedFetchRequestsTotal)
-		e.count(invalidMagic, t.InvalidMagicTotal)
-		e.count(invalidCRC, t.InvalidChecksumTotal)
-		e.count(invalidOffsets, t.InvalidOffsetTotal)
-		e.count(recompressed, t.RecompressedTotal)
-		e.count(duplicates, t.DuplicateBatchesTotal)
-	}}
-)
-
-var (
-	requests        = counter("kafka_network_requestmetrics_requests_total", "Requests by API.", "request")
-	requestErrors   = counter("kafka_network_requestmetrics_errors_total", "Requests that were answered with an error or a closed connection, by API.", "request")
-	requestDuration = &metric{name: "gregor_request_duration_seconds", labels: []string{"request"},
-		help: "Histogram of the time from a request's last byte read until its reply was handed to the socket, waiting included, by API."}
-
-	requestGroup = group{"Requests", []*metric{requests, requestErrors, requestDuration}, func(e *emitter, c *collector) {
+	trafficGroup = group{"Requests and traffic", []*metric{requests, messagesIn, bytesIn, bytesOut, produceFailed, duplicates, fetchesParked,
+		autoCreated, closedRequests, unknownErrors}, func(e *emitter, c *collector) {
 		if c.sources.Requests == nil {
 			return
 		}
-		for _, r := range c.sources.Requests() {
-			e.count(requests, r.Total, r.API)
-			e.count(requestErrors, r.ErrorsTotal, r.API)
-			if len(r.Duration.Counts) > 0 {
-				e.histogram(requestDuration, r.Duration, r.API)
-			}
+		s := c.sources.Requests()
+		for name, n := range s.Requests {
+			e.count(requests, n, name)
 		}
+		e.count(messagesIn, s.ProducedRecordsTotal)
+		e.count(bytesIn, s.ProducedBytesTotal)
+		e.count(bytesOut, s.FetchedBytesTotal)
+		e.count(produceFailed, s.ProduceFailuresTotal)
+		e.count(duplicates, s.ProduceDuplicatesTotal)
+		e.count(fetchesParked, s.FetchesParkedTotal)
+		e.count(autoCreated, s.AutoCreatedTotal)
+		e.count(closedRequests, s.ClosedTotal)
+		e.count(unknownErrors, s.UnknownErrorsTotal)
 	}}
 )
 
 var (
-	connections     = gauge("kafka_server_socket_server_metrics_connection_count", "Connections that are open.", "listener")
-	accepted        = counter("kafka_server_socket_server_metrics_connection_creation_total", "Connections that were accepted.", "listener")
-	connectionsShut = counter("gregor_connections_closed_total", "Connections that the node closed, by reason: refused (too many), idle, malformed (a frame or request that no client sends), stalled (a frame that stopped, or no memory), cut (a truncation under a reply), panic (a bug of ours).", "listener", "reason")
-	received        = counter("kafka_server_socket_server_metrics_incoming_byte_total", "Bytes read from sockets.", "listener")
-	sent            = counter("kafka_server_socket_server_metrics_outgoing_byte_total", "Bytes written to sockets.", "listener")
-	sentByFile      = counter("gregor_sendfile_bytes_total", "Part of the bytes written that went from files without a copy.", "listener")
-	requestsRead    = counter("kafka_server_socket_server_metrics_request_total", "Requests read.", "listener")
-	parked          = counter("gregor_replies_parked_total", "Replies that waited for something: new records, or a high watermark.", "listener")
-	budgetUsed      = gauge("gregor_request_memory_used_bytes", "Memory that requests take now, of gregor.request.memory.bytes.", "listener")
-	budgetWaits     = counter("gregor_request_memory_waits_total", "Times a connection waited for that memory.", "listener")
-	throttled       = counter("gregor_throttled_seconds_total", "Time for which connections were muted by quotas.", "listener")
+	connections     = gauge("kafka_server_socket_server_metrics_connection_count", "Connections that are open, over all Kafka listeners.")
+	accepted        = counter("kafka_server_socket_server_metrics_connection_creation_total", "Connections that were accepted.")
+	connectionsShut = counter("gregor_connections_closed_total", "Connections that the node closed, by reason: refused (too many), idle, malformed (a frame or request that no client sends), stalled (a frame that stopped, or no memory), cut (a truncation under a reply), panic (a bug of gregor).", "reason")
+	received        = counter("kafka_server_socket_server_metrics_incoming_byte_total", "Bytes read from sockets.")
+	sent            = counter("kafka_server_socket_server_metrics_outgoing_byte_total", "Bytes written to sockets.")
+	sentByFile      = counter("gregor_sendfile_bytes_total", "Part of the bytes written that went from files to sockets without a copy.")
+	requestsRead    = counter("kafka_server_socket_server_metrics_request_total", "Requests read.")
+	parked          = counter("gregor_replies_parked_total", "Replies that waited for something: new records, or a high watermark.")
+	budgetUsed      = gauge("gregor_request_memory_used_bytes", "Memory that requests take now, of gregor.request.memory.bytes.")
+	budgetWaits     = counter("gregor_request_memory_waits_total", "Times a connection waited for that memory.")
+	throttled       = counter("gregor_throttled_seconds_total", "Time for which connections were muted by quotas.")
 
 	connectionGroup = group{"Connections", []*metric{connections, accepted, connectionsShut, received, sent, sentByFile, requestsRead,
 		parked, budgetUsed, budgetWaits, throttled}, func(e *emitter, c *collector) {
 		if c.sources.Connections == nil {
 			return
 		}
-		for name, s := range c.sources.Connections() {
-			e.count(connections, s.Connections, name)
-			e.count(accepted, s.AcceptedTotal, name)
-			e.count(connectionsShut, s.RefusedTotal, name, "refused")
-			e.count(connectionsShut, s.IdleClosedTotal, name, "idle")
-			e.count(connectionsShut, s.MalformedTotal, name, "malformed")
-			e.count(connectionsShut, s.StalledTotal, name, "stalled")
-			e.count(connectionsShut, s.CutTotal, name, "cut")
-			e.count(connectionsShut, s.PanicsTotal, name, "panic")
-			e.count(received, s.ReceivedBytesTotal, name)
-			e.count(sent, s.SentBytesTotal, name)
-			e.count(sentByFile, s.SendfileBytesTotal, name)
-			e.count(requestsRead, s.RequestsTotal, name)
-			e.count(parked, s.ParkedTotal, name)
-			e.count(budgetUsed, s.BudgetUsedBytes, name)
-			e.count(budgetWaits, s.BudgetWaitsTotal, name)
-			e.put(throttled, float64(s.ThrottledMillisTotal)/1000, name)
-		}
+		s := c.sources.Connections()
+		e.count(connections, s.Connections)
+		e.count(accepted, s.AcceptedTotal)
+		e.count(connectionsShut, s.RefusedTotal, "refused")
+		e.count(connectionsShut, s.IdleClosedTotal, "idle")
+		e.count(connectionsShut, s.MalformedTotal, "malformed")
+		e.count(connectionsShut, s.StalledTotal, "stalled")
+		e.count(connectionsShut, s.CutTotal, "cut")
+		e.count(connectionsShut, s.PanicsTotal, "panic")
+		e.count(received, s.ReceivedBytesTotal)
+		e.count(sent, s.SentBytesTotal)
+		e.count(sentByFile, s.SendfileBytesTotal)
+		e.count(requestsRead, s.RequestsTotal)
+		e.count(parked, s.ParkedTotal)
+		e.count(budgetUsed, s.BudgetUsedBytes)
+		e.count(budgetWaits, s.BudgetWaitsTotal)
+		e.put(throttled, float64(s.ThrottledMillisTotal)/1000)
 	}}
 )
 
@@ -135,34 +106,49 @@ var (
 			return
 		}
 		s := c.sources.FetchSessions()
-		e.count(sessions, s.Sessions)
-		e.count(sessionParts, s.Partitions)
-		e.count(sessionEvictions, s.EvictionsTotal)
+		e.count(sessions, int64(s.Sessions))
+		e.count(sessionParts, int64(s.Partitions))
+		e.count(sessionEvictions, s.EvictedTotal)
 	}}
 )
 
 var (
-	partitions      = gauge("kafka_server_replicamanager_partitioncount", "Partitions on this broker.")
-	leaders         = gauge("kafka_server_replicamanager_leadercount", "Partitions that this broker leads.")
-	underReplicated = gauge("kafka_server_replicamanager_underreplicatedpartitions", "Partitions led here whose ISR lacks a replica.")
-	underMinISR     = gauge("kafka_server_replicamanager_underminisrpartitioncount", "Partitions led here whose ISR is below min.insync.replicas.")
-	atMinISR        = gauge("kafka_server_replicamanager_atminisrpartitioncount", "Partitions led here whose ISR is just min.insync.replicas.")
-	offline         = gauge("kafka_server_replicamanager_offlinereplicacount", "Partitions here that cannot be opened or failed.")
-	isrShrinks      = counter("kafka_server_replicamanager_isrshrinks_total", "Replicas that this broker took out of an ISR.")
-	isrExpands      = counter("kafka_server_replicamanager_isrexpands_total", "Replicas that this broker took into an ISR.")
+	filesOpen      = gauge("gregor_segment_files_open", "Segment and index files that are open, of gregor.open.files.max.")
+	filesOpened    = counter("gregor_segment_files_opened_total", "Times one was opened.")
+	filesEvictions = counter("gregor_segment_files_evicted_total", "Times one was closed to make room.")
 
-	replicaGroup = group{"Replicas", []*metric{partitions, leaders, underReplicated, underMinISR, atMinISR, offline, isrShrinks, isrExpands}, func(e *emitter, c *collector) {
-		if c.sources.Replicas == nil {
+	fileGroup = group{"Files", []*metric{filesOpen, filesOpened, filesEvictions}, func(e *emitter, c *collector) {
+		if c.sources.Files == nil {
 			return
 		}
-		r := c.sources.Replicas()
-		e.count(partitions, r.Partitions)
-		e.count(leaders, r.Leaders)
-		e.count(underReplicated, r.UnderReplicated)
-		e.count(underMinISR, r.UnderMinISR)
-		e.count(atMinISR, r.AtMinISR)
-		e.count(offline, r.Offline)
-		e.count(isrShrinks, r.ISRShrinksTotal)
-		e.count(isrExpands, r.ISRExpandsTotal)
+		f := c.sources.Files()
+		e.count(filesOpen, int64(f.Open))
+		e.count(filesOpened, f.Opens)
+		e.count(filesEvictions, f.Evictions)
+	}}
+)
+
+var (
+	directoriesOffline = gauge("kafka_log_logmanager_offlinelogdirectorycount", "Log directories that failed.")
+	directoryOnline    = gauge("gregor_log_directory_online", "1 while the directory is used, 0 after it failed.", "directory")
+	directoryTotal     = gauge("gregor_log_directory_total_bytes", "Size of its file system; absent while that does not answer.", "directory")
+	directoryFree      = gauge("gregor_log_directory_free_bytes", "Room left on its file system; absent while that does not answer.", "directory")
+
+	directoryGroup = group{"Log directories", []*metric{directoriesOffline, directoryOnline, directoryTotal, directoryFree}, func(e *emitter, c *collector) {
+		var failed int64
+		for _, d := range c.sources.Directories {
+			online := d.Offline() == nil
+			if !online {
+				failed++
+			}
+			e.flag(directoryOnline, online, d.Path())
+			if usage, err := d.Usage(); err == nil {
+				e.count(directoryTotal, usage.TotalBytes, d.Path())
+				e.count(directoryFree, usage.FreeBytes, d.Path())
+			}
+		}
+		if len(c.sources.Directories) > 0 {
+			e.count(directoriesOffline, failed)
+		}
 	}}
 )
