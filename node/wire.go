@@ -219,6 +219,8 @@ func (n *Node) controllerEnv() controller.Env {
 			DeleteTopicEnable:        c.Bool(config.DeleteTopicEnable),
 			RecordsMax:               10_000,
 			Features:                 built[:],
+
+			UncleanLeaderElectionEnable: c.Bool(config.UncleanLeaderElectionEnable),
 		},
 		ValidateTopicConfig: func(img *image.Image, _ string, overrides map[string]string) error {
 			return config.ValidateTopic(overrides, nil, img.Configs(image.ClusterResource), c)
