@@ -10,6 +10,7 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
 // client is one Kafka client library, reduced to what the tests need of it.
@@ -35,7 +36,8 @@ type client interface {
 // job is one topic's worth of work.
 type job struct {
 	bootstrap, topic, codec string
-	partitions, count       int // count is per partition
+	stored                  string // codec that the log will hold
+	partitions, count       int    // count is per partition
 }
 
 func (j job) record(partition, sequence int) record { return makeRecord(j.topic, partition, sequence) }
@@ -50,6 +52,32 @@ func (j job) each(do func(partition, sequence int) error) error {
 		}
 	}
 	return nil
+}
+
+// storedCodec is what a client's batches will be in the log. librdkafka tells a
+// broker's age by its APIs and writes lz4 uncompressed, silently, to one that
+// does not offer FindCoordinator.
+func storedCodec(t *testing.T, bootstrap string, writer client, codec string) string {
+	t.Helper()
+	if writer.name() != (librdkafka{}).name() || codec != codecLz4 {
+		return codec
+	}
+	admin, err := newAdmin(bootstrap)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer admin.Close()
+	versions, err := admin.ApiVersions(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, broker := range versions {
+		if _, offered := broker.KeyMaxVersion(kmsg.FindCoordinator.Int16()); offered {
+			return codec
+		}
+	}
+	t.Log("librdkafka will not use lz4: the broker offers no FindCoordinator")
+	return codecNone
 }
 
 func allClients() []client {

@@ -119,8 +119,8 @@ func (franz) consume(ctx context.Context, job job, partition int, from, to int64
 	}
 	// This client alone shows the batch's codec: what was written compressed
 	// is stored compressed, and nothing else is.
-	if want := job.codec != codecNone; compressed != want && from == 0 {
-		return fmt.Errorf("compressed batches in the log: %t, written with codec %s", compressed, job.codec)
+	if want := job.stored != codecNone; compressed != want && from == 0 {
+		return fmt.Errorf("compressed batches in the log: %t, expected codec %s", compressed, job.stored)
 	}
 	return nil
 }

@@ -59,7 +59,9 @@ func TestKilledNodeKeepsEveryAcknowledgedRecord(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer admin.Close()
-	if _, err := admin.CreateTopic(ctx, killPartitions, 1, nil, topic); err != nil {
+	// Small segments, so that some deaths fall into a roll.
+	segmentBytes := "1048576"
+	if _, err := admin.CreateTopic(ctx, killPartitions, 1, map[string]*string{"segment.bytes": &segmentBytes}, topic); err != nil {
 		t.Fatal(err)
 	}
 
@@ -69,7 +71,7 @@ func TestKilledNodeKeepsEveryAcknowledgedRecord(t *testing.T) {
 	t.Log("seed", seed)
 	random := rand.New(rand.NewPCG(seed, 0))
 	for round := range rounds {
-		load.waitForProgress(ctx, t, 500+random.Int64N(5000))
+		load.waitForProgress(ctx, t, 500+random.Int64N(20_000))
 		n.kill()
 		atDeath := load.acknowledged()
 		if err := n.start(ctx); err != nil {

@@ -39,7 +39,8 @@ func TestEveryClientReadsWhatEveryClientWrote(t *testing.T) {
 			t.Run(writer.name()+"/"+codec, func(t *testing.T) {
 				j := job{
 					bootstrap: bootstrap, topic: topicName(writer.name(), codec), codec: codec, partitions: matrixPartitions,
-					count: (records + len(writer.codecs())*matrixPartitions - 1) / (len(writer.codecs()) * matrixPartitions),
+					stored: storedCodec(t, bootstrap, writer, codec),
+					count:  (records + len(writer.codecs())*matrixPartitions - 1) / (len(writer.codecs()) * matrixPartitions),
 				}
 				createTopic(t, bootstrap, j.topic, j.partitions, nil)
 				within(t, matrixTimeout, func(ctx context.Context) error { return writer.produce(ctx, j) })
@@ -114,7 +115,7 @@ func TestTopicsThroughEveryClient(t *testing.T) {
 	bootstrap := broker(t)
 	for _, c := range allClients() {
 		t.Run(c.name(), func(t *testing.T) {
-			j := job{bootstrap: bootstrap, topic: topicName("admin", c.name()), codec: codecNone, partitions: 2, count: 100}
+			j := job{bootstrap: bootstrap, topic: topicName("admin", c.name()), codec: codecNone, stored: codecNone, partitions: 2, count: 100}
 			for range 2 {
 				within(t, matrixTimeout, func(ctx context.Context) error { return c.createTopic(ctx, bootstrap, j.topic, j.partitions) })
 				waitForTopic(t, bootstrap, j.topic, j.partitions)
@@ -136,7 +137,7 @@ func TestTopicsAreCreatedByUse(t *testing.T) {
 	// franz-go asks for it only when told so; the others always do.
 	for _, c := range []client{saramaClient{}, librdkafka{}} {
 		t.Run(c.name(), func(t *testing.T) {
-			j := job{bootstrap: bootstrap, topic: topicName("auto", c.name()), codec: codecNone, partitions: 1, count: 10}
+			j := job{bootstrap: bootstrap, topic: topicName("auto", c.name()), codec: codecNone, stored: codecNone, partitions: 1, count: 10}
 			within(t, matrixTimeout, func(ctx context.Context) error { return c.produce(ctx, j) })
 			readAll(t, franz{}, j, c.quirks())
 			within(t, matrixTimeout, func(ctx context.Context) error { return c.deleteTopic(ctx, bootstrap, j.topic) })
