@@ -35,6 +35,7 @@ type model struct {
 	*world
 	t           *rapid.T
 	incarnation map[int32]byte
+	seen        func([]metarec.Record) // may be nil
 }
 
 // step replays an outcome and checks what it made of the metadata.
@@ -56,6 +57,9 @@ func (m *model) step(out Outcome) {
 	m.env.NextOffset = m.img.Offset() + 1
 	m.checkImage()
 	m.checkEpochs(before)
+	if m.seen != nil {
+		m.seen(out.Records)
+	}
 }
 
 func (m *model) checkImage() {
