@@ -14,7 +14,7 @@ var topicKeys = []Definition{
 	{Name: "compression.zstd.level", Type: Int, Default: "3", Check: between(-131072, 22), Effect: Works, Doc: "Level at which the broker compresses with zstd."},
 	{Name: "delete.retention.ms", Type: Long, Default: "86400000", Check: atLeast(0), Doc: "Compaction: how long tombstones stay."},
 	{Name: "errors.deadletterqueue.group.enable", Type: Boolean, Default: "false", Doc: "Share groups: whether the topic may take dead letters."},
-	{Name: "file.delete.delay.ms", Type: Long, Default: "60000", Check: atLeast(0), Effect: Works, Doc: "How long a deleted file stays on disk under its `.deleted` name."},
+	{Name: "file.delete.delay.ms", Type: Long, Default: "60000", Check: atLeast(0), Doc: "How long a deleted file stays on disk; for now the broker key holds for all topics."},
 	{Name: "flush.messages", Type: Long, Default: "9223372036854775807", Check: atLeast(1), Effect: Works, Doc: "Records after which the log is flushed to disk."},
 	{Name: "flush.ms", Type: Long, Default: "9223372036854775807", Check: atLeast(0), Effect: Works, Doc: "Time after which the log is flushed to disk."},
 	{Name: "follower.replication.throttled.replicas", Type: List, Check: throttledReplicas{}, Doc: "Replicas whose fetching is throttled."},

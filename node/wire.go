@@ -357,6 +357,10 @@ func (n *Node) serve(context.Context) error {
 	limits.FrameBytesMax = c.Int(config.SocketRequestMaxBytes)
 	limits.PipelineMax = int(c.Int(config.GregorConnectionPipeline))
 	limits.IdleMax = millis(c.Long(config.ConnectionsMaxIdleMs))
+	limits.StallMax = millis(int64(c.Int(config.GregorRequestStallMaxMs)))
+	limits.ConnectionsMax = int(c.Int(config.MaxConnections))
+	limits.ConnectionsPerIPMax = int(c.Int(config.MaxConnectionsPerIP))
+	limits.PerIP = c.ConnectionsPerIP()
 	total := c.RequestMemoryBytes()
 	n.server = conn.NewServer(conn.Options{
 		Handler: n.api, Limits: limits,
