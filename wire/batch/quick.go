@@ -71,8 +71,15 @@ const noIndex = math.MaxInt32
 // uvarint decodes a varint of at most 32 bits at b[i], i >= 0, and gives the
 // index behind it.
 func uvarint(b []byte, i int) (uint64, int) {
-	if i < len(b) && b[i] < 0x80 {
-		return uint64(b[i]), i + 1
+	if i < len(b)-1 {
+		// One byte, or two, which lengths from 64 on have.
+		x, y := b[i], b[i+1]
+		if x < 0x80 {
+			return uint64(x), i + 1
+		}
+		if y < 0x80 {
+			return uint64(x&0x7f) | uint64(y)<<7, i + 2
+		}
 	}
 	return longUvarint(b, i)
 }
