@@ -173,15 +173,25 @@ func (c *Coder) forget() {
 	c.out.b = nil
 }
 
+// emptyReadsMax is how often a codec may read nothing without an error.
+const emptyReadsMax = 100
+
 // checked makes a codec's errors ErrCorrupt: the input is in memory, so
-// nothing else can be wrong.
+// nothing else can be wrong. A Read gives bytes or an error.
 type checked struct {
 	codec Codec
 	r     io.Reader
 }
 
 func (c checked) Read(p []byte) (int, error) {
-	n, err := c.r.Read(p)
+	n, err := 0, error(nil)
+	for tries := 0; n == 0 && err == nil && len(p) > 0; tries++ {
+		if tries == emptyReadsMax {
+			err = io.ErrNoProgress
+			break
+		}
+		n, err = c.r.Read(p)
+	}
 	if err != nil && err != io.EOF {
 		err = corrupt(c.codec, err)
 	}
