@@ -27,8 +27,8 @@ func (d *Delta) addTopic(r *metarec.Topic) error {
 }
 
 func (d *Delta) addPartition(r *metarec.Partition) error {
-	if r.PartitionID < 0 {
-		return fmt.Errorf("%w: partition %d of topic %v", ErrInconsistent, r.PartitionID, r.TopicID)
+	if r.PartitionID < 0 || len(r.Replicas) == 0 {
+		return fmt.Errorf("%w: partition %d of topic %v with %d replicas", ErrInconsistent, r.PartitionID, r.TopicID, len(r.Replicas))
 	}
 	t, err := d.edit(r.TopicID)
 	if err != nil {
@@ -48,6 +48,9 @@ func (d *Delta) changePartition(r *metarec.PartitionChange) error {
 	p := t.Partition(r.PartitionID)
 	if p == nil {
 		return fmt.Errorf("%w: change of partition %s-%d, which is not there", ErrInconsistent, t.Name, r.PartitionID)
+	}
+	if r.Replicas != nil && len(r.Replicas) == 0 {
+		return fmt.Errorf("%w: partition %s-%d is left without replicas", ErrInconsistent, t.Name, r.PartitionID)
 	}
 	d.setPartition(t, r.PartitionID, p.change(r))
 	return nil

@@ -126,13 +126,7 @@ func newPartition(rec *metarec.Partition, like *Partition) *Partition {
 		Leader: rec.Leader, LeaderEpoch: rec.LeaderEpoch, PartitionEpoch: rec.PartitionEpoch,
 		LeaderRecoveryState: rec.LeaderRecoveryState,
 	}
-	if len(p.Directories) != len(p.Replicas) {
-		// Written before directories were assigned (metadata.version below 3.7-IV2).
-		p.Directories = make([]kafka.DirectoryID, len(p.Replicas))
-		for i := range p.Directories {
-			p.Directories[i] = kafka.DirectoryMigrating
-		}
-	}
+	p.fitDirectories()
 	if like != nil {
 		p.Replicas = shared(p.Replicas, like.Replicas)
 		p.Directories = shared(p.Directories, like.Directories)
@@ -143,6 +137,17 @@ func newPartition(rec *metarec.Partition, like *Partition) *Partition {
 		elr: rec.ELR, lastKnownELR: rec.LastKnownELR, unknown: rec.Unknown,
 	})
 	return p
+}
+
+// fitDirectories: records of metadata.version below 3.7-IV2 have no directories.
+func (p *Partition) fitDirectories() {
+	if len(p.Directories) == len(p.Replicas) {
+		return
+	}
+	p.Directories = make([]kafka.DirectoryID, len(p.Replicas))
+	for i := range p.Directories {
+		p.Directories[i] = kafka.DirectoryMigrating
+	}
 }
 
 func shared[T comparable](a, b []T) []T {
@@ -170,6 +175,7 @@ func (p *Partition) change(rec *metarec.PartitionChange) *Partition {
 	if rec.Directories != nil {
 		n.Directories = rec.Directories
 	}
+	n.fitDirectories()
 	if rec.ISR != nil {
 		n.ISR = shared(rec.ISR, n.Replicas)
 	}
