@@ -165,6 +165,9 @@ func (p *Partition) Await(bound commitlog.Bound, e *park.Entry, at kafka.Offset)
 // Forget takes e out of the list that Await put it in.
 func (p *Partition) Forget(bound commitlog.Bound, e *park.Entry) { p.ends[bound].Remove(e) }
 
+// Waiting is the number of those who wait for an offset.
+func (p *Partition) Waiting(bound commitlog.Bound) int { return p.ends[bound].Len() }
+
 // wake tells who waits for offsets that t has reached.
 func (p *Partition) wake(t commitlog.Tail) {
 	p.ends[commitlog.ToLogEnd].Wake(int64(t.LogEnd))
