@@ -120,6 +120,8 @@ func Handle(img *image.Image, env *Env, req kmsg.Request) (Outcome, error) {
 		return allocateProducerIDs(img, env, r), nil
 	case *kmsg.AlterPartitionRequest:
 		return alterPartition(img, env, r), nil
+	case *kmsg.AssignReplicasToDirsRequest:
+		return assignDirectories(img, env, r), nil
 	case *kmsg.UpdateFeaturesRequest:
 		return updateFeatures(img, env, r), nil
 	case *kmsg.ElectLeadersRequest:

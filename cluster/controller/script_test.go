@@ -35,6 +35,7 @@ var rewrite = flag.Bool("rewrite", false, "write the scripts' output into testda
 //	gone 1                              broker 1 is known to be dead
 //	balance                             gives leadership back to preferred replicas
 //	elr                                 a log from elsewhere finalized eligible leader replicas
+//	directories                         the directory of each replica
 //	image                               brokers, features and partitions as they are
 func TestScripts(t *testing.T) {
 	files, err := filepath.Glob("testdata/*.txt")
@@ -154,6 +155,7 @@ var requests = map[string]func() kmsg.Request{
 	"DeleteTopics":           func() kmsg.Request { return kmsg.NewPtrDeleteTopicsRequest() },
 	"AllocateProducerIds":    func() kmsg.Request { return kmsg.NewPtrAllocateProducerIDsRequest() },
 	"AlterPartition":         func() kmsg.Request { return kmsg.NewPtrAlterPartitionRequest() },
+	"AssignReplicasToDirs":   func() kmsg.Request { return kmsg.NewPtrAssignReplicasToDirsRequest() },
 	"UpdateFeatures":         func() kmsg.Request { return kmsg.NewPtrUpdateFeaturesRequest() },
 	"ElectLeaders":           func() kmsg.Request { return kmsg.NewPtrElectLeadersRequest() },
 }
@@ -193,6 +195,8 @@ func (w *world) run(command string) string {
 		return w.commit(BalanceLeaders(w.img, &w.env, 100))
 	case "elr":
 		return w.commit(Outcome{Records: []metarec.Record{&metarec.FeatureLevel{Name: FeatureELR, Level: 1}}})
+	case "directories":
+		return w.directories()
 	case "image":
 		return w.show()
 	}
@@ -284,6 +288,16 @@ func (w *world) show() string {
 		for id, p := range t.Partitions() {
 			fmt.Fprintf(&b, "%s-%d replicas %v isr %v elr %v leader %d epoch %d partition epoch %d\n",
 				t.Name, id, p.Replicas, p.ISR, p.ELR(), p.Leader, p.LeaderEpoch, p.PartitionEpoch)
+		}
+	}
+	return b.String()
+}
+
+func (w *world) directories() string {
+	var b strings.Builder
+	for t := range w.img.Topics() {
+		for id, p := range t.Partitions() {
+			fmt.Fprintf(&b, "%s-%d %v in %v\n", t.Name, id, p.Replicas, p.Directories)
 		}
 	}
 	return b.String()
