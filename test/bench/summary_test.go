@@ -1,0 +1,82 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"bytes"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"gregor/cmd/gregor/bench"
+)
+
+func TestSpread(t *testing.T) {
+	for _, row := range []struct {
+		values []float64
+		want   spread
+	}{
+		{[]float64{3}, spread{3, 3, 3}},
+		{[]float64{3, 1, 2}, spread{1, 2, 3}},
+		{[]float64{4, 1, 2, 3}, spread{1, 2.5, 4}},
+	} {
+		if got, ok := spreadOf(row.values); !ok || got != row.want {
+			t.Errorf("%v: %v", row.values, got)
+		}
+	}
+	if _, ok := spreadOf(nil); ok {
+		t.Error("nothing has a spread")
+	}
+}
+
+func TestTargetsAreJudgedRoundByRound(t *testing.T) {
+	f := newFigures()
+	// The machine halves its speed in every round: absolute figures differ by
+	// four, ratios do not.
+	for _, slow := range []float64{1, 2, 4} {
+		f.round()
+		f.add("limit", bench.LimitTCPToFile+cpuPerGB, 0.5*slow)
+		f.add("limit", bench.LimitFileToTCP+cpuPerGB, 0.2*slow)
+		f.add("gregor", "exec to first ApiVersions, ms", 40*slow)
+		f.add("gregor", produceLarge+cpuPerGB, 0.6*slow)
+		f.add("gregor", consumeLarge+cpuPerGB, 0.3*slow)
+		f.add("gregor", "produce, 1 record a request: allocations a request", 3)
+		f.add("kafka", produceLarge+cpuPerGB, 1.2*slow)
+	}
+	var out bytes.Buffer
+	f.print(&out, true)
+	for _, want := range []string{
+		"produce, broker CPU over the TCP-to-file limit of the round   1.200 / 1.200 / 1.200   1.250     met",
+		"consume, broker CPU over the sendfile limit of the round      1.500 / 1.500 / 1.500   1.150     MISSED",
+		"exec to first answered ApiVersions, ms                        40.0 / 80.0 / 160       100       met",
+		"idle resident memory, MB                                      0.000 / 0.000 / 0.000   50.0      not measured",
+		"produce, 1 record a request: allocations a request            3.000 / 3.000 / 3.000   12.0      met",
+		"0.500 / 0.500 / 0.500", // gregor over Kafka
+	} {
+		if !strings.Contains(out.String(), want) {
+			t.Errorf("no %q in\n%s", want, out.String())
+		}
+	}
+}
+
+func TestWarmthLeavesNothing(t *testing.T) {
+	name := filepath.Join(t.TempDir(), "warm")
+	w, err := newWarmth(name, 10<<20)
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.touch()
+	if err := w.close(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := os.Stat(name); !os.IsNotExist(err) {
+		t.Errorf("the file is still there: %v", err)
+	}
+	if got, err := parseAvailable([]byte("MemTotal: 10 kB\nMemAvailable:    7 kB\n")); err != nil || got != 7<<10 {
+		t.Errorf("%d, %v", got, err)
+	}
+	if _, err := parseAvailable([]byte("MemTotal: 10 kB\n")); err == nil {
+		t.Error("no MemAvailable passed")
+	}
+}
