@@ -44,6 +44,9 @@ type Options struct {
 	Random io.Reader // ids of the node, its cluster and its topics
 	Logger *slog.Logger
 	Build  ops.Build
+	// OpenFilesMax bounds the segment and index files that are open at once,
+	// where gregor.open.files.max does not. Default 1,000.
+	OpenFilesMax int
 	// Hostname stands in for the host of an advertised listener that has none.
 	Hostname string
 }

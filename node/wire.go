@@ -46,9 +46,19 @@ var built = [...]metarec.FeatureRange{
 // requestTimeout bounds what the broker asks of the controller for itself.
 const requestTimeout = 30 * time.Second
 
+// openFilesDefault is what fits into any process's limit.
+const openFilesDefault = 1000
+
 func (n *Node) openDirs(context.Context) error {
 	c := n.o.Config
-	n.files = segment.NewFiles(n.o.FS, int(c.Int(config.GregorOpenFilesMax)))
+	open := int(c.Int(config.GregorOpenFilesMax))
+	if open == 0 {
+		open = n.o.OpenFilesMax
+	}
+	if open == 0 {
+		open = openFilesDefault
+	}
+	n.files = segment.NewFiles(n.o.FS, open)
 	for _, path := range c.LogDirs() {
 		d, err := logdir.Open(logdir.Options{
 			FS: n.o.FS, Path: path, Files: n.files, NodeID: n.ident.node, ClusterID: n.ident.cluster,

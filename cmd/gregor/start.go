@@ -66,14 +66,15 @@ func start(c *cobra.Command, file string, set []string, execAt time.Time) error 
 		return &failure{exitFailed, fmt.Errorf("find the host's name: %w", err), nil}
 	}
 	n := node.New(node.Options{
-		Config:   settings,
-		FS:       vfs.OS{},
-		Net:      netx.OS{},
-		Now:      time.Now,
-		Random:   rand.Reader,
-		Logger:   logger,
-		Build:    build(),
-		Hostname: hostname,
+		Config:       settings,
+		OpenFilesMax: openFilesMax(),
+		FS:           vfs.OS{},
+		Net:          netx.OS{},
+		Now:          time.Now,
+		Random:       rand.Reader,
+		Logger:       logger,
+		Build:        build(),
+		Hostname:     hostname,
 	})
 	signals := make(chan os.Signal, 2)
 	signal.Notify(signals, stopSignals...)
