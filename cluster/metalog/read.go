@@ -75,28 +75,35 @@ func (l *Log) acquireLocked(es []entry) {
 // readCold reads es from their files, run by run, verifies them, and gives the
 // references back.
 func (l *Log) readCold(es []entry, out []Entry) error {
-	var errs []error
+	var err error
 	for i := 0; i < len(es); {
 		seg, n, size := es[i].seg, i, 0
 		for ; n < len(es) && es[n].seg == seg; n++ {
 			size += int(es[n].size)
 		}
-		if len(errs) == 0 {
-			buf := make([]byte, size)
-			err := readFull(seg.file, buf, es[i].pos)
-			for k := i; k < n && err == nil; k++ {
-				size := es[k].size
-				out[k].Batch, buf = buf[:size:size], buf[size:]
-				err = verify(&es[k], out[k].Batch)
-			}
-			if err != nil {
-				errs = append(errs, fmt.Errorf("read %s at byte %d: %w", seg.name, es[i].pos, err))
-			}
+		if err == nil {
+			err = readRun(seg, es[i:n], out[i:n], size)
 		}
-		errs = append(errs, l.release(seg))
+		err = errors.Join(err, l.release(seg))
 		i = n
 	}
-	return errors.Join(errs...)
+	return err
+}
+
+// readRun reads batches that stand one behind the other.
+func readRun(seg *segment, es []entry, out []Entry, size int) error {
+	buf := make([]byte, size)
+	err := readFull(seg.file, buf, es[0].pos)
+	for i := range es {
+		if err == nil {
+			out[i].Batch, buf = buf[:es[i].size:es[i].size], buf[es[i].size:]
+			err = verify(&es[i], out[i].Batch)
+		}
+		if err != nil {
+			return fmt.Errorf("read %s at byte %d: %w", seg.name, es[i].pos, err)
+		}
+	}
+	return nil
 }
 
 // verify checks that b is what the maps say.

@@ -489,7 +489,7 @@ func TestR9StaticQuorumSurvivesACrash(t *testing.T) {
 		if err == nil && crash.Calls() < cut {
 			return // the whole start went through
 		}
-		o.FS = crash.Image(vfs.Loss{})
+		o.FS = crash.Image(vfs.Loss{Data: vfs.KeepNone, Entries: vfs.KeepNone})
 		o.Failed = clean.Failed
 		after, err := Open(o)
 		if err != nil {

@@ -5,6 +5,7 @@ package raftnode
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"maps"
@@ -79,7 +80,7 @@ func newSim(t *testing.T, n int) *sim {
 
 func (s *sim) add(id kafka.NodeID, form *Formation) *simNode {
 	n := &simNode{s: s, id: Identity{NodeID: id, DirectoryID: directoryOf(id)}, fs: vfs.NewMemory(), form: form}
-	if err := n.fs.MkdirAll("/meta"); err != nil {
+	if err := errors.Join(n.fs.MkdirAll("/meta"), n.fs.SyncDir("/")); err != nil {
 		s.t.Fatal(err)
 	}
 	s.nodes[id] = n
@@ -115,7 +116,7 @@ func (n *simNode) start() {
 
 // crash ends the node and loses what was not synced.
 func (n *simNode) crash() {
-	n.fs = n.fs.CrashClone(vfs.Loss{})
+	n.fs = n.fs.CrashClone(vfs.Loss{Data: vfs.KeepNone, Entries: vfs.KeepNone})
 	n.core = nil
 }
 
