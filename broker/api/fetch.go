@@ -52,16 +52,17 @@ type fetched struct {
 
 // fetching is one Fetch request at work.
 type fetching struct {
-	api     *API
-	c       *call.Call
-	s       *state
-	req     *fetch.Request
-	session *fetchsession.Session
-	full    bool // all partitions are answered
-	bound   commitlog.Bound
-	left    int // bytes that may still be answered
-	bytes   int // that were found
-	urgent  bool
+	api      *API
+	c        *call.Call
+	s        *state
+	req      *fetch.Request
+	session  *fetchsession.Session
+	full     bool // all partitions are answered
+	bound    commitlog.Bound
+	left     int // bytes that may still be answered
+	bytes    int // that were found
+	urgent   bool
+	patience patience // of the pass
 }
 
 func (a *API) handleFetch(c *call.Call) call.Outcome {
@@ -278,7 +279,7 @@ func (f *fetching) clear() {
 
 // pass reads what is to be looked at, or everything for a full answer.
 func (f *fetching) pass(bytesMax int) {
-	f.left = bytesMax
+	f.left, f.patience = bytesMax, patience{}
 	f.s.fetch.nodes = f.s.fetch.nodes[:0]
 	f.clear()
 	if f.full {
@@ -334,12 +335,11 @@ func (f *fetching) readLog(p *fetchsession.Partition) (replica.Fetched, error) {
 		}
 		return replica.Fetched{}, kafka.NotLeaderForPartition // it is no replica of ours
 	}
-	if p.Replica == nil || p.Replica.Status().Role == replica.Gone {
-		if err := f.find(p); err != nil {
-			return replica.Fetched{}, err
-		}
+	if p.Replica != nil && p.Replica.Status().Role != replica.Gone {
+		f.api.settle(p.Replica, &f.patience)
+	} else if err := f.find(p); err != nil {
+		return replica.Fetched{}, err
 	}
-	p.Replica.Settled(switchingMax)
 	if rules := p.Replica.Rules(); f.c.Version < 10 && rules.StoresZstd() {
 		return replica.Fetched{}, kafka.UnsupportedCompressionType
 	}
@@ -361,7 +361,7 @@ func (f *fetching) find(p *fetchsession.Partition) error {
 	if topic == nil {
 		return missing
 	}
-	r, err := f.api.partition(topic, p.Partition)
+	r, err := f.api.partition(topic, p.Partition, &f.patience)
 	p.Replica, p.Cursor = r, commitlog.Cursor{}
 	return err
 }

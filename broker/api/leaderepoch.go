@@ -20,6 +20,7 @@ func (a *API) handleOffsetForLeaderEpoch(c *call.Call) call.Outcome {
 		return a.close(c, err)
 	}
 	req := decoded.(*kmsg.OffsetForLeaderEpochRequest)
+	var left patience
 	resp := kmsg.NewPtrOffsetForLeaderEpochResponse()
 	for i := range req.Topics {
 		t := kmsg.NewOffsetForLeaderEpochResponseTopic()
@@ -28,7 +29,7 @@ func (a *API) handleOffsetForLeaderEpoch(c *call.Call) call.Outcome {
 			asked := &req.Topics[i].Partitions[j]
 			r := kmsg.NewOffsetForLeaderEpochResponseTopicPartition()
 			r.Partition, r.LeaderEpoch, r.EndOffset = asked.Partition, int32(kafka.NoLeaderEpoch), int64(kafka.NoOffset)
-			end, err := a.epochEnd(c, req.ReplicaID, t.Topic, asked)
+			end, err := a.epochEnd(c, req.ReplicaID, t.Topic, asked, &left)
 			if err != nil {
 				r.ErrorCode = int16(a.code(c, err))
 			} else {
@@ -41,7 +42,7 @@ func (a *API) handleOffsetForLeaderEpoch(c *call.Call) call.Outcome {
 	return a.answer(c, resp)
 }
 
-func (a *API) epochEnd(c *call.Call, replicaID int32, topic string, asked *kmsg.OffsetForLeaderEpochRequestTopicPartition) (commitlog.EpochEnd, error) {
+func (a *API) epochEnd(c *call.Call, replicaID int32, topic string, asked *kmsg.OffsetForLeaderEpochRequestTopicPartition, left *patience) (commitlog.EpochEnd, error) {
 	if replicaID >= 0 && !c.Conn.Listener.InterBroker {
 		return commitlog.EpochEnd{}, kafka.TopicAuthorizationFailed
 	}
@@ -49,7 +50,7 @@ func (a *API) epochEnd(c *call.Call, replicaID int32, topic string, asked *kmsg.
 	if t == nil {
 		return commitlog.EpochEnd{}, kafka.UnknownTopicOrPartition
 	}
-	p, err := a.partition(t, kafka.PartitionID(asked.Partition))
+	p, err := a.partition(t, kafka.PartitionID(asked.Partition), left)
 	if err != nil {
 		return commitlog.EpochEnd{}, err
 	}

@@ -40,6 +40,7 @@ func (a *API) handleListOffsets(c *call.Call) call.Outcome {
 			times[place{req.Topics[i].Topic, req.Topics[i].Partitions[j].Partition}]++
 		}
 	}
+	var left patience
 	resp := kmsg.NewPtrListOffsetsResponse()
 	for i := range req.Topics {
 		t := kmsg.NewListOffsetsResponseTopic()
@@ -47,17 +48,17 @@ func (a *API) handleListOffsets(c *call.Call) call.Outcome {
 		for j := range req.Topics[i].Partitions {
 			asked := &req.Topics[i].Partitions[j]
 			twice := times[place{t.Topic, asked.Partition}] > 1
-			t.Partitions = append(t.Partitions, a.listOffset(c, req, t.Topic, asked, twice))
+			t.Partitions = append(t.Partitions, a.listOffset(c, req, t.Topic, asked, twice, &left))
 		}
 		resp.Topics = append(resp.Topics, t)
 	}
 	return a.answer(c, resp)
 }
 
-func (a *API) listOffset(c *call.Call, req *kmsg.ListOffsetsRequest, topic string, asked *kmsg.ListOffsetsRequestTopicPartition, twice bool) kmsg.ListOffsetsResponseTopicPartition {
+func (a *API) listOffset(c *call.Call, req *kmsg.ListOffsetsRequest, topic string, asked *kmsg.ListOffsetsRequestTopicPartition, twice bool, left *patience) kmsg.ListOffsetsResponseTopicPartition {
 	r := kmsg.NewListOffsetsResponseTopicPartition()
 	r.Partition, r.Timestamp, r.Offset, r.LeaderEpoch = asked.Partition, -1, int64(kafka.NoOffset), int32(kafka.NoLeaderEpoch)
-	found, err := a.findOffset(c, req, topic, asked, twice)
+	found, err := a.findOffset(c, req, topic, asked, twice, left)
 	if err != nil {
 		code := a.code(c, err)
 		if code == kafka.OffsetNotAvailable && c.Version < 5 {
@@ -70,7 +71,7 @@ func (a *API) listOffset(c *call.Call, req *kmsg.ListOffsetsRequest, topic strin
 	return r
 }
 
-func (a *API) findOffset(c *call.Call, req *kmsg.ListOffsetsRequest, topic string, asked *kmsg.ListOffsetsRequestTopicPartition, twice bool) (commitlog.Found, error) {
+func (a *API) findOffset(c *call.Call, req *kmsg.ListOffsetsRequest, topic string, asked *kmsg.ListOffsetsRequestTopicPartition, twice bool, left *patience) (commitlog.Found, error) {
 	since, special := specialSince[asked.Timestamp]
 	switch {
 	case twice:
@@ -84,7 +85,7 @@ func (a *API) findOffset(c *call.Call, req *kmsg.ListOffsetsRequest, topic strin
 	if t == nil {
 		return commitlog.Found{}, kafka.UnknownTopicOrPartition
 	}
-	p, err := a.partition(t, kafka.PartitionID(asked.Partition))
+	p, err := a.partition(t, kafka.PartitionID(asked.Partition), left)
 	if err != nil {
 		return commitlog.Found{}, err
 	}

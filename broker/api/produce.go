@@ -36,6 +36,7 @@ type produceState struct {
 	request   produce.Request
 	validator *batch.Validator
 	append    replica.Append
+	patience  patience
 }
 
 // produced is a Produce request on its way to its reply. It hangs on its
@@ -73,6 +74,7 @@ func (a *API) handleProduce(c *call.Call) call.Outcome {
 	}
 	defer req.Reset()
 	acks := req.Acks
+	s.produce.patience = patience{}
 	w := a.produced(c)
 	w.begin(req)
 	img := a.image()
@@ -151,7 +153,7 @@ func (a *API) producePartition(c *call.Call, s *state, topic *image.Topic, q *pr
 	if isInternal(topic.Name) {
 		return fmt.Errorf("clients may not produce to %s: %w", topic.Name, kafka.InvalidTopicException)
 	}
-	p, err := a.partition(topic, q.Index)
+	p, err := a.partition(topic, q.Index, &s.produce.patience)
 	if err != nil {
 		return err
 	}

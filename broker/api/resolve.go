@@ -11,8 +11,8 @@ import (
 	"gregor/wire/frame"
 )
 
-// switchingMax is how long a request waits for a partition that the image
-// gives to this broker but that is still switching.
+// switchingMax is how long a request waits for partitions that the image gives
+// to this broker but that are still switching.
 const switchingMax = time.Second
 
 // namesMax bounds the topic names that a connection remembers.
@@ -32,11 +32,29 @@ func (s *state) intern(name []byte) string {
 	return n
 }
 
+// patience bounds how long one request waits for partitions that are
+// switching, however many there are. The zero value is fresh.
+type patience struct{ until time.Time }
+
+// settle waits for p, if it is switching and there is patience left.
+func (a *API) settle(p *replica.Partition, left *patience) {
+	if p.Switching() == nil {
+		return
+	}
+	now := a.d.Now()
+	if left.until.IsZero() {
+		left.until = now.Add(switchingMax)
+	}
+	if wait := left.until.Sub(now); wait > 0 {
+		p.Settled(wait)
+	}
+}
+
 // partition finds the replica of a partition on this broker.
-func (a *API) partition(t *image.Topic, id kafka.PartitionID) (*replica.Partition, error) {
+func (a *API) partition(t *image.Topic, id kafka.PartitionID, left *patience) (*replica.Partition, error) {
 	p := a.d.Table.Get(t.ID, id)
 	if p != nil {
-		p.Settled(switchingMax)
+		a.settle(p, left)
 		return p, nil
 	}
 	if t.Partition(id) == nil {
