@@ -46,8 +46,8 @@ type change struct {
 	unclean                              kafka.NodeID // lost its disk cache; NoNode if none
 }
 
-func (v view) newChange(t *image.Topic, id kafka.PartitionID, p *image.Partition) *change {
-	c := &change{
+func (v view) newChange(t *image.Topic, id kafka.PartitionID, p *image.Partition) change {
+	c := change{
 		part: p, topic: t.ID, id: id, level: v.img.MetadataVersion(),
 		isr: p.ISR, replicas: p.Replicas, removing: p.RemovingReplicas(), adding: p.AddingReplicas(), elr: p.ELR(),
 		directories: p.Directories, recovery: p.LeaderRecoveryState,

@@ -45,7 +45,7 @@ func TestKafkaChanges(t *testing.T) {
 	}
 }
 
-func changeFromVector(t *testing.T, w []string) *change {
+func changeFromVector(t *testing.T, w []string) change {
 	number := func(i int) int {
 		n, err := strconv.Atoi(w[i])
 		if err != nil {

@@ -20,10 +20,14 @@ type liveness struct{ gone, back, unclean kafka.NodeID }
 // moved gives the changes of the partitions when brokers come or go: who goes
 // leaves the ISR, and leaders are elected where needed.
 func (v view) moved(recs []metarec.Record, pick func(*image.Partition) bool, l liveness) []metarec.Record {
+	var of *image.Topic
+	var how election
 	for r := range v.partitions(pick) {
+		if r.topic != of { // its configs are looked up once
+			of, how = r.topic, v.electionFor(r.topic.Name)
+		}
 		c := v.newChange(r.topic, r.id, r.part)
-		c.how = v.electionFor(r.topic.Name)
-		c.unclean = l.unclean
+		c.how, c.unclean = how, l.unclean
 		c.isr = without(r.part.ISR, l.gone, l.unclean)
 		c.acceptable = func(n kafka.NodeID) bool {
 			switch n {
