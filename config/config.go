@@ -63,6 +63,7 @@ type Node struct {
 	quorum      Quorum
 	logDirs     []string
 	perIP       map[netip.Addr]int
+	base        *base // of topics on this node
 }
 
 // setting is one key that was set.

@@ -27,6 +27,7 @@ func Load(src Sources) (*Node, []Warning, error) {
 	if len(l.problems) > 0 {
 		return nil, nil, errors.Join(l.problems...)
 	}
+	l.node.base = newBase(resolver{static: l.node})
 	return l.node, l.warnings, nil
 }
 

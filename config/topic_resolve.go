@@ -4,9 +4,11 @@ package config
 
 import (
 	"fmt"
+	"maps"
 	"sort"
 	"strconv"
 	"strings"
+	"sync"
 
 	"gregor/base/kafka"
 )
@@ -33,9 +35,74 @@ func (e *InvalidTopicError) Unwrap() error { return kafka.InvalidConfig }
 // not take (a Kafka of another version wrote them) count as not set: a topic
 // must stay usable, and ValidateTopic has already judged what came through us.
 func Resolve(topicOverrides, clusterDynamic, brokerDynamic map[string]string, static *Node) Topic {
-	r := resolver{layers(topicOverrides, clusterDynamic, brokerDynamic), static}
-	return r.topic()
+	b := builtInBase()
+	if static != nil {
+		b = static.base
+	}
+	if len(clusterDynamic) > 0 || len(brokerDynamic) > 0 {
+		b = b.under(resolver{layers(nil, clusterDynamic, brokerDynamic), static})
+	}
+	if len(topicOverrides) == 0 {
+		return b.topic
+	}
+	return topicOf(func(key string) any {
+		if text, own := topicOverrides[key]; own {
+			if v, err := mustLookupTopic(key).parse(text); err == nil {
+				return v
+			}
+		}
+		return b.values[key]
+	})
 }
+
+// base is what holds for a topic that sets nothing: a broker may have a
+// hundred thousand of those, so it is worked out once.
+type base struct {
+	values map[string]any
+	topic  Topic
+}
+
+func newBase(r resolver) *base {
+	b := &base{values: make(map[string]any, len(topicKeys))}
+	for i := range topicKeys {
+		if f := r.find(&topicKeys[i]); len(f) > 0 {
+			b.values[topicKeys[i].Name] = f[0].value
+		}
+	}
+	b.topic = topicOf(func(key string) any { return b.values[key] })
+	return b
+}
+
+// under lays dynamic values over a base: only the topic keys whose twins they
+// set are looked up again.
+func (b *base) under(r resolver) *base {
+	over := &base{values: maps.Clone(b.values)}
+	for _, l := range r.layers {
+		for key := range l.values {
+			for _, name := range twinned()[key] {
+				if f := r.find(mustLookupTopic(name)); len(f) > 0 {
+					over.values[name] = f[0].value
+				}
+			}
+		}
+	}
+	over.topic = topicOf(func(key string) any { return over.values[key] })
+	return over
+}
+
+// twinned gives the topic keys behind each broker key.
+var twinned = sync.OnceValue(func() map[string][]string {
+	m := map[string][]string{}
+	for name, list := range twins {
+		for _, t := range list {
+			m[t.key] = append(m[t.key], name)
+		}
+	}
+	return m
+})
+
+// builtInBase is the base of Kafka's defaults.
+var builtInBase = sync.OnceValue(func() *base { return newBase(resolver{}) })
 
 // ValidateTopic judges a topic's own values as CreateTopics and
 // (Incremental)AlterConfigs do; the error is an *InvalidTopicError with
@@ -51,8 +118,7 @@ func ValidateTopic(overrides, existing, clusterDynamic map[string]string, static
 			return &InvalidTopicError{err.Error()}
 		}
 	}
-	r := resolver{layers(overrides, clusterDynamic, nil), static}
-	return r.checkTogether(existing)
+	return checkTogether(Resolve(overrides, clusterDynamic, nil, static), existing)
 }
 
 func layers(topic, cluster, broker map[string]string) []layer {
@@ -196,26 +262,25 @@ func scaled(n, scaleMs int64) string {
 	return strconv.FormatInt(n*scaleMs, 10)
 }
 
-// value gives what is in force for a topic key; nil is null.
-func (r *resolver) value(key string) any {
+func mustLookupTopic(key string) *Definition {
 	d, ok := LookupTopic(key)
 	if !ok {
 		panic("config: no such topic key: " + key)
 	}
-	if f := r.find(d); len(f) > 0 {
-		return f[0].value
-	}
-	return nil
+	return d
 }
 
-func (r *resolver) long(key string) int64     { v, _ := r.value(key).(int64); return v }
-func (r *resolver) int(key string) int32      { return int32(r.long(key)) }
-func (r *resolver) bool(key string) bool      { v, _ := r.value(key).(bool); return v }
-func (r *resolver) text(key string) string    { v, _ := r.value(key).(string); return v }
-func (r *resolver) list(key string) []string  { v, _ := r.value(key).([]string); return v }
-func (r *resolver) double(key string) float64 { v, _ := r.value(key).(float64); return v }
+// reader gives the value in force of a topic key; nil is null.
+type reader func(key string) any
 
-func (r *resolver) topic() Topic {
+func (r reader) long(key string) int64     { v, _ := r(key).(int64); return v }
+func (r reader) int(key string) int32      { return int32(r.long(key)) }
+func (r reader) bool(key string) bool      { v, _ := r(key).(bool); return v }
+func (r reader) text(key string) string    { v, _ := r(key).(string); return v }
+func (r reader) list(key string) []string  { v, _ := r(key).([]string); return v }
+func (r reader) double(key string) float64 { v, _ := r(key).(float64); return v }
+
+func topicOf(r reader) Topic {
 	t := Topic{
 		CleanupPolicy:               cleanupPolicy(r.list("cleanup.policy")),
 		CompressionType:             compression(r.text("compression.type")),
@@ -255,7 +320,7 @@ func (r *resolver) topic() Topic {
 		SegmentMs:                   r.long("segment.ms"),
 		UncleanLeaderElectionEnable: r.bool("unclean.leader.election.enable"),
 	}
-	if internal, ok := r.value("internal.segment.bytes").(int64); ok {
+	if internal, ok := r("internal.segment.bytes").(int64); ok {
 		t.SegmentBytes = int32(internal)
 	}
 	if t.LocalRetentionBytes == -2 {
@@ -300,8 +365,7 @@ func compression(name string) Compression {
 
 // checkTogether holds Kafka's rules over several topic keys. Those over sizes
 // and times of tiered storage come with it.
-func (r *resolver) checkTogether(existing map[string]string) error {
-	t := r.topic()
+func checkTogether(t Topic, existing map[string]string) error {
 	wasRemote, _ := parseType(Boolean, existing["remote.storage.enable"])
 	switch {
 	case t.MinCompactionLagMs > t.MaxCompactionLagMs:

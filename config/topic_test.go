@@ -3,9 +3,14 @@
 package config
 
 import (
+	"maps"
 	"math"
 	"reflect"
+	"slices"
+	"strconv"
 	"testing"
+
+	"pgregory.net/rapid"
 )
 
 func mustLoad(t *testing.T, set ...string) *Node {
@@ -171,5 +176,74 @@ func TestKeyConstants(t *testing.T) {
 		if c.typ != want {
 			t.Errorf("%s is a %s, and %s is a %s", c.name, c.typ, c.key, d.Type)
 		}
+	}
+}
+
+// Resolve works out what it can once; a plain look through all layers for each
+// key must give the same.
+func TestResolveAgreesWithLooking(t *testing.T) {
+	values := map[string][]string{ // of broker and topic keys alike; some are not valid
+		"log.retention.ms": {"5", "-1", "x"}, "log.retention.minutes": {"7"}, "log.retention.hours": {"1", "-1"}, "log.roll.ms": {"9"}, "log.roll.hours": {"2"},
+		"message.max.bytes": {"100", "-1"}, "compression.type": {"zstd", "none"}, "min.insync.replicas": {"2", "0"}, "log.cleanup.policy": {"", "compact"},
+		"retention.ms": {"11", "never"}, "max.message.bytes": {"200"}, "cleanup.policy": {"compact,delete", "shred"}, "internal.segment.bytes": {"10"},
+		"local.retention.ms": {"3", "-2"}, "gregor.produce.validation": {"strict", "lax"}, "num.partitions": {"3"}, "no.such.key": {"1"},
+	}
+	layer := rapid.Custom(func(t *rapid.T) map[string]string {
+		m := map[string]string{}
+		for _, key := range rapid.SliceOfDistinct(rapid.SampledFrom(slices.Sorted(maps.Keys(values))), rapid.ID[string]).Draw(t, "keys") {
+			m[key] = rapid.SampledFrom(values[key]).Draw(t, key)
+		}
+		return m
+	})
+	rapid.Check(t, func(t *rapid.T) {
+		topic, cluster, broker := layer.Draw(t, "topic"), layer.Draw(t, "cluster"), layer.Draw(t, "broker")
+		var set []string
+		for key, value := range layer.Draw(t, "static") {
+			if d, ok := Lookup(key); ok {
+				if _, err := d.parse(value); err == nil {
+					set = append(set, key+"="+value)
+				}
+			}
+		}
+		static, _, err := Load(Sources{Set: set})
+		if err != nil {
+			t.Fatal(err)
+		}
+		r := resolver{layers(topic, cluster, broker), static}
+		want := topicOf(func(key string) any {
+			if f := r.find(mustLookupTopic(key)); len(f) > 0 {
+				return f[0].value
+			}
+			return nil
+		})
+		if got := Resolve(topic, cluster, broker, static); !reflect.DeepEqual(got, want) {
+			t.Fatalf("got  %+v\nwant %+v", got, want)
+		}
+		// What is told is what holds.
+		for _, e := range DescribeTopic(topic, cluster, broker, static) {
+			if e.Name == "retention.ms" && text(e.Value) != strconv.FormatInt(want.RetentionMs, 10) {
+				t.Fatalf("retention.ms: told %s, holds %d", text(e.Value), want.RetentionMs)
+			}
+		}
+	})
+}
+
+func BenchmarkResolve(b *testing.B) {
+	n, _, err := Load(Sources{})
+	if err != nil {
+		b.Fatal(err)
+	}
+	own := map[string]string{"retention.ms": "5"}
+	cluster := map[string]string{"min.insync.replicas": "1"}
+	for _, c := range []struct {
+		name         string
+		own, cluster map[string]string
+	}{{"plain", nil, nil}, {"own", own, nil}, {"own-and-cluster", own, cluster}} {
+		b.Run(c.name, func(b *testing.B) {
+			b.ReportAllocs()
+			for b.Loop() {
+				Resolve(c.own, c.cluster, nil, n)
+			}
+		})
 	}
 }
