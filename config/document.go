@@ -57,12 +57,13 @@ with the file and line, the variable or the flag that set it.
 With neither ` + "`process.roles`" + ` nor any ` + "`controller.quorum.*`" + ` key, the node is broker, controller and the only voter of its own cluster, and no
 controller listener is opened. As soon as one of them is set, Kafka's requirements hold: ` + "`node.id`" + `, ` + "`controller.listener.names`" + `, and
 ` + "`controller.quorum.bootstrap.servers`" + ` or ` + "`controller.quorum.voters`" + `. Until several nodes are built, the roles must be both, and the quorum this
-node alone. The controller listener is then opened and answers ApiVersions and the quorum's requests.
+node alone. The controller listener is then opened and answers the APIs that [protocol.md](protocol.md) lists for controllers; other nodes cannot join yet.
 
 A listener on any address but loopback stops the start unless ` + "`gregor.insecure.public.listeners`" + ` holds its name (` + "`ADMIN`" + ` for ` + "`gregor.admin.listener`" + `),
 because authentication is not built yet. ` + "`PLAINTEXT://:9092`" + `, as in Kafka's own example file, is every interface.
 
-"Changes" says how a key may be changed on a running cluster in Kafka; for now, keys change with a restart.
+"Changes" says how a key may be changed on a running cluster in Kafka. Here keys change with a restart for now; dynamic values of topic defaults that a
+Kafka wrote into the metadata hold.
 `
 
 func section(b *strings.Builder, title, text string, in func(*Definition) bool) {
