@@ -1,0 +1,82 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package api
+
+import (
+	"flag"
+	"fmt"
+	"os"
+	"strings"
+	"testing"
+
+	"gregor/broker/call"
+)
+
+var update = flag.Bool("update", false, "write docs/protocol.md anew")
+
+const protocolPage = "../../docs/protocol.md"
+
+// protocolDoc is docs/protocol.md, made from the table.
+func protocolDoc() string {
+	var b strings.Builder
+	b.WriteString(`# What gregor speaks
+
+Made from the table in broker/api/table.go by ` + "`go test ./broker/api -run TestProtocolPage -update`" + `.
+Versions are those of Apache Kafka 4.4; an API that is not listed is not built, and not advertised.
+
+| key | name | versions | flexible from | listeners | forwarded to the controller | what for |
+|-|-|-|-|-|-|-|
+`)
+	for _, r := range rows() {
+		versions := fmt.Sprintf("%d–%d", r.min, r.max)
+		if r.advertisedMin < r.min {
+			versions += fmt.Sprintf(", advertised from %d", r.advertisedMin)
+		}
+		var listeners []string
+		if r.roles&call.Broker != 0 {
+			listeners = append(listeners, "broker")
+		}
+		if r.roles&call.Controller != 0 {
+			listeners = append(listeners, "controller")
+		}
+		forwarded := ""
+		if r.forwardable {
+			forwarded = "yes"
+		}
+		fmt.Fprintf(&b, "| %d | %s | %s | %d | %s | %s | %s |\n", r.key, r.name, versions, r.flexibleFrom, strings.Join(listeners, ", "), forwarded, r.purpose)
+	}
+	b.WriteString(`
+## What a peer may ask for
+
+| limit | key | what happens beyond it |
+|-|-|-|
+| size of a request | ` + "`socket.request.max.bytes`" + ` | the connection is closed, with one log line and a counter |
+| memory for requests of all connections | ` + "`gregor.request.memory.bytes`" + `, of which ` + "`gregor.request.memory.reserve.bytes`" + ` are for small requests and brokers | the connection waits; after 30 seconds it is closed |
+| elements of all arrays of a request | ` + "`gregor.request.elements.max`" + ` | the connection is closed |
+| replies of a connection that wait | ` + "`gregor.connection.pipeline`" + ` | the connection is not read until one has left |
+| bytes of a Fetch | ` + "`fetch.max.bytes`" + ` | less is answered, but one batch at least |
+| fetch sessions | ` + "`max.incremental.fetch.session.cache.slots`" + ` | consumers go on with full fetches |
+| connections, and of one address | ` + "`max.connections`, `max.connections.per.ip`" + ` | they wait to be accepted; they are closed |
+| time without a request | ` + "`connections.max.idle.ms`" + ` | the connection is closed |
+
+Malformed requests, unsupported keys and versions (but for ApiVersions) and a Produce with acks=0 that fails close the connection.
+Bytes behind a request's last field are let pass.
+`)
+	return b.String()
+}
+
+func TestProtocolPage(t *testing.T) {
+	want := protocolDoc()
+	if *update {
+		if err := os.WriteFile(protocolPage, []byte(want), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	got, err := os.ReadFile(protocolPage)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if string(got) != want {
+		t.Error("docs/protocol.md is not what the table says: go test ./broker/api -run TestProtocolPage -update")
+	}
+}
