@@ -158,7 +158,8 @@ func (c *change) leader() (id kafka.NodeID, unclean bool) {
 	if i := slices.IndexFunc(c.replicas, valid); i >= 0 {
 		return c.replicas[i], false
 	}
-	if last := c.part.LastKnownELR(); c.elrEnabled && len(c.isr) == 0 && len(c.elr) == 0 && len(last) == 1 && c.acceptable(last[0]) {
+	if last := c.part.LastKnownELR(); c.elrEnabled && len(c.isr) == 0 && len(c.elr) == 0 && len(last) == 1 &&
+		slices.Contains(c.replicas, last[0]) && c.acceptable(last[0]) {
 		return last[0], true
 	}
 	if c.how == electUnclean {
