@@ -5,6 +5,8 @@ package main
 import (
 	"bufio"
 	"fmt"
+	"io"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -19,7 +21,7 @@ import (
 
 // TestMain lets scripts run this test binary as gregor.
 func TestMain(m *testing.M) {
-	testscript.Main(m, map[string]func(){"gregor": main})
+	testscript.Main(m, map[string]func(){"gregor": main, "httpget": getMain})
 }
 
 // TestScripts runs the scripts in testdata/script. What people see is pinned
@@ -30,6 +32,7 @@ func TestMain(m *testing.M) {
 //	                  sets $GREGOR_BOOTSTRAP_SERVER, $ADMIN and $READY
 //	stop [signal]     stops it (TERM) and checks that it ends with 0
 //	exits N cmd...    runs a command and wants exit code N
+//	get path          asks the node's admin listener, as exec would
 //	normal file       replaces what differs between runs: times, ports, ids
 func TestScripts(t *testing.T) {
 	testscript.Run(t, testscript.Params{
@@ -40,6 +43,7 @@ func TestScripts(t *testing.T) {
 			"node":   startNode,
 			"stop":   stopNode,
 			"exits":  exits,
+			"get":    get,
 			"normal": normalize,
 		},
 		Setup: func(e *testscript.Env) error {
@@ -130,6 +134,23 @@ func exits(ts *testscript.TestScript, _ bool, args []string) {
 	}
 	if fmt.Sprint(got) != want {
 		ts.Fatalf("exit code %d, want %s", got, want)
+	}
+}
+
+// get runs this test binary once more, so that the answer is stdout.
+func get(ts *testscript.TestScript, _ bool, args []string) {
+	ts.Check(ts.Exec("httpget", "http://"+ts.Getenv("ADMIN")+args[0]))
+}
+
+// getMain is httpget, the command behind get.
+func getMain() {
+	answer, err := http.Get(os.Args[1])
+	if err == nil {
+		_, err = io.Copy(os.Stdout, answer.Body)
+	}
+	if err != nil || answer.StatusCode != http.StatusOK {
+		fmt.Fprintln(os.Stderr, answer, err)
+		os.Exit(1)
 	}
 }
 
