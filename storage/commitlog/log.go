@@ -70,6 +70,10 @@ type Options struct {
 	Failed func(op string, err error)
 	// Dirty counts bytes written, for the directory's flusher.
 	Dirty func(n int64)
+	// Lowered is called on the lane after the log end has moved back to off and
+	// before the files are cut: the directory's checkpoints must not say more
+	// once other records take the place. nil needs no telling.
+	Lowered func(off kafka.Offset) error
 	// DeleteLater takes over files that were renamed to .deleted, to remove
 	// them after file.delete.delay.ms. nil removes them at once.
 	DeleteLater func(path string)

@@ -275,6 +275,9 @@ func (l *Log) load() error {
 		return err
 	}
 	l.publishLoaded(r)
+	if r.end < l.o.RecoveryPoint {
+		return l.lowered(r.end)
+	}
 	return nil
 }
 
@@ -401,6 +404,10 @@ func (r *recovery) run(snapshots []kafka.Offset) error {
 		if err := r.scanEpochs(); err != nil {
 			return err
 		}
+	} else if !r.clean {
+		if err := r.fillEpochs(); err != nil {
+			return err
+		}
 	}
 	r.cutEpochs()
 	return r.loadProducers(snapshots)
@@ -419,6 +426,36 @@ func (r *recovery) scanEpochs() error {
 		return nil
 	})
 }
+
+// fillEpochs takes the epochs in front of the checkpoint's first from the
+// batches. They are missing when a log start that was advanced, and the
+// checkpoint with it, was not yet durable itself.
+func (r *recovery) fillEpochs() error {
+	if r.end <= r.logStart || (len(r.epochs) > 0 && r.epochs[0].Start <= r.logStart) {
+		return nil
+	}
+	known := r.epochs
+	r.epochs = nil
+	err := r.eachBatch(r.logStart, func(s *segment.Scan, _ *logSegment) error {
+		if len(known) > 0 && s.Header.BaseOffset >= known[0].Start {
+			return errEnough
+		}
+		r.noteEpoch(&s.Header)
+		return nil
+	})
+	if err != nil && !errors.Is(err, errEnough) {
+		return err
+	}
+	for _, e := range known {
+		if e.Epoch > r.epochs.latest() {
+			r.epochs, _ = r.epochs.assign(e.Epoch, e.Start)
+		}
+	}
+	r.epochsChanged = true
+	return nil
+}
+
+var errEnough = errors.New("enough")
 
 func (r *recovery) noteEpoch(h *batch.Header) {
 	if h.LeaderEpoch >= 0 && h.LeaderEpoch > r.epochs.latest() {

@@ -5,6 +5,7 @@ package commitlog
 import (
 	"errors"
 	"fmt"
+	"slices"
 
 	"gregor/base/kafka"
 	"gregor/storage/segment"
@@ -73,19 +74,27 @@ func (l *Log) cutTo(i int, pos int64, off kafka.Offset) error {
 		close(cutting)
 	}()
 
-	for _, s := range gone {
-		if err := l.removeFiles(s); err != nil {
-			return l.fail("truncate", err)
-		}
+	if err := l.lowered(off); err != nil {
+		return l.fail("truncate", err)
+	}
+	if err := l.removeTail(gone); err != nil {
+		return l.fail("truncate", err)
 	}
 	if pos < old.sizeBytes {
 		file, err := old.log.Truncate(pos)
-		if err != nil {
-			return l.fail("truncate", err)
+		if err == nil {
+			// Else a power cut could leave sectors of the old records among the new.
+			err = file.SyncData()
+		}
+		if file == nil {
+			file = l.o.Files.File(old.log.Path(), false) // what is kept can still be read
 		}
 		l.mu.Lock()
 		next.log = file
 		l.mu.Unlock()
+		if err != nil {
+			return l.fail("truncate", err)
+		}
 	}
 	if err := ix.truncateTo(off); err != nil {
 		return l.fail("truncate", err)
@@ -94,6 +103,28 @@ func (l *Log) cutTo(i int, pos int64, off kafka.Offset) error {
 		return l.fail("truncate", err)
 	}
 	return l.afterTruncation(off)
+}
+
+// lowered tells the directory that the log end has moved back to off.
+func (l *Log) lowered(off kafka.Offset) error {
+	if l.o.Lowered == nil {
+		return nil
+	}
+	return l.o.Lowered(off)
+}
+
+// removeTail removes segments from the log's end. A crash in between leaves a
+// log without a hole, and none of them comes back behind other records.
+func (l *Log) removeTail(gone []*logSegment) error {
+	for _, s := range slices.Backward(gone) {
+		if err := l.removeFiles(s); err != nil {
+			return err
+		}
+	}
+	if len(gone) == 0 {
+		return nil
+	}
+	return l.o.FS.SyncDir(l.dir())
 }
 
 // setEndLocked moves the log end back and everything that may not lie behind it.
@@ -207,10 +238,7 @@ func (l *Log) TruncateFullyAndStartAt(off kafka.Offset) error {
 	l.setEpochsLocked(nil)
 	l.setHighWatermarkLocked(off)
 	l.mu.Unlock()
-	var errs []error
-	for _, s := range gone {
-		errs = append(errs, l.removeFiles(s))
-	}
+	errs := []error{l.lowered(off), l.removeTail(gone)}
 	files, err := l.list()
 	errs = append(errs, err)
 	if err == nil {

@@ -4,7 +4,9 @@ package logdir
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -18,14 +20,22 @@ import (
 // it has stopped.
 type flusher struct {
 	dirtyBytes atomic.Int64
-	kick       chan struct{}   // capacity 1: dirtyBytes passed FlushBytes
-	ask        chan chan error // Flush
+	kick       chan struct{} // capacity 1: dirtyBytes passed FlushBytes
+	ask        chan request
 
 	entries []*entry // copy of Dir.inOrder, to work on without its lock
 	noted   []noted
+	mu      sync.Mutex // guards written, and kept while a log is being opened, of every entry
+
 	listing int64            // Dir.listing when entries were copied
 	listed  map[string]int64 // by file: the listing that it was last written with
 	writer  checkpointWriter
+}
+
+// request is work that somebody waits for.
+type request struct {
+	work   func() error
+	answer chan error // capacity 1
 }
 
 // noted is where a log ended before a flush of the file system began.
@@ -36,7 +46,7 @@ type noted struct {
 
 func (f *flusher) init() {
 	f.kick = make(chan struct{}, 1)
-	f.ask = make(chan chan error)
+	f.ask = make(chan request)
 	f.listed = map[string]int64{}
 }
 
@@ -53,10 +63,12 @@ func (d *Dir) dirty(bytes int64) {
 
 // Flush makes everything that was written so far durable and checkpoints the
 // recovery points, now.
-func (d *Dir) Flush(ctx context.Context) error {
-	answer := make(chan error, 1)
+func (d *Dir) Flush(ctx context.Context) error { return d.request(ctx, d.flush) }
+
+func (d *Dir) request(ctx context.Context, work func() error) error {
+	r := request{work: work, answer: make(chan error, 1)}
 	select {
-	case d.flusher.ask <- answer:
+	case d.flusher.ask <- r:
 	case <-ctx.Done():
 		return fmt.Errorf("flush log directory: %w", ctx.Err())
 	case <-d.stop:
@@ -64,7 +76,35 @@ func (d *Dir) Flush(ctx context.Context) error {
 	case <-d.offline.c:
 		return d.Offline()
 	}
-	return <-answer
+	return <-r.answer
+}
+
+// lowered is called by a log when its end has moved back to off, before its
+// files are cut: what the checkpoints say beyond off must be gone from the disk
+// before other records take the place. A recovery that trusted an old recovery
+// point would take them unseen, and one that trusted an old log start would
+// throw them away. Truncations mostly cut what no checkpoint knows yet, and
+// then this costs nothing.
+func (d *Dir) lowered(e *entry, off kafka.Offset) error {
+	f := &d.flusher
+	f.mu.Lock()
+	if e.log.Load() == nil { // being opened
+		e.kept.recoveryPoint = min(e.kept.recoveryPoint, off)
+		e.kept.highWatermark = min(e.kept.highWatermark, off)
+		e.kept.logStart = min(e.kept.logStart, off)
+	}
+	w := e.written
+	f.mu.Unlock()
+	if w.recoveryPoint <= off && w.highWatermark <= off && w.logStart <= off {
+		return nil
+	}
+	return d.request(context.Background(), d.checkpointAll)
+}
+
+// checkpointAll writes the three files as far as they are not as they should be.
+func (d *Dir) checkpointAll() error {
+	d.copyEntries()
+	return errors.Join(d.checkpointRecoveryPoints(), d.checkpointHighWatermarks())
 }
 
 func (d *Dir) runFlusher() {
@@ -80,9 +120,9 @@ func (d *Dir) runFlusher() {
 			return
 		case <-d.offline.c:
 			return
-		case answer := <-d.flusher.ask:
-			err = d.flush()
-			answer <- err
+		case r := <-d.flusher.ask:
+			err = r.work()
+			r.answer <- err
 		case <-d.flusher.kick:
 			err = d.flush()
 		case <-flushTick.C:
@@ -132,11 +172,12 @@ func (d *Dir) copyEntries() {
 	d.flusher.listing = d.listing
 }
 
-// current tells the three numbers of a partition as of now.
-func (e *entry) current() kept {
+// current tells the three numbers of a partition as of now. mu is held, so that
+// a truncation that comes after it sees in written what is being written.
+func (e *entry) currentLocked() kept {
 	log := e.log.Load()
 	if log == nil {
-		return e.kept // unchanging until the log is open
+		return e.kept
 	}
 	tail := log.Tail()
 	return kept{recoveryPoint: tail.Flushed, highWatermark: tail.HighWatermark, logStart: tail.LogStart}
@@ -144,19 +185,22 @@ func (e *entry) current() kept {
 
 // checkpointRecoveryPoints writes recovery points and log starts, if any moved.
 func (d *Dir) checkpointRecoveryPoints() error {
-	recovery := &d.flusher.writer
+	f := &d.flusher
+	recovery := &f.writer
 	recovery.reset()
 	var starts checkpointWriter
-	moved, startMoved := d.flusher.listChanged(recoveryPointFile), d.flusher.listChanged(logStartFile)
-	for _, e := range d.flusher.entries {
-		now := e.current()
+	moved, startMoved := f.listChanged(recoveryPointFile), f.listChanged(logStartFile)
+	for _, e := range f.entries {
+		f.mu.Lock()
+		now := e.currentLocked()
+		moved = moved || now.recoveryPoint != e.written.recoveryPoint
+		startMoved = startMoved || now.logStart != e.written.logStart
+		e.written.recoveryPoint, e.written.logStart = now.recoveryPoint, now.logStart
+		f.mu.Unlock()
 		recovery.add(e.tp, now.recoveryPoint)
 		if now.logStart > 0 { // as Kafka, which leaves out what the first segment's name tells
 			starts.add(e.tp, now.logStart)
 		}
-		moved = moved || now.recoveryPoint != e.written.recoveryPoint
-		startMoved = startMoved || now.logStart != e.written.logStart
-		e.written.recoveryPoint, e.written.logStart = now.recoveryPoint, now.logStart
 	}
 	if moved {
 		if err := d.writeCheckpoint(recoveryPointFile, recovery.bytes()); err != nil {
@@ -171,22 +215,36 @@ func (d *Dir) checkpointRecoveryPoints() error {
 
 // checkpointHighWatermarks writes the high watermarks, if any moved.
 func (d *Dir) checkpointHighWatermarks() error {
+	f := &d.flusher
 	d.copyEntries()
-	moved := d.flusher.listChanged(highWatermarkFile)
-	for _, e := range d.flusher.entries {
-		if now := e.current().highWatermark; now != e.written.highWatermark {
-			moved, e.written.highWatermark = true, now
-		}
+	w := &f.writer
+	w.reset()
+	moved := f.listChanged(highWatermarkFile)
+	for _, e := range f.entries {
+		f.mu.Lock()
+		now := e.currentLocked().highWatermark
+		moved = moved || now != e.written.highWatermark
+		e.written.highWatermark = now
+		f.mu.Unlock()
+		w.add(e.tp, now)
 	}
 	if !moved {
 		return nil
 	}
-	w := &d.flusher.writer
-	w.reset()
-	for _, e := range d.flusher.entries {
-		w.add(e.tp, e.written.highWatermark)
-	}
 	return d.writeCheckpoint(highWatermarkFile, w.bytes())
+}
+
+// dropStale forgets the partitions that no file names any more.
+func (d *Dir) dropStale() {
+	f := &d.flusher
+	oldest := min(f.listed[recoveryPointFile], f.listed[logStartFile], f.listed[highWatermarkFile])
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for tp, left := range d.stale {
+		if left <= oldest {
+			delete(d.stale, tp)
+		}
+	}
 }
 
 // listChanged reports whether partitions came or went since a file was written.
@@ -199,6 +257,7 @@ func (d *Dir) writeCheckpoint(name string, b []byte) error {
 	switch {
 	case err == nil:
 		d.flusher.listed[name] = d.flusher.listing
+		d.dropStale()
 	case isFull(err):
 		delete(d.flusher.listed, name) // write it again next time
 	default:

@@ -136,7 +136,10 @@ type Dir struct {
 	logs    map[kafka.TopicPartition]*entry
 	inOrder []*entry // the same, so that it is copied fast and written in a stable order
 	listing int64    // counts changes of the list, from 1
-	closed  bool
+	// stale are partitions that are gone and that checkpoint files may still
+	// name, with the listing that they left with.
+	stale  map[kafka.TopicPartition]int64
+	closed bool
 }
 
 // entry is what the directory knows of one partition.
@@ -145,12 +148,13 @@ type entry struct {
 	folder string
 	log    atomic.Pointer[commitlog.Log] // nil until OpenLog
 
-	written kept // last checkpointed; the flusher's own
+	// written is what the checkpoint files say, or are about to. Guarded by flusher.mu.
+	written kept
 
 	// What follows is guarded by Dir.mu.
 	place   int // in Dir.inOrder
 	topicID kafka.TopicID
-	kept    kept            // as found, for as long as the log is not open
+	kept    kept            // as found, for as long as the log is not open; see lowered
 	hint    *commitlog.Hint // of the manifest, until the log is opened
 	opening bool
 	// unrecovered: after an unclean stop nobody has opened the log yet, so
@@ -190,6 +194,7 @@ func Open(o Options) (*Dir, error) {
 		o:       o,
 		stop:    make(chan struct{}),
 		logs:    map[kafka.TopicPartition]*entry{},
+		stale:   map[kafka.TopicPartition]int64{},
 		listing: 1,
 	}
 	d.flusher.init()
@@ -280,7 +285,13 @@ func (d *Dir) load(folders folders) error {
 			e.kept = checkpointed[tp]
 			e.topicID = d.readTopicID(folder)
 		}
+		e.written = e.kept
 		d.addLocked(e)
+	}
+	for tp := range checkpointed {
+		if d.logs[tp] == nil {
+			d.stale[tp] = d.listing
+		}
 	}
 	return removeDurably(d.o.FS, d.o.Path, markerFile, manifestFile)
 }

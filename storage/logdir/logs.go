@@ -3,6 +3,7 @@
 package logdir
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -29,6 +30,7 @@ func (d *Dir) dropLocked(e *entry) {
 	d.inOrder = d.inOrder[:last]
 	delete(d.logs, e.tp)
 	d.listing++
+	d.stale[e.tp] = d.listing
 }
 
 // OpenLog opens the log of a partition, or makes a new one. After an unclean
@@ -38,6 +40,9 @@ func (d *Dir) dropLocked(e *entry) {
 // Close.
 func (d *Dir) OpenLog(tp kafka.TopicPartition, topicID kafka.TopicID, config commitlog.Config) (*commitlog.Log, error) {
 	e, err := d.claim(tp)
+	if err == nil {
+		err = d.forgetLastLife(tp)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("open log %s: %w", tp, err)
 	}
@@ -59,6 +64,7 @@ func (d *Dir) OpenLog(tp kafka.TopicPartition, topicID kafka.TopicID, config com
 		Failed:                 d.Fail,
 		Dirty:                  d.dirty,
 		DeleteLater:            d.removeLater,
+		Lowered:                func(off kafka.Offset) error { return d.lowered(e, off) },
 	})
 	d.mu.Lock()
 	e.opening = false
@@ -77,6 +83,19 @@ func (d *Dir) OpenLog(tp kafka.TopicPartition, topicID kafka.TopicID, config com
 		return nil, fmt.Errorf("open log %s: %w", tp, err)
 	}
 	return log, nil
+}
+
+// forgetLastLife makes sure that no checkpoint file speaks of a partition of
+// this name that was deleted: a crash would give its recovery point and log
+// start to the new one.
+func (d *Dir) forgetLastLife(tp kafka.TopicPartition) error {
+	d.mu.Lock()
+	_, stale := d.stale[tp]
+	d.mu.Unlock()
+	if !stale {
+		return nil
+	}
+	return d.request(context.Background(), d.checkpointAll)
 }
 
 // claim finds or makes the entry and marks it as being opened.
