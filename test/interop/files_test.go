@@ -11,6 +11,8 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+
+	"gregor/test/interop/kafka"
 )
 
 // complaint is what DumpLogSegments says of a file that it finds wrong. It
@@ -27,21 +29,21 @@ func TestKafkaToolsReadEveryFile(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "data")
 	all := variety(8000)
 	n := startGregor(t, dir)
-	all.create(t, n.address)
-	all.write(t, n.address, 0)
-	n.stop(t)
+	all.create(t, n.Address)
+	all.write(t, n.Address, 0)
+	n.Stop(t)
 	t.Run("after a clean stop", func(t *testing.T) { dumpEverything(t, dir) })
 
 	n = startGregor(t, dir)
 	grown := all.grow(10_000)
-	grown.write(t, n.address, 8000)
-	n.kill()
+	grown.write(t, n.Address, 8000)
+	n.Kill()
 	n = startGregor(t, dir)
-	grown.verify(t, n.address)
+	grown.verify(t, n.Address)
 	last := all.grow(10_500)
-	last.write(t, n.address, 10_000)
-	last.verify(t, n.address)
-	n.stop(t)
+	last.write(t, n.Address, 10_000)
+	last.verify(t, n.Address)
+	n.Stop(t)
 	t.Run("after a kill", func(t *testing.T) { dumpEverything(t, dir) })
 }
 
@@ -116,7 +118,7 @@ var firstOffset = regexp.MustCompile(`Non-consecutive offsets in .*/0*(\d+)\.log
 
 func dump(t *testing.T, files, options []string) string {
 	t.Helper()
-	arguments := append([]string{"-Xmx512m", "-cp", jars(t, toolsJars), "org.apache.kafka.tools.DumpLogSegments",
+	arguments := append([]string{"-Xmx512m", "-cp", kafka.Jars(t, kafka.Tools), "org.apache.kafka.tools.DumpLogSegments",
 		"--files", strings.Join(files, ",")}, options...)
 	command := exec.CommandContext(t.Context(), "java", arguments...)
 	var complaints strings.Builder

@@ -10,13 +10,15 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"gregor/test/interop/kafka"
 )
 
 // TestJavaClient compiles java/RoundTrip.java against the Java client of
 // Apache Kafka 4.4.0 and runs it once for each codec.
 func TestJavaClient(t *testing.T) {
-	need(t, "javac")
-	classes := jars(t, brokerJars) + string(os.PathListSeparator) + t.TempDir()
+	kafka.Need(t, "javac")
+	classes := kafka.Jars(t, kafka.Broker) + string(os.PathListSeparator) + t.TempDir()
 	_, built, _ := strings.Cut(classes, string(os.PathListSeparator))
 	compile := exec.CommandContext(t.Context(), "javac", "-Xlint:all", "-Xlint:-classfile", "-Xlint:-path", "-cp", classes, "-d", built, filepath.Join("java", "RoundTrip.java"))
 	if out, err := compile.CombinedOutput(); err != nil {
@@ -25,12 +27,12 @@ func TestJavaClient(t *testing.T) {
 	n := startGregor(t, filepath.Join(t.TempDir(), "data"))
 	for _, codec := range []string{"none", "gzip", "snappy", "lz4", "zstd"} {
 		t.Run(codec, func(t *testing.T) {
-			run := exec.CommandContext(t.Context(), "java", "-Xmx512m", "-cp", classes, "RoundTrip", n.address, "java-"+codec, codec, "50000")
+			run := exec.CommandContext(t.Context(), "java", "-Xmx512m", "-cp", classes, "RoundTrip", n.Address, "java-"+codec, codec, "50000")
 			out, err := run.CombinedOutput()
 			if err != nil || !strings.HasSuffix(strings.TrimSpace(string(out)), "ok") {
 				t.Errorf("%v\n%s", err, out)
 			}
 		})
 	}
-	n.stop(t)
+	n.Stop(t)
 }

@@ -19,6 +19,8 @@ import (
 	"testing"
 
 	"github.com/twmb/franz-go/pkg/kgo"
+
+	"gregor/test/interop/kafka"
 )
 
 const (
@@ -32,14 +34,14 @@ const (
 // kcat, each line under its number as key, into six partitions, and reads them
 // back with two other readers: franz-go and kcat itself.
 func TestRealTextSurvivesTheRoundTrip(t *testing.T) {
-	need(t, "kcat")
+	kafka.Need(t, "kcat")
 	n := startGregor(t, filepath.Join(t.TempDir(), "data"))
 	for name, text := range realTexts(t) {
 		for _, codec := range []string{"none", "lz4", "zstd"} {
 			t.Run(name+"/"+codec, func(t *testing.T) { roundTrip(t, n, "real-"+name+"-"+codec, codec, text) })
 		}
 	}
-	n.stop(t)
+	n.Stop(t)
 }
 
 // realTexts are the texts that this machine has: its package manager's log and
@@ -78,15 +80,15 @@ func realTexts(t *testing.T) map[string][]byte {
 	return texts
 }
 
-func roundTrip(t *testing.T, n *node, topic, codec string, text []byte) {
+func roundTrip(t *testing.T, n *kafka.Node, topic, codec string, text []byte) {
 	t.Helper()
 	// A line is what is between two line ends; kcat takes no NUL for anything
 	// else than a byte, and no line of these is beyond a record's size.
 	lines := strings.Split(strings.TrimSuffix(string(text), "\n"), "\n")
-	if _, err := newAdmin(t, n.address).CreateTopic(t.Context(), realPartitions, 1, nil, topic); err != nil {
+	if _, err := newAdmin(t, n.Address).CreateTopic(t.Context(), realPartitions, 1, nil, topic); err != nil {
 		t.Fatal(err)
 	}
-	write := exec.CommandContext(t.Context(), "kcat", "-P", "-b", n.address, "-t", topic, "-K", "\t", "-z", codec, "-X", "enable.idempotence=true", "-X", "linger.ms=5")
+	write := exec.CommandContext(t.Context(), "kcat", "-P", "-b", n.Address, "-t", topic, "-K", "\t", "-z", codec, "-X", "enable.idempotence=true", "-X", "linger.ms=5")
 	input, err := write.StdinPipe()
 	if err != nil {
 		t.Fatal(err)
@@ -167,7 +169,7 @@ func (g *gathering) complete(t *testing.T, reader string) {
 	}
 }
 
-func readWithFranz(t *testing.T, n *node, topic string, g *gathering) {
+func readWithFranz(t *testing.T, n *kafka.Node, topic string, g *gathering) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), loadTimeout)
 	defer cancel()
@@ -175,7 +177,7 @@ func readWithFranz(t *testing.T, n *node, topic string, g *gathering) {
 	for partition := range int32(realPartitions) {
 		from[partition] = kgo.NewOffset().At(0)
 	}
-	client, err := kgo.NewClient(kgo.SeedBrokers(n.address), kgo.ConsumePartitions(map[string]map[int32]kgo.Offset{topic: from}))
+	client, err := kgo.NewClient(kgo.SeedBrokers(n.Address), kgo.ConsumePartitions(map[string]map[int32]kgo.Offset{topic: from}))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -189,10 +191,10 @@ func readWithFranz(t *testing.T, n *node, topic string, g *gathering) {
 	}
 }
 
-func readWithKcat(t *testing.T, n *node, topic string, g *gathering) {
+func readWithKcat(t *testing.T, n *kafka.Node, topic string, g *gathering) {
 	t.Helper()
 	// %S is the value's length: with it a value may hold anything.
-	read := exec.CommandContext(t.Context(), "kcat", "-C", "-q", "-b", n.address, "-t", topic, "-o", "beginning", "-e", "-X", "check.crcs=true",
+	read := exec.CommandContext(t.Context(), "kcat", "-C", "-q", "-b", n.Address, "-t", topic, "-o", "beginning", "-e", "-X", "check.crcs=true",
 		"-f", "%p %o %k %S\n%s\n")
 	var said bytes.Buffer
 	read.Stderr = &said

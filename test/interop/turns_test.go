@@ -7,6 +7,8 @@ package interop
 import (
 	"path/filepath"
 	"testing"
+
+	"gregor/test/interop/kafka"
 )
 
 // TestKafkaAndGregorTakeTurns has gregor begin a directory, Apache Kafka go
@@ -22,32 +24,32 @@ func TestGregorTakesOverFromKafka(t *testing.T) {
 	takeTurns(t, startKafka, startGregor)
 }
 
-func takeTurns(t *testing.T, first, second func(*testing.T, string) *node) {
+func takeTurns(t *testing.T, first, second func(*testing.T, string) *kafka.Node) {
 	dir := filepath.Join(t.TempDir(), "data")
 	all := variety(2000)
 	n := first(t, dir)
-	all.create(t, n.address)
-	all.write(t, n.address, 0)
-	all.verify(t, n.address)
+	all.create(t, n.Address)
+	all.write(t, n.Address, 0)
+	all.verify(t, n.Address)
 	identity := identify(t, n)
-	n.stop(t)
-	for turn, start := range []func(*testing.T, string) *node{second, first, second} {
+	n.Stop(t)
+	for turn, start := range []func(*testing.T, string) *kafka.Node{second, first, second} {
 		n := start(t, dir)
-		t.Logf("turn %d: %s", turn+2, n.name)
+		t.Logf("turn %d: %s", turn+2, n.Name)
 		if got := identify(t, n); got != identity {
-			t.Fatalf("%s calls itself %+v, the first one was %+v", n.name, got, identity)
+			t.Fatalf("%s calls itself %+v, the first one was %+v", n.Name, got, identity)
 		}
-		all.verify(t, n.address)
+		all.verify(t, n.Address)
 		before := 2000 + 300*turn
 		all = all.grow(before + 300)
-		all.write(t, n.address, before)
-		all.verify(t, n.address)
+		all.write(t, n.Address, before)
+		all.verify(t, n.Address)
 		// A topic of each turn's own: metadata is written by both as well.
 		own := content{"turn-" + string(rune('a'+turn)): {partitions: 2, count: 100, codec: all["plain"].codec}}
-		own.create(t, n.address)
-		own.write(t, n.address, 0)
-		own.verify(t, n.address)
-		n.stop(t)
+		own.create(t, n.Address)
+		own.write(t, n.Address, 0)
+		own.verify(t, n.Address)
+		n.Stop(t)
 	}
 	dumpMetadata(t, dir)
 }
@@ -59,9 +61,9 @@ type identity struct {
 	topic   string // an id
 }
 
-func identify(t *testing.T, n *node) identity {
+func identify(t *testing.T, n *kafka.Node) identity {
 	t.Helper()
-	metadata, err := newAdmin(t, n.address).Metadata(t.Context(), "plain")
+	metadata, err := newAdmin(t, n.Address).Metadata(t.Context(), "plain")
 	if err != nil {
 		t.Fatal(err)
 	}

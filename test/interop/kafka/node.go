@@ -1,0 +1,227 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package kafka
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kgo"
+)
+
+const startTimeout = 60 * time.Second
+
+// Node is a broker process of either kind. It ends with its test.
+type Node struct {
+	Name    string
+	Address string
+	command *exec.Cmd
+	exited  chan struct{}
+	stderr  string
+}
+
+// Options are how a node differs from its defaults.
+type Options struct {
+	// Settings are lines key=value of its configuration.
+	Settings []string
+	// Features are feature=level for the format of an Apache Kafka directory.
+	Features []string
+}
+
+var readyLine = regexp.MustCompile(`^gregor ready in \d+ ms: kafka ([^, ]+)`)
+
+// StartGregor runs gregor on a folder. GREGOR_BIN names the binary; without
+// it, it is built.
+func StartGregor(t testing.TB, dir string, o Options) *Node {
+	t.Helper()
+	binary := os.Getenv("GREGOR_BIN")
+	if binary == "" {
+		binary = filepath.Join(t.TempDir(), "gregor")
+		build := exec.Command("go", "build", "-o", binary, "gregor/cmd/gregor")
+		build.Env = append(os.Environ(), "CGO_ENABLED=0")
+		if out, err := build.CombinedOutput(); err != nil {
+			t.Fatalf("build gregor: %v\n%s", err, out)
+		}
+	}
+	arguments := []string{"start"}
+	for _, setting := range append([]string{"listeners=PLAINTEXT://127.0.0.1:0", "log.dirs=" + dir, "gregor.admin.listener="}, o.Settings...) {
+		arguments = append(arguments, "--set", setting)
+	}
+	n := &Node{Name: "gregor", stderr: filepath.Join(t.TempDir(), "stderr"), command: exec.Command(binary, arguments...)}
+	stdout, err := n.command.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	n.run(t)
+	ready := make(chan string, 1)
+	go func() {
+		lines := bufio.NewScanner(stdout)
+		for lines.Scan() {
+			if found := readyLine.FindStringSubmatch(lines.Text()); found != nil {
+				ready <- found[1]
+				break
+			}
+		}
+		_, _ = io.Copy(io.Discard, stdout)
+		n.reap()
+	}()
+	select {
+	case n.Address = <-ready:
+	case <-n.exited:
+		t.Fatalf("gregor ended before it was ready: %v\n%s", n.command.ProcessState, n.Log())
+	case <-time.After(startTimeout):
+		t.Fatalf("gregor was not ready after %v\n%s", startTimeout, n.Log())
+	}
+	return n
+}
+
+// StartApache runs Apache Kafka on a folder: as it is when it was formatted or
+// written by anyone before, formatted with a dynamic quorum otherwise.
+func StartApache(t testing.TB, dir string, o Options) *Node {
+	t.Helper()
+	classes := Jars(t, Broker)
+	id, err := nodeID(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	n := &Node{Name: "Apache Kafka", Address: freeAddress(t), stderr: filepath.Join(t.TempDir(), "stderr")}
+	controller := freeAddress(t)
+	properties := filepath.Join(t.TempDir(), "server.properties")
+	lines := append([]string{
+		"process.roles=broker,controller", "node.id=" + id,
+		"listeners=PLAINTEXT://" + n.Address + ",CONTROLLER://" + controller,
+		"controller.listener.names=CONTROLLER", "controller.quorum.bootstrap.servers=" + controller, "log.dirs=" + dir,
+	}, o.Settings...)
+	if err := os.WriteFile(properties, []byte(strings.Join(lines, "\n")+"\n"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := os.Stat(filepath.Join(dir, "meta.properties")); err != nil {
+		arguments := []string{"-Xmx256m", "-cp", classes, "kafka.tools.StorageTool", "format", "--standalone", "-t", "MkU3OEVBNTcwNTJENDM2Qg", "-c", properties}
+		for _, feature := range o.Features {
+			arguments = append(arguments, "--feature", feature)
+		}
+		if out, err := exec.Command("java", arguments...).CombinedOutput(); err != nil {
+			t.Fatalf("format: %v\n%s", err, out)
+		}
+	}
+	n.command = exec.Command("java", "-Xmx512m", "-cp", classes, "kafka.Kafka", properties)
+	n.run(t)
+	go n.reap()
+	for deadline := time.Now().Add(startTimeout); ; {
+		select {
+		case <-n.exited:
+			t.Fatalf("Apache Kafka ended before it was ready: %v\n%s", n.command.ProcessState, n.Log())
+		case <-time.After(100 * time.Millisecond):
+		}
+		if n.answers() {
+			return n
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("Apache Kafka was not ready after %v\n%s", startTimeout, n.Log())
+		}
+	}
+}
+
+// nodeID is that of meta.properties, 1 for a new folder.
+func nodeID(dir string) (string, error) {
+	text, err := os.ReadFile(filepath.Join(dir, "meta.properties"))
+	if errors.Is(err, os.ErrNotExist) {
+		return "1", nil
+	}
+	for line := range strings.Lines(string(text)) {
+		if id, ok := strings.CutPrefix(strings.TrimSpace(line), "node.id="); ok {
+			return id, nil
+		}
+	}
+	return "", errors.Join(err, fmt.Errorf("no node.id in %s", filepath.Join(dir, "meta.properties")))
+}
+
+func (n *Node) answers() bool {
+	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+	defer cancel()
+	admin, err := kadm.NewOptClient(kgo.SeedBrokers(n.Address))
+	if err != nil {
+		return false
+	}
+	defer admin.Close()
+	brokers, err := admin.ListBrokers(ctx)
+	return err == nil && len(brokers) == 1
+}
+
+func (n *Node) run(t testing.TB) {
+	t.Helper()
+	stderr, err := os.Create(n.stderr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	n.command.Stderr, n.exited = stderr, make(chan struct{})
+	if n.command.Stdout == nil {
+		n.command.Stdout = stderr
+	}
+	if err := n.command.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		n.Kill()
+		_ = stderr.Close()
+		if t.Failed() {
+			t.Logf("%s said:\n%s", n.Name, n.Log())
+		}
+	})
+}
+
+func (n *Node) reap() {
+	_ = n.command.Wait()
+	close(n.exited)
+}
+
+// Kill ends the node as kill -9 does.
+func (n *Node) Kill() {
+	_ = n.command.Process.Kill()
+	<-n.exited
+}
+
+// Stop ends the node cleanly.
+func (n *Node) Stop(t testing.TB) {
+	t.Helper()
+	if err := n.command.Process.Signal(syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	select {
+	case <-n.exited:
+		if code := n.command.ProcessState.ExitCode(); code != 0 && code != 143 {
+			t.Fatalf("%s: exit code %d after SIGTERM\n%s", n.Name, code, n.Log())
+		}
+	case <-time.After(startTimeout):
+		t.Fatalf("%s still runs %v after SIGTERM\n%s", n.Name, startTimeout, n.Log())
+	}
+}
+
+// Log is the end of what the node wrote.
+func (n *Node) Log() string {
+	all, _ := os.ReadFile(n.stderr)
+	return string(all[max(0, len(all)-6000):])
+}
+
+func freeAddress(t testing.TB) string {
+	t.Helper()
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer listener.Close()
+	return listener.Addr().String()
+}
