@@ -73,33 +73,79 @@ func TestSingleVoterLeadsWhenStartReturns(t *testing.T) {
 	}
 }
 
+// benchStart opens and starts a node without logging.
+func benchStart(b *testing.B, dir string) *Node {
+	b.Helper()
+	o := singleOptions(b, vfs.OS{}, dir)
+	o.Logger = nil
+	n, err := Open(o)
+	if err != nil {
+		b.Fatal(err)
+	}
+	if err := n.Start(); err != nil {
+		b.Fatal(err)
+	}
+	return n
+}
+
+// Nothing to formed and leading.
 func BenchmarkStartEmpty(b *testing.B) {
 	for b.Loop() {
-		o := singleOptions(b, vfs.OS{}, b.TempDir())
-		o.Logger = nil
-		n, err := Open(o)
-		if err != nil {
-			b.Fatal(err)
-		}
-		if err := n.Start(); err != nil {
-			b.Fatal(err)
-		}
-		n.Kill()
+		benchStart(b, b.TempDir()).Kill()
 	}
 }
 
+// A small log, one more epoch each time.
 func BenchmarkReopenSmall(b *testing.B) {
 	dir := b.TempDir()
 	for b.Loop() {
-		o := singleOptions(b, vfs.OS{}, dir)
-		o.Logger = nil
-		n, err := Open(o)
-		if err != nil {
-			b.Fatal(err)
+		benchStart(b, dir).Kill()
+	}
+}
+
+// BenchmarkReopen20000 opens what may at most lie behind a checkpoint.
+func BenchmarkReopen20000(b *testing.B) {
+	dir := b.TempDir()
+	n := benchStart(b, dir)
+	fill(b, n, 20_000)
+	n.Kill()
+	b.ResetTimer()
+	for b.Loop() {
+		benchStart(b, dir).Kill()
+	}
+}
+
+// fill proposes count batches, a thousand at a time.
+func fill(b *testing.B, n *Node, count int) {
+	b.Helper()
+	value := [][]byte{metarec.Marshal(nil, &metarec.FeatureLevel{Name: "a feature of some length", Level: 1}, 33)}
+	moved := make(chan struct{}, 1)
+	defer n.Watch(moved)()
+	for left := count; left > 0; left -= 1000 {
+		end := n.Log().End()
+		for i := range kafka.Offset(1000) {
+			n.Propose(metalog.Proposal{Epoch: n.Leader().Epoch, Base: end + i, Batch: metalog.DataBatch(1, value)})
 		}
-		if err := n.Start(); err != nil {
-			b.Fatal(err)
+		for n.Log().Committed().End < end+1000 {
+			<-moved
 		}
-		n.Kill()
+	}
+}
+
+// One proposal after the other: what a metadata change waits for.
+func BenchmarkProposeOneByOne(b *testing.B) {
+	n := benchStart(b, b.TempDir())
+	defer n.Kill()
+	for b.Loop() {
+		propose(b, n, &metarec.FeatureLevel{Name: "x", Level: 1})
+	}
+}
+
+// A thousand in flight share an fdatasync.
+func BenchmarkPropose1000(b *testing.B) {
+	n := benchStart(b, b.TempDir())
+	defer n.Kill()
+	for b.Loop() {
+		fill(b, n, 1000)
 	}
 }
