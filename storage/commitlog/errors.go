@@ -19,6 +19,9 @@ var ErrClosed = fmt.Errorf("log is closed: %w", kafka.KafkaStorageError)
 // sync (decision 15). It carries KAFKA_STORAGE_ERROR.
 var ErrFailed = fmt.Errorf("log failed earlier: %w", kafka.KafkaStorageError)
 
+// errUnsettled gives up a read that met one truncation after another.
+var errUnsettled = fmt.Errorf("log changed under a read again and again: %w", kafka.KafkaStorageError)
+
 // OffsetOutOfRangeError says that an offset is not in the log. It carries
 // OFFSET_OUT_OF_RANGE.
 type OffsetOutOfRangeError struct {

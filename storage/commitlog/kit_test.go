@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"encoding/binary"
 	"fmt"
+	"hash/crc32"
 	"testing"
 	"time"
 
@@ -185,4 +186,11 @@ func (b *bed) readAll(from kafka.Offset, bytesMax int, bound Bound) ([]batch.Hea
 		}
 		from = r.Next
 	}
+}
+
+func appendOld(b, message []byte) []byte {
+	b = binary.BigEndian.AppendUint64(b, 0)
+	b = binary.BigEndian.AppendUint32(b, uint32(4+len(message)))
+	b = binary.BigEndian.AppendUint32(b, crc32.ChecksumIEEE(message))
+	return append(b, message...)
 }

@@ -58,13 +58,18 @@ func (l *Log) Read(c *Cursor, from kafka.Offset, bytesMax int, bound Bound, oneB
 	if c == nil {
 		c = &Cursor{}
 	}
-	for {
+	for range readTriesMax {
 		r, again, err := l.read(c, from, bytesMax, bound, oneBatchAtLeast)
 		if !again {
 			return r, err
 		}
 	}
+	return Read{Tail: l.Tail()}, errUnsettled
 }
+
+// readTriesMax is how many truncations, or segments without a record, one read
+// puts up with.
+const readTriesMax = 1000
 
 // isDead reports whether a segment left the log since it was looked at.
 func (l *Log) isDead(s *logSegment) bool {

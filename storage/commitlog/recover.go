@@ -87,19 +87,12 @@ func (r *recovery) recover() error {
 		if i+1 < len(r.segments) && r.segments[i+1].base <= r.from {
 			continue
 		}
-		ix, from, err := r.openTail(s, r.from-1) // the batch of the entry lies wholly below the recovery point
+		ix, from, err := r.indexBelow(s)
 		if err != nil {
 			return err
 		}
 		if r.scannedFrom < 0 {
 			r.scannedFrom = from.Offset
-		}
-		keep := from.Offset
-		if from.PosBytes > 0 {
-			keep++ // the entry itself stays
-		}
-		if err := errors.Join(ix.offsets.TruncateTo(keep), ix.times.TruncateTo(keep)); err != nil {
-			return err
 		}
 		if err := ix.aborted.TruncateTo(from.Offset); errors.Is(err, index.ErrCorrupt) {
 			err = ix.aborted.Reset()
@@ -153,6 +146,52 @@ func (r *recovery) dropBehind(i int) error {
 	}
 	r.segments = r.segments[:i+1]
 	return nil
+}
+
+// indexBelow builds the indexes of a segment anew from the headers below the
+// recovery point and tells where the first batch lies that must be read whole.
+// What the index files hold is not trusted: their entries are written at other
+// times than the batches they name, so a crash may have kept the offsets and
+// lost the timestamps.
+func (r *recovery) indexBelow(s *logSegment) (*indexes, index.Position, error) {
+	from := index.Position{Offset: s.base}
+	ix, err := r.l.openIndexes(s)
+	if err != nil && !errors.Is(err, index.ErrCorrupt) {
+		return nil, from, err
+	}
+	if s.sizeBytes > 0 || s.indexBytes > 0 || s.timeBytes > 0 {
+		if err := ix.reset(); err != nil {
+			return nil, from, err
+		}
+	}
+	s.ix.Store(ix)
+	w := indexWriter{s: s, ix: ix, top: index.Time{TimestampMs: batch.NoTimestamp, Offset: s.base}, intervalBytes: r.l.indexInterval()}
+	var scan segment.Scan
+	scan.Start(s.log, 0, s.sizeBytes, false)
+	scan.Floor(s.base)
+	defer scan.Done()
+	for scan.Next() {
+		h := &scan.Header
+		if h.LastOffset() >= r.from {
+			break
+		}
+		w.note(h, scan.PosBytes)
+		if ix.offsets.WantsSpill() {
+			if err := ix.spill(); err != nil {
+				return nil, from, err
+			}
+		}
+		from = index.Position{Offset: h.NextOffset(), PosBytes: scan.PosBytes + int64(h.SizeBytes())}
+	}
+	// Bytes that are no batch are found again, and judged, by the walk.
+	if err := scan.Err(); err != nil && !errors.Is(err, kafka.CorruptMessage) {
+		return nil, from, err
+	}
+	if from.PosBytes > 0 {
+		ix.times.Add(w.top)
+		r.end = max(r.end, from.Offset)
+	}
+	return ix, from, nil
 }
 
 // walk goes over the batches from a trusted place to the end of the segment

@@ -111,6 +111,9 @@ func (l *Log) seal(s *logSegment) {
 	ix := s.ix.Load()
 	ix.times.Add(s.top)
 	err := ix.spill()
+	if err == nil && l.tail.Flushed >= l.tail.LogEnd {
+		err = ix.sync() // no later flush looks at this segment again
+	}
 	s.unspilled = err != nil
 	if err != nil {
 		l.sideWriteFailed("write index", err)

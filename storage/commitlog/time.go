@@ -82,7 +82,7 @@ func (l *Log) greatest(v *timeView) (index.Time, error) {
 // timestamp is not before timestampMs. Whether it lies below the high watermark
 // is for the caller to judge.
 func (l *Log) OffsetForTime(timestampMs int64) (Found, error) {
-	for {
+	for range readTriesMax {
 		views, tail, err := l.timeViews()
 		if err != nil {
 			return nothingFound(), err
@@ -93,6 +93,7 @@ func (l *Log) OffsetForTime(timestampMs int64) (Found, error) {
 			return f, err
 		}
 	}
+	return nothingFound(), errUnsettled
 }
 
 // firstAt looks through the segments in order. intact is false where a
@@ -157,7 +158,7 @@ func (l *Log) firstIn(v *timeView, timestampMs int64, from kafka.Offset) (Found,
 
 // MaxTimestamp finds the first record with the greatest timestamp.
 func (l *Log) MaxTimestamp() (Found, error) {
-	for {
+	for range readTriesMax {
 		views, tail, err := l.timeViews()
 		if err != nil {
 			return nothingFound(), err
@@ -168,6 +169,7 @@ func (l *Log) MaxTimestamp() (Found, error) {
 			return f, err
 		}
 	}
+	return nothingFound(), errUnsettled
 }
 
 func (l *Log) greatestOf(views []timeView, from kafka.Offset) (Found, bool, error) {
