@@ -18,7 +18,8 @@ const (
 // Entry is one key of a resource as CreateTopics and DescribeConfigs tell it.
 type Entry struct {
 	Name      string
-	Value     *string // nil for null, and for secrets
+	Value     *string // as DescribeConfigs tells it, in Kafka's own writing; nil for null, and for secrets
+	Set       *string // as CreateTopics tells it, the way it was set
 	Source    ConfigSource
 	Synonyms  []Synonym // in order of precedence; the first is in force
 	Type      Type
@@ -55,8 +56,8 @@ func (r *resolver) describe(d *Definition) Entry {
 	if len(places) > 0 {
 		e.Source = places[0].source
 		if !e.Sensitive {
-			value := format(places[0].value)
-			e.Value = &value
+			value, set := format(places[0].value), places[0].told
+			e.Value, e.Set = &value, &set
 		}
 	}
 	for _, f := range places {

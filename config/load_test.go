@@ -212,3 +212,34 @@ func TestDocumentIsFresh(t *testing.T) {
 		t.Errorf("docs/config.md is stale (%v); run: make generate", err)
 	}
 }
+
+// No file makes a start panic, and what is taken can be used.
+func FuzzLoad(f *testing.F) {
+	files, err := filepath.Glob("testdata/load/*.txt")
+	if err != nil {
+		f.Fatal(err)
+	}
+	for _, file := range files {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			f.Fatal(err)
+		}
+		input, _, _ := strings.Cut(string(text), "-- want --\n")
+		f.Add(input)
+	}
+	f.Fuzz(func(t *testing.T, text string) {
+		n, _, err := Load(Sources{File: "f", Read: func(string) ([]byte, error) { return []byte(text), nil }, Hostname: "h"})
+		if err != nil {
+			return
+		}
+		for _, l := range n.Advertised(nil, "h") {
+			if l.Host == "" || l.Name == "" {
+				t.Fatalf("advertised %+v", l)
+			}
+		}
+		if len(n.Listeners()) == 0 || len(n.LogDirs()) != 1 || n.InterBrokerListener() == "" || Resolve(nil, nil, nil, n).SegmentBytes <= 0 {
+			t.Fatalf("%+v", n)
+		}
+		DescribeTopic(nil, nil, nil, n)
+	})
+}

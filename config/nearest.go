@@ -4,12 +4,18 @@ package config
 
 import "strings"
 
+// keyBytesMax is longer than any key: what exceeds it is not a misspelt one.
+const keyBytesMax = 100
+
 // nearest gives the broker key that is spelt most like key, or "" when none is
 // near enough to be meant.
 func nearest(key string) string { return nearestOf(key, Definitions()) }
 
 func nearestOf(key string, known []*Definition) string {
 	key = strings.ToLower(strings.TrimSpace(key))
+	if len(key) > keyBytesMax {
+		return ""
+	}
 	best, bestDistance := "", len(key)/3+1
 	for _, d := range known {
 		if d.Hidden {

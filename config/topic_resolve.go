@@ -191,6 +191,7 @@ var twins = map[string][]twin{
 type found struct {
 	name   string // of the key that is set there
 	raw    string // as it is set there
+	told   string // the same in the topic key's unit
 	value  any    // in the topic key's type and unit
 	source ConfigSource
 }
@@ -238,9 +239,9 @@ func (r *resolver) addDefault(out []found, d *Definition) []found {
 }
 
 func (r *resolver) add(out []found, d *Definition, name, text string, scaleMs int64, source ConfigSource) []found {
-	raw := strings.TrimSpace(text)
+	raw := text
 	if scaleMs != 0 {
-		n, err := strconv.ParseInt(raw, 10, 64)
+		n, err := strconv.ParseInt(strings.TrimSpace(raw), 10, 64)
 		if err != nil {
 			return out
 		}
@@ -250,7 +251,7 @@ func (r *resolver) add(out []found, d *Definition, name, text string, scaleMs in
 	if err != nil {
 		return out
 	}
-	return append(out, found{name, raw, v, source})
+	return append(out, found{name, raw, text, v, source})
 }
 
 // scaled turns hours or minutes into milliseconds; a negative number of them

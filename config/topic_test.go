@@ -151,6 +151,15 @@ func TestDescribeTopic(t *testing.T) {
 			t.Errorf("%s: %s from %d, %v", c.name, text(e.Value), e.Source, synonyms)
 		}
 	}
+	// Apache Kafka answers CreateTopics with what was set, DescribeConfigs with
+	// what it made of it.
+	e := entry(t, DescribeTopic(map[string]string{"cleanup.policy": "compact, delete"}, nil, nil, static), "cleanup.policy")
+	if text(e.Set) != "compact, delete" || text(e.Value) != "compact,delete" {
+		t.Errorf("set %q, value %q", text(e.Set), text(e.Value))
+	}
+	if e := entry(t, list, "retention.ms"); text(e.Set) != "5" {
+		t.Errorf("set %q", text(e.Set))
+	}
 	hidden := DescribeTopic(map[string]string{"internal.segment.bytes": "100"}, nil, nil, static)
 	if e := entry(t, hidden, "internal.segment.bytes"); text(e.Value) != "100" || e.Source != SourceTopic {
 		t.Errorf("%+v", e)
