@@ -18,7 +18,8 @@ func nearestOf(key string, known []*Definition) string {
 	}
 	best, bestDistance := "", len(key)/3+1
 	for _, d := range known {
-		if d.Hidden {
+		tooLong := max(len(key)-len(d.Name), len(d.Name)-len(key)) >= bestDistance
+		if d.Hidden || tooLong {
 			continue
 		}
 		if n := editDistance(key, d.Name); n < bestDistance {
