@@ -157,10 +157,16 @@ func (n *Node) takeInbox(ctx context.Context) func() error {
 // receive steps a message, or fetches the checkpoint first that it speaks of.
 func (n *Node) receive(ctx context.Context, r received) {
 	if r.m.GetType() == pb.MsgSnap {
-		if _, here := n.core.incoming[string(r.m.GetSnapshot().GetData())]; !here {
+		name := string(r.m.GetSnapshot().GetData())
+		fetched, known := n.core.incoming[name]
+		switch {
+		case !known:
 			n.fetch(ctx, r)
 			return
+		case fetched == nil:
+			return // the same again, while it is on its way
 		}
+		n.core.incoming[name] = r.m
 	}
 	if err := n.core.step(r.from, r.m); err != nil {
 		n.o.Logger.Warn("metadata quorum message is dropped", "from", int32(r.from.NodeID), "error", err)
@@ -175,10 +181,14 @@ func (n *Node) fetch(ctx context.Context, r received) {
 	if ck.Index == 0 || n.o.Transport == nil {
 		return
 	}
-	n.core.incoming[name] = nil // one fetch at a time
+	clear(n.core.incoming) // one at a time: an older one is not wanted any more
+	n.core.incoming[name] = nil
 	n.background.Go(func() {
 		err := n.core.fetchCheckpoint(ctx, r.from, ck)
 		n.post(func() {
+			if _, wanted := n.core.incoming[name]; !wanted {
+				return
+			}
 			if err != nil {
 				delete(n.core.incoming, name)
 				n.o.Logger.Warn("metadata checkpoint was not received", "from", int32(r.from.NodeID), "checkpoint", name, "error", err)
