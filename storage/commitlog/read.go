@@ -71,8 +71,15 @@ func (l *Log) Read(c *Cursor, from kafka.Offset, bytesMax int, bound Bound, oneB
 // puts up with.
 const readTriesMax = 1000
 
-// isDead reports whether a segment left the log since it was looked at.
-func (l *Log) isDead(s *logSegment) bool {
+// changed reports whether what was read of a segment does not count: a
+// truncation cut it, or its files went away meanwhile.
+func (l *Log) changed(s *logSegment, file *segment.File, err error) bool {
+	if !file.Intact() {
+		return true
+	}
+	if err == nil {
+		return false
+	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return s.dead
@@ -102,7 +109,7 @@ func (l *Log) read(c *Cursor, from kafka.Offset, bytesMax int, bound Bound, oneB
 		return r, false, nil
 	}
 	section, err := l.section(&v, pos, known, from, bytesMax, oneBatchAtLeast)
-	if !v.file.Intact() || (missing(err) && l.isDead(v.seg)) {
+	if l.changed(v.seg, v.file, err) {
 		v.file.Release()
 		*c = Cursor{}
 		return Read{}, true, nil

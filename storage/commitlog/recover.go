@@ -104,14 +104,6 @@ func (r *recovery) recover() error {
 			return err
 		}
 		err = r.walk(s, ix, from, true)
-		var bad *CorruptError
-		if errors.As(err, &bad) && from.PosBytes > 0 && bad.PosBytes == from.PosBytes {
-			// The very first batch: where the one before it ends is only known from the start.
-			r.scannedFrom = min(r.scannedFrom, s.base)
-			if err = errors.Join(ix.reset(), ix.aborted.Reset()); err == nil {
-				err = r.walk(s, ix, index.Position{Offset: s.base}, true)
-			}
-		}
 		if errors.Is(err, kafka.CorruptMessage) {
 			return r.cutAt(i, err)
 		}
@@ -419,6 +411,9 @@ func (l *Log) removeStraySnapshots(snapshots []kafka.Offset, segments []*logSegm
 func (l *Log) removeFiles(s *logSegment) error {
 	names := []string{segment.LogSuffix, segment.IndexSuffix, segment.TimeIndexSuffix, segment.TxnIndexSuffix, segment.SnapshotSuffix}
 	dir := l.dir()
+	for _, f := range s.files() {
+		f.Retire(f.Path() + segment.DeletedSuffix)
+	}
 	var errs []error
 	for _, suffix := range names {
 		path := filepath.Join(dir, segment.Name(s.base, suffix))
@@ -430,9 +425,6 @@ func (l *Log) removeFiles(s *logSegment) error {
 		if err != nil {
 			errs = append(errs, fmt.Errorf("delete segment: %w", err))
 			continue
-		}
-		if suffix == segment.LogSuffix {
-			s.log.Moved(to)
 		}
 		if l.o.DeleteLater != nil {
 			l.o.DeleteLater(to)

@@ -89,7 +89,7 @@ func (l *Log) OffsetForTime(timestampMs int64) (Found, error) {
 		}
 		f, intact, err := l.firstAt(views, timestampMs, tail.LogStart)
 		release(views)
-		if intact || err == nil {
+		if intact {
 			return f, err
 		}
 	}
@@ -110,7 +110,7 @@ func (l *Log) firstAt(views []timeView, timestampMs int64, from kafka.Offset) (f
 			f, found, err = l.firstIn(v, timestampMs, from)
 		}
 		if err != nil || found {
-			return f, v.file.Intact(), err
+			return f, !l.changed(v.seg, v.file, err), err
 		}
 	}
 	return nothingFound(), true, nil
@@ -178,7 +178,7 @@ func (l *Log) greatestOf(views []timeView, from kafka.Offset) (Found, bool, erro
 		v := &views[i]
 		top, err := l.greatest(v)
 		if err != nil {
-			return nothingFound(), v.file.Intact(), err
+			return nothingFound(), !l.changed(v.seg, v.file, err), err
 		}
 		if best == nil || top.TimestampMs > best.top.TimestampMs {
 			best = v
@@ -188,7 +188,7 @@ func (l *Log) greatestOf(views []timeView, from kafka.Offset) (Found, bool, erro
 		return nothingFound(), true, nil
 	}
 	f, _, err := l.firstIn(best, best.top.TimestampMs, from)
-	return f, best.file.Intact(), err
+	return f, !l.changed(best.seg, best.file, err), err
 }
 
 // firstRecord finds the first record of a batch at or behind from whose

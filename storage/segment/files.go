@@ -107,12 +107,12 @@ func (fs *Files) open(f *File) (*opened, error) {
 		fs.mu.Unlock()
 		return o, nil
 	}
-	closed, path := fs.closed, f.path
+	closed, path, flag := fs.closed, f.path, f.flag
 	fs.mu.Unlock()
 	if closed {
 		return nil, fmt.Errorf("open %s: %w", path, ErrClosed)
 	}
-	file, err := fs.fs.Open(path, f.flag, 0o644)
+	file, err := fs.fs.Open(path, flag, 0o644)
 	if err != nil {
 		return nil, fmt.Errorf("open %s: %w", path, err)
 	}
@@ -206,7 +206,6 @@ func (fs *Files) closeIfIdle(f *File) error {
 // As a reply.Source it stands for one reference: Acquire, then Release.
 type File struct {
 	files *Files
-	flag  vfs.OpenFlag
 
 	open    atomic.Pointer[opened]
 	refs    atomic.Int32
@@ -214,8 +213,10 @@ type File struct {
 	cut     atomic.Bool // a truncation made another generation
 	dropped atomic.Bool // close with the last reference
 
-	path  string // guarded by files.mu
-	place int    // in files.ring, guarded by files.mu
+	// Guarded by files.mu.
+	path  string
+	flag  vfs.OpenFlag
+	place int // in files.ring
 }
 
 type opened struct {
@@ -375,6 +376,13 @@ func (f *File) Rename(path string) error {
 func (f *File) Moved(path string) {
 	f.files.mu.Lock()
 	f.path = path
+	f.files.mu.Unlock()
+}
+
+// Retire notes that the file was moved for removal: it is not made again.
+func (f *File) Retire(path string) {
+	f.files.mu.Lock()
+	f.path, f.flag = path, f.flag&^vfs.Create
 	f.files.mu.Unlock()
 }
 
