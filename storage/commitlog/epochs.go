@@ -121,6 +121,11 @@ func (l epochList) appendText(b []byte) []byte {
 var errEpochs = errors.New("corrupt leader epoch checkpoint")
 
 func parseEpochs(b []byte) (epochList, error) {
+	// The file is not synced before its rename, so a crash may leave a part of
+	// it; without its end the last offset would be another one.
+	if !bytes.HasSuffix(b, []byte("\n")) {
+		return nil, fmt.Errorf("the last line has no end: %w", errEpochs)
+	}
 	lines := strings.Split(string(bytes.TrimSuffix(b, []byte("\n"))), "\n")
 	if len(lines) < 2 || lines[0] != "0" {
 		return nil, fmt.Errorf("no version 0 in the first line: %w", errEpochs)

@@ -275,6 +275,14 @@ func (l *Log) load() error {
 		return err
 	}
 	l.publishLoaded(r)
+	// Before a crash files may have been created that no sync of the folder followed.
+	l.lane.dirUnsynced = l.lane.dirUnsynced || !r.clean
+	if !r.clean {
+		// The next sync may move the recovery point behind the batches that they came from.
+		if err := l.saveEpochs(); err != nil {
+			l.sideWriteFailed("write leader epoch checkpoint", err)
+		}
+	}
 	if r.end < l.o.RecoveryPoint {
 		return l.lowered(r.end)
 	}

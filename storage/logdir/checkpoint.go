@@ -55,6 +55,9 @@ func parseCheckpoint(b []byte) (offsets, error) {
 	if err != nil || count < 0 || count > len(b) { // an entry takes more than a byte
 		return nil, &CheckpointError{number, fmt.Sprintf("%.20q is no number of entries", text)}
 	}
+	if count > 0 && b[len(b)-1] != '\n' {
+		return nil, &CheckpointError{number + count, "ends within a line"} // and so, maybe, within a number
+	}
 	all := make(offsets, count)
 	for range count {
 		text, ok := line()

@@ -153,6 +153,7 @@ func TestCheckpointThatIsDamaged(t *testing.T) {
 		"0\n1\na -1 1\n":       3,
 		"0\n1\na 0 -1\n":       3,
 		"0\n1\na 0 1\nb 0 1\n": 4,
+		"0\n1\na 0 12":         3,
 	} {
 		var damage *CheckpointError
 		if _, err := parseCheckpoint([]byte(text)); !errors.As(err, &damage) || damage.Line != line {
