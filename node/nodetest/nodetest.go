@@ -56,9 +56,15 @@ const (
 // Start starts a node on an empty disk; it is closed when the test ends.
 func Start(t testing.TB, o Options) *Node {
 	t.Helper()
+	n := Prepare(t, o)
+	n.Up()
+	return n
+}
+
+// Prepare is Start without the start.
+func Prepare(t testing.TB, o Options) *Node {
 	n := &Node{Disk: vfs.NewMemory(), Net: netx.NewMemory(), t: t, o: o, random: seeded(o.Seed)}
 	t.Cleanup(n.Stop)
-	n.Up()
 	return n
 }
 
