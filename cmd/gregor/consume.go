@@ -96,9 +96,9 @@ func (o *consumeOptions) read(ctx context.Context, client *kgo.Client, p plan, w
 	client.AddConsumePartitions(p.offsets())
 	var written int64
 	for o.follow || !p.done() {
-		fetches := client.PollFetches(ctx)
-		if ctx.Err() != nil {
-			return failed(ctx.Err())
+		fetches, err := o.poll(ctx, client)
+		if err != nil {
+			return err
 		}
 		for _, e := range fetches.Errors() {
 			return topicError(e.Topic, fmt.Errorf("partition %d: %w", e.Partition, e.Err))
@@ -120,6 +120,29 @@ func (o *consumeOptions) read(ctx context.Context, client *kgo.Client, p plan, w
 		}
 	}
 	return nil
+}
+
+// poll waits for records. The client looks for a lost broker for ever, which
+// is right for a follower; whoever waits for an end is told after a while.
+func (o *consumeOptions) poll(ctx context.Context, client *kgo.Client) (kgo.Fetches, error) {
+	waiting, cancel := context.WithTimeout(ctx, o.timeout)
+	defer cancel()
+	fetches := client.PollFetches(waiting)
+	if ctx.Err() != nil {
+		return nil, failed(ctx.Err())
+	}
+	if waiting.Err() == nil || !fetches.Empty() {
+		return fetches, nil
+	}
+	if o.follow {
+		return nil, nil
+	}
+	again, cancel := context.WithTimeout(ctx, o.timeout)
+	defer cancel()
+	if err := client.Ping(again); err != nil {
+		return nil, &failure{exitUnreachable, fmt.Errorf("the broker does not answer any more\n%w", cause(err)), []string{"gregor topic list"}}
+	}
+	return nil, nil
 }
 
 // plan holds the exact offsets to read of each partition.
