@@ -36,6 +36,25 @@ type fetchState struct {
 	timer   *time.Timer
 }
 
+// reset lets go of the frame, of sources that a panic left behind, and of what
+// an uncommonly large request took.
+func (f *fetchState) reset() {
+	for i := range f.results {
+		if src := f.results[i].file.Src; src != nil {
+			src.Release()
+		}
+	}
+	clear(f.results)
+	f.results = f.results[:0]
+	if f.request.Reset(); cap(f.results) > keepMax {
+		f.results, f.request = nil, fetch.Request{}
+	}
+	if f.own != nil && f.own.Len() > keepMax {
+		f.own.Close()
+		f.own = nil
+	}
+}
+
 // close leaves the park lists of the connection's own partitions.
 func (f *fetchState) close() {
 	if f.own != nil {
@@ -72,7 +91,7 @@ func (a *API) handleFetch(c *call.Call) call.Outcome {
 	if err != nil {
 		return a.close(c, fmt.Errorf("Fetch v%d: %w", c.Version, err))
 	}
-	defer req.Reset()
+	defer s.fetch.reset()
 	f := fetching{api: a, c: c, s: s, req: req, bound: commitlog.ToHighWatermark}
 	if req.Isolation == fetch.ReadCommitted {
 		f.bound = commitlog.ToLastStable
@@ -132,19 +151,24 @@ func (f *fetching) incremental() call.Outcome {
 		f.write(code, fetch.NoSessionID)
 		return call.Done
 	}
+	defer sessions.Release(session)
 	f.session = session
 	f.merge()
-	if session.Len() == 0 {
+	switch {
+	case session.Len() == 0:
 		// Nothing is left of it: it gives its slot free.
 		sessions.Remove(f.req.SessionID)
-		sessions.Release(session)
 		f.write(kafka.None, fetch.NoSessionID)
+		return call.Done
+	case !sessions.Fits(session):
+		// The client goes on with a full fetch, and without a session.
+		sessions.Remove(f.req.SessionID)
+		f.write(kafka.FetchSessionIDNotFound, fetch.NoSessionID)
 		return call.Done
 	}
 	f.run()
 	f.write(kafka.None, f.req.SessionID)
 	f.rest()
-	sessions.Release(session)
 	return call.Done
 }
 

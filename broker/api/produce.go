@@ -39,6 +39,21 @@ type produceState struct {
 	patience  patience
 }
 
+// keepMax is how many partitions' worth of memory a connection keeps between
+// requests.
+const keepMax = 1024
+
+// reset lets go of the frame, and of what an uncommonly large request took.
+func (p *produceState) reset() {
+	large := len(p.request.Topics) > keepMax
+	for i := range p.request.Topics {
+		large = large || len(p.request.Topics[i].Partitions) > keepMax
+	}
+	if p.request.Reset(); large {
+		p.request = produce.Request{}
+	}
+}
+
 // produced is a Produce request on its way to its reply. It hangs on its
 // reply slot and is used again with it.
 type produced struct {
@@ -72,7 +87,7 @@ func (a *API) handleProduce(c *call.Call) call.Outcome {
 	if err != nil {
 		return a.close(c, fmt.Errorf("Produce v%d: %w", c.Version, err))
 	}
-	defer req.Reset()
+	defer s.produce.reset()
 	acks := req.Acks
 	s.produce.patience = patience{}
 	w := a.produced(c)
@@ -119,6 +134,18 @@ func (w *produced) begin(req *produce.Request) {
 	}
 	w.parts = w.parts[:n]
 	w.waiting, w.failed, w.nodes = 0, false, w.nodes[:0]
+}
+
+// end lets go of what an uncommonly large request took. No entry is in a list
+// any more.
+func (w *produced) end() {
+	clear(w.topics)
+	if cap(w.parts) > keepMax {
+		w.parts = nil
+	}
+	if cap(w.topics) > keepMax {
+		w.topics = nil
+	}
 }
 
 func (a *API) produceTopic(c *call.Call, s *state, img *image.Image, w *produced, i int, acks int16) {
@@ -325,4 +352,5 @@ func (w *produced) answer(c *call.Call) {
 		e.EndTopic()
 	}
 	e.End(c.ThrottleMs, w.nodes)
+	w.end()
 }

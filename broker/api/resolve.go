@@ -24,6 +24,9 @@ func (s *state) intern(name []byte) string {
 	if n, ok := s.names[string(name)]; ok {
 		return n
 	}
+	if len(name) > topicNameMax {
+		return string(name) // no topic has it
+	}
 	if s.names == nil || len(s.names) >= namesMax {
 		s.names = make(map[string]string)
 	}

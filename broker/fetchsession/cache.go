@@ -19,6 +19,10 @@ const evictAfter = 2 * time.Minute
 // the same client still holds, from a connection that the client gave up.
 const waitMax = time.Second
 
+// slotPartitions is how many partitions a slot may hold, on average over all
+// slots: the memory of sessions follows their number.
+const slotPartitions = 1000
+
 // Cache holds the sessions of a broker. There are at most as many as it has
 // slots, max.incremental.fetch.session.cache.slots; who finds no slot goes on
 // with full fetches.
@@ -58,6 +62,10 @@ func (c *Cache) Stats() Stats {
 func (c *Cache) Add(s *Session, privileged bool) int32 {
 	now := c.now()
 	c.mu.Lock()
+	if c.parts+s.Len() > c.slots*slotPartitions {
+		c.mu.Unlock()
+		return 0
+	}
 	if len(c.sessions) >= c.slots {
 		victim := c.victimLocked(privileged, s.Len(), now)
 		if victim == nil {
@@ -146,6 +154,13 @@ func (c *Cache) Remove(id int32) {
 	if s != nil {
 		s.drop()
 	}
+}
+
+// Fits reports whether there is room for what a request has made of a session.
+func (c *Cache) Fits(s *Session) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.parts-s.size+s.Len() <= c.slots*slotPartitions
 }
 
 // Acquire gives the session of an id to a request with the session's next

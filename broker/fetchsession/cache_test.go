@@ -280,3 +280,26 @@ func TestDroppedSessionLeavesItsLists(t *testing.T) {
 }
 
 func waiting(r *replica.Partition) int { return r.Waiting(commitlog.ToHighWatermark) }
+
+// All sessions together hold a bounded number of partitions.
+func TestPartitionsAreBounded(t *testing.T) {
+	c := NewCache(2, 1, time.Now)
+	if add(c, 2*slotPartitions+1, false) != 0 {
+		t.Error("a session larger than all slots was taken")
+	}
+	id := add(c, 1500, false)
+	if id == 0 || add(c, 501, false) != 0 {
+		t.Error("the bound is not what it says")
+	}
+	s, _ := c.Acquire(id, 1, true)
+	if !c.Fits(s) {
+		t.Error("it does not fit as it is")
+	}
+	for i := range 501 {
+		s.Want(Partition{Key: Key{ID: kafka.TopicID{2}, Partition: kafka.PartitionID(i)}})
+	}
+	if c.Fits(s) {
+		t.Error("a session grew beyond the bound")
+	}
+	c.Release(s)
+}

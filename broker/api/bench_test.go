@@ -1,0 +1,65 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package api
+
+import (
+	"io"
+	"strings"
+	"testing"
+)
+
+// BenchmarkProduce sends 1 MiB batches of 1 KB records over loopback and
+// appends them to a real file.
+func BenchmarkProduce(b *testing.B) {
+	n := start(b, onMachine(b))
+	id := n.topic("t", 1, "max.message.bytes", "2000000")
+	values := make([]string, 1000)
+	for i := range values {
+		values[i] = strings.Repeat("x", 1000)
+	}
+	request := encode(produceRequest(13, "", id, 0, 1, records(values...)), 1)
+	c := n.dial()
+	c.write(request)
+	_, reply, err := c.frame()
+	if err != nil {
+		b.Fatal(err)
+	}
+	buf := make([]byte, 8+len(reply))
+	b.SetBytes(int64(len(request)))
+	b.ReportAllocs()
+	for b.Loop() {
+		c.write(request)
+		if _, err := io.ReadFull(c.conn, buf); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+// BenchmarkFetch reads 1 MiB at a time from a real file over loopback.
+func BenchmarkFetch(b *testing.B) {
+	n := start(b, onMachine(b))
+	id := n.topic("t", 1, "max.message.bytes", "2000000")
+	values := make([]string, 1000)
+	for i := range values {
+		values[i] = strings.Repeat("x", 1000)
+	}
+	c := n.dial()
+	c.produce(13, "", id, 0, 1, records(values...))
+	req := fetchRequest(13, place{"", id, 0, 0})
+	req.Topics[0].Partitions[0].PartitionMaxBytes = 2 << 20
+	request := encode(req, 1)
+	c.write(request)
+	_, reply, err := c.frame()
+	if err != nil {
+		b.Fatal(err)
+	}
+	buf := make([]byte, 8+len(reply))
+	b.SetBytes(int64(len(buf)))
+	b.ReportAllocs()
+	for b.Loop() {
+		c.write(request)
+		if _, err := io.ReadFull(c.conn, buf); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
