@@ -5,6 +5,7 @@ package raftnode
 import (
 	"errors"
 	"fmt"
+	"slices"
 
 	pb "go.etcd.io/raft/v3/raftpb"
 	"google.golang.org/protobuf/proto"
@@ -64,6 +65,9 @@ func (c *core) endBefore(index uint64) kafka.Offset {
 // one that Kafka kept with a static quorum, also names the voters.
 func (c *core) leaderBatch(m metalog.Members, base kafka.Offset) []byte {
 	voters := m.Voters
+	if voters == nil && c.o.Form != nil && slices.Equal(confOfVoters(c.o.Form.Voters).Voters, c.conf.GetVoters()) {
+		voters = c.o.Form.Voters
+	}
 	if voters == nil {
 		voters = []metarec.Voter{metalog.NewVoter(c.self.NodeID, c.self.DirectoryID, c.o.Endpoints...)}
 	}

@@ -169,6 +169,9 @@ func (n *Node) receive(ctx context.Context, r received) {
 		n.core.incoming[name] = r.m
 	}
 	if err := n.core.step(r.from, r.m); err != nil {
+		n.mu.Lock()
+		n.mu.dropped++
+		n.mu.Unlock()
 		n.o.Logger.Warn("metadata quorum message is dropped", "from", int32(r.from.NodeID), "error", err)
 	}
 }

@@ -257,6 +257,18 @@ func (n *Node) Step(from Identity, m *pb.Message) {
 	n.signal()
 }
 
+// Stats counts what happened since Start.
+type Stats struct {
+	MessagesDropped int64 // of other members: too many at once, or malformed
+}
+
+// Stats gives the counters.
+func (n *Node) Stats() Stats {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return Stats{MessagesDropped: n.mu.dropped}
+}
+
 // Unreachable tells that messages to a member were lost.
 func (n *Node) Unreachable(who Identity) {
 	n.post(func() { n.core.rn.ReportUnreachable(who.RaftID()) })

@@ -545,3 +545,40 @@ func TestFormattedDirectoryBeginsHere(t *testing.T) {
 		t.Error("bootstrap records count as state before they were proposed")
 	}
 }
+
+// A directory that was formatted for a static quorum has no voters in it: they
+// come from the configuration.
+func TestFormattedStaticDirectoryBeginsHere(t *testing.T) {
+	o := fixtureOptions(t, "static")
+	for _, name := range []string{"quorum-state", "00000000000000000000.log"} {
+		if err := o.FS.Remove("/meta/" + metalog.DirName + "/" + name); err != nil {
+			t.Fatal(err)
+		}
+	}
+	o.Form.Voters[0].DirectoryID = o.DirectoryID
+	n := startFixture(t, o)
+	if l := n.Leader(); !l.Leading || l.Epoch != 1 {
+		t.Errorf("leadership %+v", l)
+	}
+	if m, _ := n.Log().MembersAt(n.Log().LastIndex()); len(m.Voters) != 1 || m.KRaftVersion != 1 {
+		t.Errorf("quorum %+v", m)
+	}
+	n.Kill()
+	again := startFixture(t, o)
+	if l := again.Leader(); !l.Leading || l.Epoch != 2 {
+		t.Errorf("second start: %+v", l)
+	}
+
+	// Without voters in the configuration it waits to be taken in.
+	o = fixtureOptions(t, "static")
+	for _, name := range []string{"quorum-state", "00000000000000000000.log"} {
+		if err := o.FS.Remove("/meta/" + metalog.DirName + "/" + name); err != nil {
+			t.Fatal(err)
+		}
+	}
+	o.Form = nil
+	n = startFixture(t, o)
+	if l := n.Leader(); l.Leading || l.Epoch != 0 {
+		t.Errorf("a joiner leads: %+v", l)
+	}
+}

@@ -80,8 +80,16 @@ func (c *core) initialState() error {
 }
 
 // firstConf is the quorum of a log that no checkpoint names one for: the first
-// voters record says it, which is no change, or else the static quorum.
+// voters record says it, which is no change, or else the static quorum. A
+// directory that was formatted without voters and has never run takes them from
+// the configuration, or is to join a cluster.
 func (c *core) firstConf(q metalog.QuorumState) (*pb.ConfState, error) {
+	if c.log.End() == 0 {
+		if c.o.Form != nil {
+			return confOfVoters(c.o.Form.Voters), nil
+		}
+		return &pb.ConfState{AutoLeave: new(false)}, nil
+	}
 	for _, m := range c.log.MembersSince() {
 		if m.Voters != nil {
 			return confOfVoters(m.Voters), nil
