@@ -5,7 +5,6 @@ package logdir
 import (
 	"errors"
 	"fmt"
-	"runtime"
 	"sync"
 	"sync/atomic"
 
@@ -100,14 +99,14 @@ func (d *Dir) closeCleanly(epoch kafka.BrokerEpoch) error {
 	return vfs.WriteFileAtomic(d.o.FS, d.path(manifestFile), w.bytes())
 }
 
-// closeLogs closes the open logs on all cores and tells what is to be
+// closeLogs closes the open logs, several at a time, and tells what is to be
 // remembered of every partition.
 func (d *Dir) closeLogs(entries []*entry) ([]remembered, error) {
 	all := make([]remembered, len(entries))
 	var next atomic.Int64
-	var errs [64]error
+	errs := make([]error, d.o.Workers)
 	var workers sync.WaitGroup
-	for worker := range min(runtime.GOMAXPROCS(0), len(errs)) {
+	for worker := range errs {
 		workers.Go(func() {
 			for i := next.Add(1) - 1; int(i) < len(entries); i = next.Add(1) - 1 {
 				var err error
@@ -118,7 +117,7 @@ func (d *Dir) closeLogs(entries []*entry) ([]remembered, error) {
 		})
 	}
 	workers.Wait()
-	return all, errors.Join(errs[:]...)
+	return all, errors.Join(errs...)
 }
 
 func (e *entry) close() (remembered, error) {
@@ -149,10 +148,11 @@ func (d *Dir) finalCheckpoints(entries []*entry, all []remembered) error {
 			starts.add(e.tp, k.logStart)
 		}
 	}
-	for name, w := range map[string]*checkpointWriter{
-		recoveryPointFile: &recovery, highWatermarkFile: &watermarks, logStartFile: &starts,
-	} {
-		if err := vfs.ReplaceFile(d.o.FS, d.path(name), w.bytes()); err != nil {
+	for _, file := range []struct {
+		name   string
+		writer *checkpointWriter
+	}{{recoveryPointFile, &recovery}, {logStartFile, &starts}, {highWatermarkFile, &watermarks}} {
+		if err := vfs.ReplaceFile(d.o.FS, d.path(file.name), file.writer.bytes()); err != nil {
 			return err
 		}
 	}

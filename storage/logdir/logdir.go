@@ -29,6 +29,7 @@ import (
 	"io"
 	"log/slog"
 	"path/filepath"
+	"runtime"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -60,6 +61,8 @@ type Options struct {
 	HighWatermarkInterval time.Duration
 	// FileDeleteDelay is file.delete.delay.ms; 60 s, and below zero none.
 	FileDeleteDelay time.Duration
+	// Workers is how many logs Close closes at a time; GOMAXPROCS.
+	Workers int
 	// ProducerIDExpirationMs is producer.id.expiration.ms, for the logs.
 	ProducerIDExpirationMs int64
 }
@@ -76,6 +79,9 @@ func (o *Options) ensureDefaults() {
 	}
 	if o.HighWatermarkInterval <= 0 {
 		o.HighWatermarkInterval = 5 * time.Second
+	}
+	if o.Workers <= 0 {
+		o.Workers = runtime.GOMAXPROCS(0)
 	}
 	if o.FileDeleteDelay == 0 {
 		o.FileDeleteDelay = time.Minute

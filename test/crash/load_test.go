@@ -1,0 +1,427 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package crash
+
+import (
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"gregor/base/kafka"
+	"gregor/base/vfs"
+	"gregor/storage/commitlog"
+	"gregor/storage/logdir"
+	"gregor/storage/segment"
+	"gregor/wire/batch"
+)
+
+const (
+	producerID = 4000
+	// epochMs is when a bubble's clock begins: producers whose timestamps lie
+	// a day back are forgotten. No record of a load is as late as lateMs.
+	epochMs = 946_684_800_000
+	lateMs  = epochMs + 80_000_000
+)
+
+// world is one node's storage, its model, and the place of the next cut.
+type world struct {
+	t      *testing.T
+	seed   uint64
+	random *rand.Rand
+	chosen map[int64]bool
+
+	crash *vfs.Crash
+	dir   *logdir.Dir
+	parts []*part
+	calls int64
+	cuts  int
+
+	// stopped: a clean stop has returned; whatever is lost now, it is clean.
+	stopped bool
+	doing   string
+	done    []string
+	written int // values, so that each is another
+	ids     int
+}
+
+func newWorld(t *testing.T, seed uint64, chosen map[int64]bool) *world {
+	w := &world{t: t, seed: seed, random: rand.New(rand.NewPCG(seed, 0)), chosen: chosen}
+	w.mount(vfs.NewMemory())
+	plain := commitlog.Config{}
+	flushing := commitlog.Config{FlushMessages: 1, SegmentBytes: 3000}
+	some := commitlog.Config{FlushMessages: 7, SegmentBytes: 1500, IndexIntervalBytes: 200}
+	small := commitlog.Config{SegmentBytes: 1200, IndexIntervalBytes: 100}
+	for i, config := range []commitlog.Config{plain, flushing, some, small} {
+		w.parts = append(w.parts, &part{tp: kafka.TopicPartition{Topic: "t", Partition: kafka.PartitionID(i)}, config: config, produces: i%2 == 1})
+	}
+	return w
+}
+
+func (w *world) mount(m *vfs.Memory) {
+	w.crash = vfs.NewCrash(m)
+	w.crash.Observe(func(_ int64, call vfs.Call) {
+		w.calls++
+		if w.chosen[w.calls] {
+			w.cut(call)
+		}
+	})
+}
+
+func options(fsys vfs.FS, seed uint64) logdir.Options {
+	return logdir.Options{
+		FS: fsys, Path: "/data", Files: segment.NewFiles(fsys, 16), NodeID: 1, ClusterID: "c",
+		Logger: slog.New(slog.DiscardHandler), Now: time.Now, Random: rand.NewChaCha8([32]byte{byte(seed), byte(seed >> 8)}),
+		// No two things happen at once, so that a seed means one load.
+		Workers: 1, FlushInterval: 59_300 * time.Millisecond, HighWatermarkInterval: 4_700 * time.Millisecond,
+		FileDeleteDelay: 47_123 * time.Millisecond,
+	}
+}
+
+func (w *world) fatal(err error) {
+	w.t.Helper()
+	if err != nil {
+		w.t.Fatalf("seed %d, %s, call %d: %v%s", w.seed, w.doing, w.calls, err, w.history())
+	}
+}
+
+// history is the last operations, for a failure's report.
+func (w *world) history() string {
+	return "\nthe load so far:\n  " + strings.Join(w.done[max(0, len(w.done)-25):], "\n  ")
+}
+
+// start opens the directory and every partition.
+func (w *world) start() {
+	w.doing = "start"
+	dir, err := logdir.Open(options(w.crash, w.seed+uint64(w.calls)))
+	w.fatal(err)
+	w.t.Cleanup(dir.Kill)
+	w.dir = dir
+	for _, p := range w.parts {
+		w.openPart(p)
+	}
+}
+
+func (w *world) openPart(p *part) {
+	w.doing = fmt.Sprint("open ", p.tp)
+	if p.id.IsZero() {
+		w.ids++
+		p.id = kafka.TopicID{1, byte(w.ids)}
+	}
+	log, err := w.dir.OpenLog(p.tp, p.id, p.config)
+	w.fatal(err)
+	p.log = log
+	if tail := log.Tail(); tail.LogEnd != p.now.end() {
+		w.t.Fatalf("seed %d, %s: ends at %d, want %d", w.seed, w.doing, tail.LogEnd, p.now.end())
+	}
+	log.AdvanceHighWatermark(p.now.end())
+}
+
+// step does one operation of the load.
+func (w *world) step() {
+	w.operate()
+	line := fmt.Sprintf("until call %d: %s", w.calls, w.doing)
+	for _, p := range w.parts {
+		line += fmt.Sprintf(" [%d %d %d]", p.start, p.durable, p.now.end())
+	}
+	w.done = append(w.done, line)
+}
+
+func (w *world) operate() {
+	p := w.parts[w.random.IntN(len(w.parts))]
+	do := func(name string, f func(*part)) {
+		w.doing = fmt.Sprint(name, " ", p.tp)
+		f(p)
+		p.next = nil
+	}
+	switch n := w.random.IntN(100); {
+	case n < 55:
+		do("append", w.append)
+	case n < 60:
+		do("flush", w.flush)
+	case n < 66:
+		do("flush of the directory", func(*part) { w.flushAll() })
+	case n < 72:
+		do("truncate", w.truncate)
+	case n < 74:
+		do("truncate fully", w.truncateFully)
+	case n < 78:
+		do("advance the log start", w.advanceStart)
+	case n < 81:
+		do("roll", func(p *part) { w.fatal(p.log.Roll()) })
+	case n < 83:
+		do("checkpoint", func(p *part) { w.fatal(p.log.Checkpoint()) })
+	case n < 85:
+		do("delete", w.delete)
+	case n < 89:
+		w.doing = "wait"
+		time.Sleep(time.Duration(w.random.IntN(20)) * time.Second)
+		synctest.Wait()
+	case n < 90:
+		w.doing = "wait long"
+		time.Sleep(70 * time.Second)
+		synctest.Wait()
+	case n < 93:
+		w.stop()
+	case n < 96:
+		w.doing = "kill"
+		w.dir.Kill()
+		w.start()
+	default:
+		w.powerCut()
+	}
+}
+
+func (w *world) append(p *part) {
+	after := p.state
+	var chain *commitlog.Append
+	last := &chain
+	for range 1 + w.random.IntN(2)*w.random.IntN(3) {
+		var a *commitlog.Append
+		after, a = w.makeBatch(p, after)
+		*last, last = a, &a.Next
+	}
+	p.next = &after
+	p.log.Append(chain, p.epoch)
+	for a := chain; a != nil; a = a.Next {
+		w.fatal(a.Err)
+	}
+	p.log.AdvanceHighWatermark(after.now.end())
+	w.expectEnd(p, after.now.end())
+	unflushed := int64(after.now.end() - max(after.durable, p.durableByLog()))
+	if p.config.FlushMessages > 0 && unflushed >= p.config.FlushMessages {
+		w.t.Fatalf("seed %d, %s: flush.messages=%d, and %d records are not flushed", w.seed, w.doing, p.config.FlushMessages, unflushed)
+	}
+	p.state = after
+	p.believeLog()
+}
+
+// durableByLog is the end of what the log itself calls flushed.
+func (p *part) durableByLog() kafka.Offset { return p.log.Tail().Flushed }
+
+// believeLog takes the log at its word: what it calls flushed is promised.
+func (p *part) believeLog() {
+	flushed := p.durableByLog()
+	if flushed > p.durable && flushed == p.now.end() {
+		p.state = p.state.synced()
+	}
+	p.durable = max(p.durable, flushed)
+}
+
+func (w *world) makeBatch(p *part, s state) (state, *commitlog.Append) {
+	var b batch.Builder
+	o := batch.NoProducer(0, 0)
+	count := int32(1 + w.random.IntN(4))
+	info := &sent{count: count, base: s.now.end()}
+	if p.produces {
+		o.ProducerID, o.ProducerEpoch, o.BaseSequence = producerID, p.producerEpoch, p.sequence
+		info.epoch, info.sequence = p.producerEpoch, p.sequence
+		p.sequence += count
+	}
+	b.Begin(o)
+	for range count {
+		w.written++
+		r := record{value: fmt.Sprint(w.written, strings.Repeat("x", w.random.IntN(150))), epoch: p.epoch, batch: info,
+			timestampMs: epochMs + int64(w.written)*10 - int64(w.random.IntN(100))}
+		b.Add(r.timestampMs, nil, []byte(r.value))
+		s.now = s.now.add(r)
+	}
+	bytes, err := b.Finish(nil, nil)
+	w.fatal(err)
+	info.bytes = append([]byte(nil), bytes...)
+	return s, &commitlog.Append{Batches: bytes, ExpectedEpoch: p.epoch}
+}
+
+func (w *world) expectEnd(p *part, end kafka.Offset) {
+	w.t.Helper()
+	if tail := p.log.Tail(); tail.LogEnd != end || tail.HighWatermark > end {
+		w.t.Fatalf("seed %d, %s: %+v, want the end at %d", w.seed, w.doing, tail, end)
+	}
+}
+
+func (w *world) flush(p *part) {
+	w.fatal(p.log.Flush())
+	p.state = p.state.synced()
+}
+
+func (w *world) flushAll() {
+	w.fatal(w.dir.Flush(w.t.Context()))
+	for _, p := range w.parts {
+		p.state = p.state.synced()
+	}
+}
+
+func (w *world) truncate(p *part) {
+	if p.now.end() == p.now.base {
+		return
+	}
+	off := max(p.start, p.now.end()-kafka.Offset(w.random.IntN(12)))
+	off = p.now.batchStart(off)
+	after := p.state
+	after.now, after.durable, after.start = p.now.cut(off), min(p.durable, off), min(p.start, off)
+	p.next = &after
+	w.fatal(p.log.TruncateTo(off))
+	w.expectEnd(p, off)
+	p.state = after
+	p.newLeader(w)
+}
+
+// batchStart moves an offset to where its batch begins, as a leader's epochs do.
+func (c content) batchStart(off kafka.Offset) kafka.Offset {
+	if off < c.end() && off >= c.base {
+		return max(c.base, c.at(off).batch.base)
+	}
+	return off
+}
+
+// newLeader goes on behind a truncation: another leader epoch, and a producer
+// that begins again with another epoch of its own.
+func (p *part) newLeader(w *world) {
+	p.epoch++
+	p.restartProducer()
+	p.next = nil
+	w.fatal(p.log.StartEpoch(p.epoch))
+}
+
+func (p *part) restartProducer() {
+	p.producerEpoch++
+	p.sequence = 0
+}
+
+func (w *world) truncateFully(p *part) {
+	off := p.now.end() + kafka.Offset(w.random.IntN(50))
+	after := p.state
+	// That the log begins at off is not durable before the next sync.
+	after.now, after.start, after.durable, after.mayBeEmpty = content{base: off}, off, 0, true
+	p.next = &after
+	w.fatal(p.log.TruncateFullyAndStartAt(off))
+	w.expectEnd(p, off)
+	p.state = after
+	p.newLeader(w)
+}
+
+func (w *world) advanceStart(p *part) {
+	after := p.state
+	after.start = min(p.now.end(), p.start+kafka.Offset(w.random.IntN(8)))
+	p.next = &after
+	w.fatal(p.log.AdvanceLogStart(after.start))
+	_, err := p.log.DropSegments(after.start)
+	w.fatal(err)
+	p.state = after
+}
+
+func (w *world) delete(p *part) {
+	p.leaving = true
+	w.fatal(w.dir.DeleteLog(p.log))
+	p.leaving = false
+	*p = part{tp: p.tp, config: p.config, produces: p.produces}
+	w.openPart(p)
+}
+
+func (w *world) stop() {
+	w.doing = "clean stop"
+	w.fatal(w.dir.Close(kafka.BrokerEpoch(w.calls)))
+	for _, p := range w.parts {
+		p.state = p.state.synced()
+	}
+	w.stopped = true
+	for _, loss := range losses {
+		loss.Seed = w.random.Uint64()
+		w.inspect(w.crash.Image(loss), loss)
+		if w.t.Failed() {
+			w.t.Fatalf("seed %d, call %d: after a clean stop, loss %+v%s", w.seed, w.calls, loss, w.history())
+		}
+	}
+	w.stopped = false
+	w.start()
+}
+
+// powerCut goes on with what a crash left, so that the load has a history of
+// crashes.
+func (w *world) powerCut() {
+	w.doing = "power cut"
+	w.dir.Kill()
+	loss := losses[w.random.IntN(len(losses))]
+	loss.Seed = w.random.Uint64()
+	image := w.crash.Image(loss)
+	findings := w.inspect(image.CrashClone(vfs.Loss{}), loss)
+	if w.t.Failed() {
+		w.t.Fatalf("seed %d, call %d: power cut, loss %+v%s", w.seed, w.calls, loss, w.history())
+	}
+	w.mount(image)
+	for i, p := range w.parts {
+		p.adopt(findings[i], w)
+	}
+	w.start()
+}
+
+// adopt takes over what a crash has left; it is on the disk and must stay there.
+func (p *part) adopt(f finding, w *world) {
+	if f.gone {
+		*p = part{tp: p.tp, config: p.config, produces: p.produces, id: p.id}
+		return
+	}
+	p.now = f.content.cut(f.end)
+	if f.start > p.now.base {
+		// What lies below the start may be gone with its segment.
+		p.now = content{base: f.start, records: p.now.records[f.start-p.now.base:]}
+	}
+	p.start, p.durable, p.next = f.start, f.end, nil
+	p.epoch++ // a restarted leader has a new epoch
+	p.restartProducer()
+}
+
+// readAll reads a log record by record.
+func readAll(log *commitlog.Log) (found, error) {
+	tail := log.Tail()
+	f := found{start: tail.LogStart, end: tail.LogEnd}
+	var cursor commitlog.Cursor
+	for at := tail.LogStart; at < tail.LogEnd; {
+		read, err := log.Read(&cursor, at, 700, commitlog.ToLogEnd, true)
+		if err != nil {
+			return f, fmt.Errorf("read from %d: %w", at, err)
+		}
+		if read.File.LenBytes == 0 {
+			return f, fmt.Errorf("nothing at %d, the log ends at %d", at, tail.LogEnd)
+		}
+		b := make([]byte, read.File.LenBytes)
+		n, err := read.File.Src.ReadAt(b, read.File.PosBytes)
+		read.File.Src.Release()
+		if n < len(b) {
+			return f, fmt.Errorf("read from %d: %d bytes of %d: %w", at, n, len(b), err)
+		}
+		if at, err = f.addBatches(b, at); err != nil {
+			return f, err
+		}
+	}
+	return f, nil
+}
+
+func (f *found) addBatches(b []byte, at kafka.Offset) (kafka.Offset, error) {
+	for len(b) > 0 {
+		h, err := batch.Parse(b)
+		if err != nil {
+			return at, err
+		}
+		one := b[:h.SizeBytes()]
+		if err := batch.VerifyCRC(one); err != nil {
+			return at, fmt.Errorf("batch at %d: %w", h.BaseOffset, err)
+		}
+		b = b[len(one):]
+		records := batch.Records(&h, one[batch.HeaderSize:])
+		var r batch.Record
+		for records.Next(&r) {
+			if r.Offset >= at {
+				f.records = append(f.records, record{value: string(r.Value), timestampMs: r.TimestampMs, epoch: h.LeaderEpoch})
+				at = r.Offset + 1
+			}
+		}
+		if err := records.Err(); err != nil {
+			return at, err
+		}
+	}
+	return at, nil
+}
