@@ -387,7 +387,7 @@ func (r *recovery) run(snapshots []kafka.Offset) error {
 		if errors.Is(err, kafka.CorruptMessage) {
 			r.l.logger.Warn("a log that was stopped cleanly is damaged; it is recovered", "reason", err)
 			r.clean = false
-			r.from = min(r.from, r.segments[len(r.segments)-1].base)
+			r.from, r.end = min(r.from, r.segments[max(len(r.segments)-2, 0)].base), 0
 		}
 	}
 	if !r.clean {

@@ -4,6 +4,7 @@ package commitlog
 
 import (
 	"cmp"
+	"fmt"
 	"slices"
 
 	"gregor/base/kafka"
@@ -113,6 +114,9 @@ func (l *Log) read(c *Cursor, from kafka.Offset, bytesMax int, bound Bound, oneB
 		v.file.Release()
 		*c = Cursor{}
 		return Read{}, true, nil
+	}
+	if err == nil && section.len > 0 && (section.next <= from || section.next > v.end) {
+		err = &CorruptError{File: v.file.Path(), PosBytes: section.pos, Reason: fmt.Sprintf("read of offset %d goes on at %d, in a segment that ends at %d", from, section.next, v.end)}
 	}
 	if err == nil && section.len > 0 && bound == ToLastStable {
 		r.Aborted, err = l.aborted(&v, from, section.next)
@@ -346,6 +350,7 @@ func (l *Log) cut(v *view, s span, bytesMax int64, oneBatchAtLeast, cold bool) (
 		return span{}, err
 	}
 	if !stopped && cutAt == end {
+		s.next = max(s.next, next) // beyond it only where segments overlap, which the caller refuses
 		return s, nil
 	}
 	return span{pos: s.pos, len: cutAt - s.pos, next: next, more: true}, nil

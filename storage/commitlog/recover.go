@@ -18,7 +18,23 @@ import (
 // the last index entry of the last segment. kafka.CorruptMessage in the error
 // means that the segment does not end where a batch ends.
 func (r *recovery) findEnd() error {
-	s := r.segments[len(r.segments)-1]
+	last := len(r.segments) - 1
+	s := r.segments[last]
+	if s.sizeBytes == 0 && last > 0 {
+		// An empty segment says nothing of where the log ends: the one before it does.
+		before := r.segments[last-1]
+		ix, from, err := r.openTail(before, kafka.Offset(1<<63-1))
+		if err == nil {
+			err = r.walk(before, ix, from, false)
+		}
+		if err != nil {
+			return err
+		}
+		if r.end > s.base {
+			return &CorruptError{File: before.log.Path(), Reason: fmt.Sprintf("the segment ends at offset %d, the next begins at %d", r.end, s.base)}
+		}
+		r.end = 0
+	}
 	ix, from, err := r.openTail(s, kafka.Offset(1<<63-1))
 	if err != nil {
 		return err
@@ -110,22 +126,22 @@ func (r *recovery) recover() error {
 		if err != nil {
 			return err
 		}
-		if i+1 < len(r.segments) && r.end < r.segments[i+1].base && !r.l.config().Compacted {
+		if i+1 < len(r.segments) && (r.end > r.segments[i+1].base || r.end < r.segments[i+1].base && !r.l.config().Compacted) {
 			return r.endBehind(i)
 		}
 	}
 	return nil
 }
 
-// endBehind ends the log behind segment i: the next one begins later than
-// this one ends, so its end was lost in the crash. Only compaction leaves such
-// gaps otherwise.
+// endBehind ends the log behind segment i, where the next one does not follow:
+// it begins later, so the end of this one was lost in the crash (only
+// compaction leaves such gaps otherwise), or it begins inside this one.
 func (r *recovery) endBehind(i int) error {
 	lost := int64(0)
 	for _, later := range r.segments[i+1:] {
 		lost += later.sizeBytes
 	}
-	r.l.logger.Warn("log was cut where a segment ends before the next begins", "file", r.segments[i].log.Path(),
+	r.l.logger.Warn("log was cut where the next segment does not follow", "file", r.segments[i].log.Path(),
 		"log_end", int64(r.end), "next_base", int64(r.segments[i+1].base), "lost_bytes", lost)
 	return r.dropBehind(i)
 }
