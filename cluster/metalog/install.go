@@ -128,14 +128,14 @@ func (l *Log) headOfPart(c Checkpoint) (checkpointHead, error) {
 // were there before. Readers are sent to the new one.
 func (l *Log) reset(b basis) []Checkpoint {
 	l.mu.Lock()
-	defer l.mu.Unlock()
-	old := l.checkpoints
+	old, watchers := l.checkpoints, l.watchers
 	l.before = position{index: b.c.Index, epoch: b.c.Epoch, end: b.c.End}
 	l.entries, l.recent, l.recentLen = nil, nil, 0
 	l.checkpoints = []Checkpoint{b.c}
 	l.members = []Members{b.members}
 	l.committed = Committed{End: b.c.End, Epoch: b.c.Epoch, Index: b.c.Index}
-	l.wakeLocked()
+	l.mu.Unlock()
+	wake(watchers)
 	return old
 }
 

@@ -30,6 +30,7 @@ import (
 	"io"
 	"log/slog"
 	"path/filepath"
+	"slices"
 	"sync"
 
 	"gregor/base/kafka"
@@ -114,8 +115,8 @@ type Log struct {
 	committed   Committed
 	quorum      QuorumState
 	hasQuorum   bool
-	watchers    map[chan<- struct{}]struct{}
-	writing     bool // a checkpoint is being written
+	watchers    []chan<- struct{} // replaced, never changed
+	writing     bool              // a checkpoint is being written
 }
 
 // position is a place between two batches.
@@ -290,13 +291,16 @@ func (l *Log) Committed() Committed {
 // index below what is committed already does nothing.
 func (l *Log) Commit(index uint64) {
 	l.mu.Lock()
-	defer l.mu.Unlock()
 	p, ok := l.positionLocked(index)
-	if !ok || index <= l.committed.Index {
-		return
+	ok = ok && index > l.committed.Index
+	if ok {
+		l.committed = Committed{End: p.end, Epoch: p.epoch, Index: index}
 	}
-	l.committed = Committed{End: p.end, Epoch: p.epoch, Index: index}
-	l.wakeLocked()
+	watchers := l.watchers
+	l.mu.Unlock()
+	if ok {
+		wake(watchers)
+	}
 }
 
 // Watch has c, which must have room for one, receive whenever Committed has
@@ -304,16 +308,16 @@ func (l *Log) Commit(index uint64) {
 func (l *Log) Watch(c chan<- struct{}) (stop func()) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.watchers[c] = struct{}{}
+	l.watchers = append(slices.Clone(l.watchers), c)
 	return func() {
 		l.mu.Lock()
 		defer l.mu.Unlock()
-		delete(l.watchers, c)
+		l.watchers = slices.DeleteFunc(slices.Clone(l.watchers), func(w chan<- struct{}) bool { return w == c })
 	}
 }
 
-func (l *Log) wakeLocked() {
-	for c := range l.watchers {
+func wake(watchers []chan<- struct{}) {
+	for _, c := range watchers {
 		select {
 		case c <- struct{}{}:
 		default:

@@ -20,8 +20,7 @@ import (
 // anything else that is wrong is an error that names file and byte.
 func Open(o Options) (*Log, error) {
 	o.ensureDefaults()
-	l := &Log{o: o, fs: o.FS, dir: filepath.Join(o.Dir, DirName), watchers: make(map[chan<- struct{}]struct{})}
-	l.before = position{}
+	l := &Log{o: o, fs: o.FS, dir: filepath.Join(o.Dir, DirName)}
 	if err := l.open(); err != nil {
 		return nil, errors.Join(fmt.Errorf("open the metadata log: %w", err), l.Close())
 	}

@@ -283,12 +283,14 @@ func (n *Node) finish() error {
 
 func (n *Node) publish(l metalog.Leadership) {
 	n.mu.Lock()
-	defer n.mu.Unlock()
-	if n.mu.lead == l {
+	changed := n.mu.lead != l
+	n.mu.lead = l
+	watchers := n.mu.watchers
+	n.mu.Unlock()
+	if !changed {
 		return
 	}
-	n.mu.lead = l
-	for c := range n.mu.watchers {
+	for _, c := range watchers {
 		select {
 		case c <- struct{}{}:
 		default:

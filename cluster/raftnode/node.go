@@ -22,6 +22,7 @@ import (
 	"io"
 	"iter"
 	"log/slog"
+	"slices"
 	"sync"
 	"syscall"
 	"time"
@@ -145,7 +146,7 @@ type Node struct {
 		dropped   int64
 		lead      metalog.Leadership
 		failed    error
-		watchers  map[chan<- struct{}]struct{}
+		watchers  []chan<- struct{} // replaced, never changed
 	}
 	killed  bool // set by a call on the loop
 	closing *closing
@@ -173,7 +174,6 @@ func Open(o Options) (*Node, error) {
 		err = log.Form(o.Form.Voters, conf, o.Form.Bootstrap, o.Form.MetadataVersion, o.Now().UnixMilli())
 	}
 	n := &Node{o: o, log: log, wake: make(chan struct{}, 1), stopped: make(chan struct{})}
-	n.mu.watchers = make(map[chan<- struct{}]struct{})
 	n.mu.lead = metalog.Leadership{Leader: kafka.NoNode}
 	if err == nil {
 		n.core, err = newCore(o, log)
@@ -215,14 +215,14 @@ func (n *Node) Leader() metalog.Leadership {
 // the metadata log has moved.
 func (n *Node) Watch(c chan<- struct{}) (stop func()) {
 	n.mu.Lock()
-	n.mu.watchers[c] = struct{}{}
+	n.mu.watchers = append(slices.Clone(n.mu.watchers), c)
 	n.mu.Unlock()
 	stopLog := n.log.Watch(c)
 	return func() {
 		stopLog()
 		n.mu.Lock()
 		defer n.mu.Unlock()
-		delete(n.mu.watchers, c)
+		n.mu.watchers = slices.DeleteFunc(slices.Clone(n.mu.watchers), func(w chan<- struct{}) bool { return w == c })
 	}
 }
 
