@@ -29,8 +29,9 @@ func TestMain(m *testing.M) {
 // are
 //
 //	node [arg...]     starts a node on a free port, data under $WORK/data, and
-//	                  sets $GREGOR_BOOTSTRAP_SERVER, $ADMIN and $READY
-//	stop [signal]     stops it (TERM) and checks that it ends with 0
+//	                  sets $GREGOR_BOOTSTRAP_SERVER, $CONTROLLER, $ADMIN and $READY; of the
+//	                  script's own variables it sees $KAFKA_NUM_PARTITIONS
+//	halt [signal]     stops it (TERM) and checks that it ends with 0
 //	exits N cmd...    runs a command and wants exit code N
 //	get path          asks the node's admin listener, as exec would
 //	normal file       replaces what differs between runs: times, ports, ids
@@ -41,7 +42,7 @@ func TestScripts(t *testing.T) {
 		RequireUniqueNames:  true,
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"node":   startNode,
-			"stop":   stopNode,
+			"halt":   stopNode,
 			"exits":  exits,
 			"get":    get,
 			"normal": normalize,
@@ -63,7 +64,7 @@ type process struct {
 
 const scriptTimeout = 20 * time.Second
 
-var ready = regexp.MustCompile(`^gregor ready in \d+ ms: kafka (127\.0\.0\.1:\d+), admin (127\.0\.0\.1:\d+)$`)
+var ready = regexp.MustCompile(`^gregor ready in \d+ ms: kafka (127\.0\.0\.1:\d+)(?:, controller (127\.0\.0\.1:\d+))?, admin (127\.0\.0\.1:\d+)$`)
 
 func startNode(ts *testscript.TestScript, _ bool, args []string) {
 	p := ts.Value(running{}).(*process)
@@ -71,6 +72,10 @@ func startNode(ts *testscript.TestScript, _ bool, args []string) {
 	ts.Check(err)
 	p.command = exec.Command(gregor, append([]string{"start", "--set", "listeners=PLAINTEXT://127.0.0.1:0",
 		"--set", "gregor.admin.listener=127.0.0.1:0", "--set", "log.dirs=" + ts.MkAbs("data")}, args...)...)
+	p.command.Dir = ts.MkAbs(".")
+	if v := ts.Getenv("KAFKA_NUM_PARTITIONS"); v != "" {
+		p.command.Env = append(os.Environ(), "KAFKA_NUM_PARTITIONS="+v)
+	}
 	logs, err := os.OpenFile(ts.MkAbs("node.log"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
 	ts.Check(err)
 	p.command.Stderr = logs
@@ -98,7 +103,8 @@ func startNode(ts *testscript.TestScript, _ bool, args []string) {
 		}
 		ts.Setenv("READY", line)
 		ts.Setenv("GREGOR_BOOTSTRAP_SERVER", m[1])
-		ts.Setenv("ADMIN", m[2])
+		ts.Setenv("CONTROLLER", m[2])
+		ts.Setenv("ADMIN", m[3])
 	case err := <-p.done:
 		ts.Fatalf("the node ended before it was ready: %v\n%s", err, ts.ReadFile("node.log"))
 	case <-time.After(scriptTimeout):
