@@ -147,10 +147,8 @@ func (r *recovery) endBehind(i int) error {
 }
 
 func (r *recovery) dropBehind(i int) error {
-	for _, later := range r.segments[i+1:] {
-		if err := r.l.removeFiles(later); err != nil {
-			return err
-		}
+	if err := r.l.removeTail(r.segments[i+1:]); err != nil {
+		return err
 	}
 	r.segments = r.segments[:i+1]
 	return nil
@@ -276,13 +274,18 @@ func (r *recovery) cutAt(i int, why error) error {
 	}
 	r.l.logger.Warn("log was cut at the first batch that is not whole", "file", s.log.Path(), "position", bad.PosBytes,
 		"log_end", int64(r.end), "lost_bytes", lost, "reason", bad.Reason)
+	// In this order, and durably: the next recovery would not see a hole, nor a
+	// torn tail of a segment that was closed meanwhile.
+	if err := r.dropBehind(i); err != nil {
+		return err
+	}
 	next, err := s.log.Truncate(bad.PosBytes)
 	if err != nil {
 		return err
 	}
 	s.log, s.sizeBytes = next, bad.PosBytes
 	s.trustFrom = s.sizeBytes
-	return r.dropBehind(i)
+	return next.SyncData()
 }
 
 // loadProducers takes the newest usable snapshot and replays the batches
@@ -306,6 +309,9 @@ func (r *recovery) loadProducers(snapshots []kafka.Offset) error {
 			continue
 		}
 		b, err := l.readSmall(segment.Name(at, segment.SnapshotSuffix))
+		if missing(err) { // it went with its segment
+			continue
+		}
 		if err != nil {
 			return err
 		}
