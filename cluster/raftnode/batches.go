@@ -153,31 +153,6 @@ func (c *core) proposeSealed(b []byte, base kafka.Offset) error {
 	return nil
 }
 
-// ErrChangePending refuses a membership change while another is under way.
-var ErrChangePending = errors.New("a membership change is under way")
-
-// proposeChange proposes one change of the quorum. voters is the list as Kafka
-// shall see it afterwards; learners are in none.
-func (c *core) proposeChange(typ pb.ConfChangeType, member Identity, voters []metarec.Voter) error {
-	id := member.RaftID()
-	if taken, ok := c.names[id]; ok && taken.DirectoryID != member.DirectoryID {
-		return fmt.Errorf("directory id %s folds to the raft id of member %d", member.DirectoryID, taken.NodeID)
-	}
-	if m := c.lastMembers(); m.Index > c.applied || c.proposed > 0 {
-		return ErrChangePending
-	}
-	c.names[id] = member
-	change := &pb.ConfChangeV2{
-		Changes: []*pb.ConfChangeSingle{{Type: typ.Enum(), NodeId: new(id)}},
-		Context: metarec.MarshalControl(nil, &metarec.KRaftVoters{Voters: voters}),
-	}
-	if err := c.rn.ProposeConfChange(change); err != nil {
-		return fmt.Errorf("membership change: %w", err)
-	}
-	c.proposed++
-	return nil
-}
-
 func (c *core) lastMembers() metalog.Members {
 	all := c.log.MembersSince()
 	if len(all) == 0 {

@@ -113,7 +113,9 @@ func (n *Node) turn(ctx context.Context, do func() error) {
 		n.lastFailed = ""
 		n.checkpoint(ctx)
 	}
-	n.publish(n.core.leadership())
+	l := n.core.leadership()
+	n.settleChanges(l)
+	n.publish(l)
 }
 
 // settle drains raft; a round that is left over counts as an error.

@@ -151,8 +151,9 @@ type Node struct {
 	killed  bool // set by a call on the loop
 	closing *closing
 
-	writing    bool // of the loop: a checkpoint is being written
-	retryAt    time.Time
+	// Of the loop.
+	writing    bool // a checkpoint is being written
+	changes    []pendingChange
 	lastFailed string
 }
 

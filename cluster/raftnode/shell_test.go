@@ -76,9 +76,19 @@ func (p port) FetchCheckpoint(_ context.Context, from Identity, c metalog.Checkp
 // meshNode starts one node of a cluster of three.
 func meshNode(t *testing.T, m *mesh, fs vfs.FS, id kafka.NodeID) *Node {
 	t.Helper()
-	form := &Formation{MetadataVersion: 33}
-	for i := range 3 {
-		form.Voters = append(form.Voters, voterNamed(kafka.NodeID(i+1)))
+	return meshMember(t, m, fs, id, 1, 2, 3)
+}
+
+// meshMember starts a node of a cluster that is formed by some voters; with none
+// it joins.
+func meshMember(t *testing.T, m *mesh, fs vfs.FS, id kafka.NodeID, voters ...kafka.NodeID) *Node {
+	t.Helper()
+	var form *Formation
+	if len(voters) > 0 {
+		form = &Formation{MetadataVersion: 33}
+	}
+	for _, v := range voters {
+		form.Voters = append(form.Voters, voterNamed(v))
 	}
 	var n *Node
 	n, err := Open(Options{
@@ -192,6 +202,79 @@ func TestWholeNodes(t *testing.T) {
 		for id := kafka.NodeID(1); id <= 3; id++ {
 			m.get(id).Kill()
 		}
+	})
+}
+
+// A quorum of one grows to two and shrinks to the other one.
+func TestQuorumGrowsAndShrinks(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := &mesh{nodes: map[kafka.NodeID]*Node{}}
+		memory := func() vfs.FS {
+			fs := vfs.NewMemory()
+			if err := fs.MkdirAll("/meta"); err != nil {
+				t.Fatal(err)
+			}
+			return fs
+		}
+		one := meshMember(t, m, memory(), 1, 1)
+		m.propose(t, 10)
+		two := meshMember(t, m, memory(), 2)
+		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+		defer cancel()
+		if err := one.Change(ctx, Promote, voterNamed(2)); !errors.Is(err, ErrNotCaughtUp) {
+			t.Errorf("promotion of a stranger: %v", err)
+		}
+		if err := one.Change(ctx, Remove, voterNamed(1)); !errors.Is(err, kafka.InvalidRequest) {
+			t.Errorf("removal of the last voter: %v", err)
+		}
+		if err := one.Change(ctx, AddLearner, voterNamed(1)); !errors.Is(err, kafka.DuplicateVoter) {
+			t.Errorf("a voter as learner: %v", err)
+		}
+		if err := two.Change(ctx, AddLearner, voterNamed(2)); !errors.Is(err, kafka.NotController) {
+			t.Errorf("a change by who does not lead: %v", err)
+		}
+		if err := one.Change(ctx, AddLearner, voterNamed(2)); err != nil {
+			t.Fatal(err)
+		}
+		promoted := false
+		for range 100 { // the checkpoint has to be written and fetched
+			err := one.Change(ctx, Promote, voterNamed(2))
+			if promoted = err == nil; promoted {
+				break
+			}
+			if !errors.Is(err, ErrNotCaughtUp) {
+				t.Fatal(err)
+			}
+			time.Sleep(100 * time.Millisecond)
+		}
+		if !promoted {
+			t.Fatal("the learner does not catch up")
+		}
+		m.propose(t, 5)
+		time.Sleep(time.Second)
+		synctest.Wait()
+		if got, want := two.Log().Committed(), one.Log().Committed(); got != want {
+			t.Errorf("the new voter is at %+v, want %+v", got, want)
+		}
+		at, _ := two.Log().MembersAt(two.Log().LastIndex())
+		if len(at.Voters) != 2 {
+			t.Errorf("voters %+v", at.Voters)
+		}
+		if err := one.Stop(ctx); err != nil { // hands over
+			t.Fatal(err)
+		}
+		m.set(1, nil)
+		one = meshMember(t, m, one.o.FS, 1)
+		if m.leader(t) != two {
+			t.Fatal("the heir does not lead")
+		}
+		if err := two.Change(ctx, Remove, voterNamed(1)); err != nil {
+			t.Fatal(err)
+		}
+		one.Kill()
+		m.set(1, nil)
+		m.propose(t, 5) // alone now
+		two.Kill()
 	})
 }
 
