@@ -114,7 +114,9 @@ func live(c *cobra.Command, n *node.Node, logger *slog.Logger, signals <-chan os
 	case s := <-signals:
 		logger.Info("stopping before the start was done", "signal", s.String())
 		cancel()
-		<-started
+		if err := <-started; err != nil {
+			return nil // a start that fails leaves nothing running
+		}
 		return stop(n, logger, signals)
 	}
 	if _, err := fmt.Fprintln(c.OutOrStdout(), readyLine(time.Since(execAt), n)); err != nil {
