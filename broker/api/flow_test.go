@@ -110,6 +110,9 @@ func TestManyProducersAndConsumers(t *testing.T) {
 			})
 		}
 		work.Wait()
+		if t.Failed() {
+			return
+		}
 		for i := 1; i < consumers; i++ {
 			for p := range partitions {
 				if !slices.Equal(read[i][p], read[0][p]) {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -108,23 +109,26 @@ func TestPoint28WhenAFetchAnswers(t *testing.T) {
 			t.Errorf("an error: %v", d)
 		}
 		// A record that comes meanwhile ends the wait.
-		go func() {
+		var producing sync.WaitGroup
+		producing.Go(func() {
 			time.Sleep(120 * time.Millisecond)
 			producer.produce(9, "t", id, 1, 1, records("news"))
-		}()
+		})
 		if d, resp := timed(poll(1, empty...)); d != 120*time.Millisecond || len(values(t, resp.Topics[0].Partitions[1].RecordBatches)) != 1 {
 			t.Errorf("a record after 120ms: answered after %v", d)
 		}
+		producing.Wait()
 		// Fewer bytes than wanted do not; enough do.
-		go func() {
+		producing.Go(func() {
 			for range 4 {
 				time.Sleep(100 * time.Millisecond)
 				producer.produce(9, "t", id, 0, 1, records(strings.Repeat("x", 100)))
 			}
-		}()
+		})
 		if d, resp := timed(poll(600, place{"t", id, 0, 0}, place{"t", id, 1, 1})); d != 400*time.Millisecond || len(values(t, resp.Topics[0].Partitions[0].RecordBatches)) != 4 {
 			t.Errorf("600 bytes, 170 every 100ms: answered after %v", d)
 		}
+		producing.Wait()
 	})
 }
 
@@ -238,10 +242,11 @@ func TestPoint29SessionLongPoll(t *testing.T) {
 		positions := make([]int64, 50)
 		for epoch := int32(1); epoch < 100; epoch++ {
 			p := epoch * 17 % 50
-			go func() {
+			var producing sync.WaitGroup
+			producing.Go(func() {
 				time.Sleep(time.Duration(epoch) * time.Millisecond)
 				producer.produce(9, "t", id, p, 1, records("x"))
-			}()
+			})
 			req := fetchRequest(13)
 			if epoch > 1 { // move on from where the last one was
 				last := (epoch - 1) * 17 % 50
@@ -257,6 +262,7 @@ func TestPoint29SessionLongPoll(t *testing.T) {
 			if d := time.Since(began); d != time.Duration(epoch)*time.Millisecond {
 				t.Fatalf("epoch %d: answered after %v", epoch, d)
 			}
+			producing.Wait()
 		}
 	})
 }

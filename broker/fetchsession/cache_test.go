@@ -303,3 +303,32 @@ func TestPartitionsAreBounded(t *testing.T) {
 	}
 	c.Release(s)
 }
+
+// A wake that is noticed only after its partition was armed anew does no harm.
+func TestStaleWake(t *testing.T) {
+	r := replica.New(kafka.TopicIDPartition{}, kafka.TopicPartition{}, time.Now)
+	s := sized(1)
+	p := s.byKey[Key{ID: kafka.TopicID{1}}]
+	p.Replica = r
+	arm := func() {
+		p.armed, p.bound = true, commitlog.ToHighWatermark
+		r.Await(p.bound, &p.entry, 5)
+		s.Rest(p)
+	}
+	arm()
+	r.Follow(1) // wakes everyone
+	s.Want(Partition{Key: p.Key})
+	arm()
+	s.Woken()
+	if got := waiting(r); got != 0 || looking(s) != "0" {
+		t.Fatalf("%d entries are left, looking at %q", got, looking(s))
+	}
+	arm()
+	if got := waiting(r); got != 1 {
+		t.Errorf("%d entries wait", got)
+	}
+	s.Close()
+	if got := waiting(r); got != 0 {
+		t.Errorf("%d entries are left after Close", got)
+	}
+}

@@ -178,7 +178,8 @@ func (s *Session) Woken() {
 		if s.byKey[p.Key] != p || !p.armed {
 			continue // forgotten, or disarmed after it woke
 		}
-		p.armed = false
+		// The wake may be of an earlier time, and p armed anew since.
+		s.disarm(p)
 		s.lookAt(p)
 	}
 }
