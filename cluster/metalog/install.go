@@ -78,7 +78,7 @@ func (l *Log) Install(c Checkpoint) error {
 }
 
 func (l *Log) install(c Checkpoint) error {
-	head, err := l.headOfPart(c)
+	head, err := l.headOfPart(&c)
 	if err != nil {
 		return err
 	}
@@ -115,12 +115,16 @@ func (l *Log) install(c Checkpoint) error {
 	return l.SaveQuorum(marked)
 }
 
-func (l *Log) headOfPart(c Checkpoint) (checkpointHead, error) {
+// headOfPart verifies a checkpoint that is still beside the log, once more.
+func (l *Log) headOfPart(c *Checkpoint) (checkpointHead, error) {
 	f, err := l.fs.Open(l.path(c.Name()+partSuffix), vfs.ReadOnly, 0)
 	if err != nil {
 		return checkpointHead{}, err
 	}
 	defer f.Close()
+	if c.SizeBytes, err = f.Size(); err != nil {
+		return checkpointHead{}, err
+	}
 	return l.walkCheckpoint(f, c.Name(), nil)
 }
 

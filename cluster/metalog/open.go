@@ -134,7 +134,11 @@ func (l *Log) headOf(c Checkpoint) (checkpointHead, error) {
 		return head, err
 	}
 	defer f.Close()
-	r := reader{f: f, name: c.Name(), size: c.SizeBytes, batchBytesMax: l.o.BatchBytesMax}
+	size, err := f.Size()
+	if err != nil {
+		return head, err
+	}
+	r := reader{f: f, name: c.Name(), size: size, batchBytesMax: l.o.BatchBytesMax}
 	for !head.footer {
 		b, h, err := r.next()
 		if err != nil {
