@@ -2,8 +2,9 @@
 
 // Command bench (make bench) measures a node beside the limits of the machine
 // that it runs on, all in one run and interleaved, so that ratios survive a
-// machine whose absolute figures do not: in every round the limits, then
-// gregor, then (with -kafka) Apache Kafka, each on a fresh directory. It prints
+// machine whose absolute figures do not: in every round gregor, then (with
+// -kafka) Apache Kafka, each on a fresh directory, and the limits right before
+// and after the loads that are held against them. It prints
 // the least, the median and the most of every figure, and holds gregor against
 // its targets.
 //
@@ -91,7 +92,7 @@ func run(ctx context.Context, o options) (err error) {
 	for round := range o.rounds {
 		fmt.Fprintf(os.Stderr, "round %d of %d\n", round+1, o.rounds)
 		b.figures.round()
-		if err := b.limits(ctx); err != nil {
+		if err := b.ceilings(ctx); err != nil {
 			return fmt.Errorf("limits: %w", err)
 		}
 		for _, s := range systems {
@@ -112,20 +113,28 @@ type session struct {
 	raw     *json.Encoder
 }
 
-// limits measures the two floors that gregor is held against and the two
-// ceilings of the load itself.
-func (b *session) limits(ctx context.Context) error {
-	for _, name := range []string{bench.LimitTCPToFile, bench.LimitFileToTCP, bench.LimitNullProduce, bench.LimitNullFetch} {
-		b.warm.touch()
-		r, err := b.gregor(ctx, "limits", "--only", name, "--dir", b.options.dir, "--bytes", fmt.Sprint(b.options.bytes))
-		if err != nil {
+// ceilings measures what the raw load reaches when the broker does nothing.
+func (b *session) ceilings(ctx context.Context) error {
+	for _, name := range []string{bench.LimitNullProduce, bench.LimitNullFetch} {
+		if _, err := b.limit(ctx, name); err != nil {
 			return err
 		}
-		b.note("limit", name, r)
-		b.figures.add("limit", name+": broker CPU-s/GB", r.Broker.PerGB)
-		b.figures.add("limit", name+": MB/s", r.MegabytesPerSecond)
 	}
 	return nil
+}
+
+// limit measures one limit and returns the CPU of the process that stands
+// where a broker would stand, in seconds a gigabyte.
+func (b *session) limit(ctx context.Context, name string) (float64, error) {
+	b.warm.touch()
+	r, err := b.gregor(ctx, "limits", "--only", name, "--dir", b.options.dir, "--bytes", fmt.Sprint(b.options.bytes))
+	if err != nil {
+		return 0, err
+	}
+	b.note("limit", name, r)
+	b.figures.add("limit", name+cpuPerGB, r.Broker.PerGB)
+	b.figures.add("limit", name+": MB/s", r.MegabytesPerSecond)
+	return r.Broker.PerGB, nil
 }
 
 // gregor runs one measurement of the bench command.
@@ -170,8 +179,7 @@ func (b *session) measure(ctx context.Context, s system, dir string) error {
 	}
 	b.figures.add(s.name(), "idle resident memory, MB", float64(rss)/1e6)
 	for _, l := range loads(b.options) {
-		b.warm.touch()
-		r, allocations, err := b.load(ctx, p, l)
+		r, allocations, err := b.besideLimit(ctx, s, p, l)
 		if err != nil {
 			return err
 		}
@@ -193,6 +201,31 @@ func (b *session) measure(ctx context.Context, s system, dir string) error {
 
 // idleTime is how long a fresh node is left alone before it counts as idle.
 const idleTime = 2 * time.Second
+
+// besideLimit runs one load and, where it has one, its limit right before and
+// right after it: what the machine allows changes from minute to minute.
+func (b *session) besideLimit(ctx context.Context, s system, p *process, l load) (r *bench.Result, allocations float64, err error) {
+	if l.limit == "" {
+		b.warm.touch()
+		return b.load(ctx, p, l)
+	}
+	before, err := b.limit(ctx, l.limit)
+	if err != nil {
+		return nil, 0, err
+	}
+	b.warm.touch()
+	if r, allocations, err = b.load(ctx, p, l); err != nil {
+		return nil, 0, err
+	}
+	after, err := b.limit(ctx, l.limit)
+	if err != nil {
+		return nil, 0, err
+	}
+	if both := before + after; both > 0 {
+		b.figures.add(s.name(), l.name+overLimit, r.Broker.PerGB/(both/2))
+	}
+	return r, allocations, nil
+}
 
 func (b *session) load(ctx context.Context, p *process, l load) (*bench.Result, float64, error) {
 	before, counted := p.allocations(ctx)
