@@ -324,7 +324,7 @@ func (l *Log) writeFailed(s *logSegment, err error) error {
 				return l.fail("cut "+s.log.Path()+" back after a failed append", cut)
 			}
 		}
-		l.logger.Error("append failed; the log goes on when there is room", "file", s.log.Path(), "reason", err)
+		l.log().Error("append failed; the log goes on when there is room", "file", s.log.Path(), "reason", err)
 		return storageError(op, err)
 	}
 	return l.fail(op, err)
@@ -334,7 +334,7 @@ func (l *Log) writeFailed(s *logSegment, err error) error {
 // without for now: it is tried again later.
 func (l *Log) sideWriteFailed(op string, err error) {
 	if passing(err) {
-		l.logger.Warn("a file beside the log could not be written; it will be tried again", "what", op, "reason", err)
+		l.log().Warn("a file beside the log could not be written; it will be tried again", "what", op, "reason", err)
 		return
 	}
 	_ = l.fail(op, err) // the next change answers it
@@ -349,7 +349,7 @@ func (l *Log) fail(op string, err error) error {
 	l.mu.Unlock()
 	if !l.lane.failedCalled {
 		l.lane.failedCalled = true
-		l.logger.Error("log failed", "what", op, "reason", err)
+		l.log().Error("log failed", "what", op, "reason", err)
 		if l.o.Failed != nil {
 			l.o.Failed(op, err)
 		}

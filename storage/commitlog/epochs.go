@@ -161,7 +161,7 @@ func (l *Log) loadEpochs() (list epochList, found bool, err error) {
 	}
 	list, err = parseEpochs(b)
 	if err != nil {
-		l.logger.Warn("leader epoch checkpoint is rebuilt from the log", "file", filepath.Join(l.dir(), epochsFile), "reason", err)
+		l.log().Warn("leader epoch checkpoint is rebuilt from the log", "file", filepath.Join(l.dir(), epochsFile), "reason", err)
 		return nil, false, nil
 	}
 	return list, true, nil

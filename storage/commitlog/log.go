@@ -134,7 +134,6 @@ func (h *Hint) lastStable() kafka.Offset {
 // immutable tail, which allocates for every append.
 type Log struct {
 	o       Options
-	logger  *slog.Logger
 	loading gate
 	lane    laneState
 
@@ -250,6 +249,10 @@ func (l *Log) settledLocked() error {
 }
 
 func (m *marks) reset() { m.list, m.head = nil, 0 }
+
+// log names the partition in each line. It is made when there is something to
+// say: an idle log is to cost little memory.
+func (l *Log) log() *slog.Logger { return l.o.Logger.With("partition", l.o.TopicPartition.String()) }
 
 // dir is the partition's folder.
 func (l *Log) dir() string {

@@ -27,11 +27,10 @@ const (
 // Open opens a log; a missing folder is created with partition.metadata. With
 // a Hint of a clean stop nothing is read until the first use.
 func Open(o Options) (*Log, error) {
-	l := &Log{o: o, logger: o.Logger, folder: o.Dir, cfg: o.Config}
-	if l.logger == nil {
-		l.logger = slog.New(slog.DiscardHandler)
+	l := &Log{o: o, folder: o.Dir, cfg: o.Config}
+	if l.o.Logger == nil {
+		l.o.Logger = slog.New(slog.DiscardHandler)
 	}
-	l.logger = l.logger.With("partition", o.TopicPartition.String())
 	if l.o.Now == nil {
 		return nil, errors.New("commitlog: Options.Now is missing")
 	}
@@ -68,7 +67,7 @@ func (l *Log) ready() error {
 		}
 		err := l.load()
 		if err == nil && !start.IsZero() && !l.o.CleanStart {
-			l.logger.Debug("log was loaded", "log_end", int64(l.Tail().LogEnd), "took", l.o.Now().Sub(start))
+			l.log().Debug("log was loaded", "log_end", int64(l.Tail().LogEnd), "took", l.o.Now().Sub(start))
 		}
 		return err
 	})
@@ -368,7 +367,7 @@ func (r *recovery) takeHint(files *folderFiles) {
 		r.logStart = max(r.logStart, h.LogStart)
 		return
 	}
-	r.l.logger.Warn("the log is not as the last clean stop left it; it is loaded as after a crash", "folder", r.l.dir())
+	r.l.log().Warn("the log is not as the last clean stop left it; it is loaded as after a crash", "folder", r.l.dir())
 	r.clean = false
 	if n := len(files.logs); n > 0 {
 		r.from = min(r.from, baseOf(files.logs[n-1].Name))
@@ -385,7 +384,7 @@ func (r *recovery) run(snapshots []kafka.Offset) error {
 	if r.clean {
 		err = r.findEnd()
 		if errors.Is(err, kafka.CorruptMessage) {
-			r.l.logger.Warn("a log that was stopped cleanly is damaged; it is recovered", "reason", err)
+			r.l.log().Warn("a log that was stopped cleanly is damaged; it is recovered", "reason", err)
 			r.clean = false
 			r.from, r.end = min(r.from, r.segments[max(len(r.segments)-2, 0)].base), 0
 		}
@@ -398,7 +397,7 @@ func (r *recovery) run(snapshots []kafka.Offset) error {
 	}
 	if r.end < r.logStart {
 		// The log start was moved beyond what survived: nothing of it is left to keep.
-		r.l.logger.Warn("the log ends before its start; it begins again there", "log_end", int64(r.end), "log_start", int64(r.logStart))
+		r.l.log().Warn("the log ends before its start; it begins again there", "log_end", int64(r.end), "log_start", int64(r.logStart))
 		for _, s := range r.segments {
 			if err := r.l.removeFiles(s); err != nil {
 				return err

@@ -346,7 +346,7 @@ func (l *Log) cut(v *view, s span, bytesMax int64, oneBatchAtLeast, cold bool) (
 			// What lies in front of the damage is good: serve it.
 			return span{pos: s.pos, len: cutAt - s.pos, next: next, more: true}, nil
 		}
-		l.logger.Error("damaged batch", "reason", err)
+		l.log().Error("damaged batch", "reason", err)
 		return span{}, err
 	}
 	if !stopped && cutAt == end {

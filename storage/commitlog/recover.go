@@ -57,7 +57,7 @@ func (r *recovery) openTail(s *logSegment, limit kafka.Offset) (ix *indexes, fro
 	switch {
 	case errors.Is(err, index.ErrCorrupt), errors.Is(err, kafka.CorruptMessage):
 		if s.sizeBytes > 0 {
-			r.l.logger.Warn("index is rebuilt", "segment", s.log.Path(), "reason", err)
+			r.l.log().Warn("index is rebuilt", "segment", s.log.Path(), "reason", err)
 		}
 		if s.sizeBytes > 0 || s.indexBytes > 0 || s.timeBytes > 0 {
 			err = ix.reset()
@@ -141,7 +141,7 @@ func (r *recovery) endBehind(i int) error {
 	for _, later := range r.segments[i+1:] {
 		lost += later.sizeBytes
 	}
-	r.l.logger.Warn("log was cut where the next segment does not follow", "file", r.segments[i].log.Path(),
+	r.l.log().Warn("log was cut where the next segment does not follow", "file", r.segments[i].log.Path(),
 		"log_end", int64(r.end), "next_base", int64(r.segments[i+1].base), "lost_bytes", lost)
 	return r.dropBehind(i)
 }
@@ -211,12 +211,17 @@ func (r *recovery) walk(s *logSegment, ix *indexes, from index.Position, crc boo
 		s.top = t
 	}
 	interval := r.l.indexInterval()
-	indexed := from.PosBytes > 0
+	indexed, floor := from.PosBytes > 0, s.base
+	if crc {
+		// from is behind a batch, not on one. A torn sector may leave a base
+		// offset of zero in front of a good CRC, which does not cover it.
+		indexed, floor = false, from.Offset
+	}
 	build := crc || ix.offsets.Entries() == 0 // an index that was reset is built here
 	r.end = max(r.end, s.base)
 	var scan segment.Scan
 	scan.Start(s.log, from.PosBytes, s.sizeBytes, crc)
-	scan.Floor(s.base)
+	scan.Floor(floor)
 	defer scan.Done()
 	for scan.Next() {
 		h := &scan.Header
@@ -272,7 +277,7 @@ func (r *recovery) cutAt(i int, why error) error {
 	for _, later := range r.segments[i+1:] {
 		lost += later.sizeBytes
 	}
-	r.l.logger.Warn("log was cut at the first batch that is not whole", "file", s.log.Path(), "position", bad.PosBytes,
+	r.l.log().Warn("log was cut at the first batch that is not whole", "file", s.log.Path(), "position", bad.PosBytes,
 		"log_end", int64(r.end), "lost_bytes", lost, "reason", bad.Reason)
 	// In this order, and durably: the next recovery would not see a hole, nor a
 	// torn tail of a segment that was closed meanwhile.
@@ -316,7 +321,7 @@ func (r *recovery) loadProducers(snapshots []kafka.Offset) error {
 			return err
 		}
 		if err := l.lane.producers.LoadSnapshot(b, r.nowMs, l.o.ProducerIDExpirationMs); err != nil {
-			l.logger.Warn("producer snapshot is of no use", "file", l.path(at, segment.SnapshotSuffix), "reason", err)
+			l.log().Warn("producer snapshot is of no use", "file", l.path(at, segment.SnapshotSuffix), "reason", err)
 			if err := l.removeSnapshot(at); err != nil {
 				return err
 			}

@@ -104,7 +104,7 @@ func (l *Log) indexes(s *logSegment, sizeBytes int64) (*indexes, error) {
 	err := s.opening.pass(func() bool { return s.ix.Load() != nil }, func() error {
 		ix, err := l.openIndexes(s)
 		if errors.Is(err, index.ErrCorrupt) {
-			l.logger.Warn("index is rebuilt", "segment", s.log.Path(), "reason", err)
+			l.log().Warn("index is rebuilt", "segment", s.log.Path(), "reason", err)
 			err = l.rebuildIndexes(s, ix, sizeBytes)
 		}
 		if err != nil {

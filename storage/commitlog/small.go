@@ -87,7 +87,7 @@ func (l *Log) checkMetadata() error {
 		return fmt.Errorf("%s: %w", path, bad)
 	}
 	if err == nil {
-		l.logger.Warn("partition.metadata was torn by a crash and is written again", "file", path, "reason", bad)
+		l.log().Warn("partition.metadata was torn by a crash and is written again", "file", path, "reason", bad)
 	}
 	l.lane.dirUnsynced = true
 	return l.writeSmall(metadataFile, appendMetadata(nil, l.o.TopicID))
