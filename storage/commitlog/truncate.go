@@ -332,6 +332,13 @@ func (l *Log) DropSegments(off kafka.Offset) (dropped int, err error) {
 	if dropped == 0 {
 		return 0, nil
 	}
+	if next := l.pub.segments[dropped]; !next.createdInFile {
+		// Its name is then all that tells where the log goes on.
+		if err := errors.Join(l.createLogFile(next), l.o.FS.SyncDir(l.dir())); err != nil {
+			l.sideWriteFailed("create a segment", err)
+			return 0, err
+		}
+	}
 	gone := l.pub.segments[:dropped]
 	l.mu.Lock()
 	l.pub.segments = append([]*logSegment(nil), l.pub.segments[dropped:]...)
