@@ -153,3 +153,100 @@ func TestCatchUpInSmallPieces(t *testing.T) {
 		}
 	})
 }
+
+// Pipelined producers with acks=all while the ISR comes and goes: every reply
+// comes, in order, and what it acknowledges is in the log and committed.
+func TestPipelinedProducersAndAChangingISR(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		n := start(t)
+		id := n.shared("t", 1, 2)
+		var work sync.WaitGroup
+		for i := range 4 {
+			c := n.dial()
+			work.Go(func() {
+				random := rand.New(rand.NewPCG(4, uint64(i)))
+				for range 30 {
+					var reqs []*kmsg.ProduceRequest
+					var ids []int32
+					for range 1 + random.IntN(6) {
+						req := produceRequest(13, "", id, 0, -1, records("x"))
+						req.TimeoutMillis = 60_000
+						reqs, ids = append(reqs, req), append(ids, c.send(req))
+					}
+					last := int64(-1)
+					for k := range reqs {
+						p := c.receive(reqs[k], ids[k]).(*kmsg.ProduceResponse).Topics[0].Partitions[0]
+						tail, _ := n.table.Get(id, 0).Tail()
+						if p.ErrorCode != 0 || p.BaseOffset <= last || int64(tail.HighWatermark) <= p.BaseOffset {
+							t.Errorf("%v at offset %d after %d, high watermark %d", kafka.Code(p.ErrorCode), p.BaseOffset, last, tail.HighWatermark)
+							return
+						}
+						last = p.BaseOffset
+					}
+				}
+			})
+		}
+		stop := make(chan struct{})
+		var changing sync.WaitGroup
+		changing.Go(func() {
+			for {
+				for _, isr := range [][]kafka.NodeID{{1}, {1, 2}} {
+					select {
+					case <-stop:
+						return
+					case <-time.After(7 * time.Millisecond):
+						n.change(id, -2, isr...)
+					}
+				}
+			}
+		})
+		work.Wait()
+		close(stop)
+		changing.Wait()
+		if got := n.table.Get(id, 0).Waiting(1); got != 0 {
+			t.Errorf("%d entries are left", got)
+		}
+	})
+}
+
+// Consumers in long polls while their topic is deleted and created again: they
+// are told, and nothing is left behind.
+func TestConsumersOfATopicThatComesAndGoes(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		n := start(t)
+		var work sync.WaitGroup
+		for life := range 10 {
+			id := n.topic("t", 3)
+			for i := range 4 {
+				c := n.dial()
+				work.Go(func() {
+					places := []place{{"", id, 0, 0}, {"", id, 1, 0}, {"", id, 2, 0}}
+					_, s, _ := c.session(fetchRequest(13, places...), 0, 0)
+					req := fetchRequest(13)
+					if i%2 == 0 {
+						req, s = fetchRequest(13, places...), 0
+					}
+					req.MaxWaitMillis = 600_000
+					epoch := int32(1)
+					if s == 0 {
+						epoch = -1
+					}
+					code, _, got := c.session(req, s, epoch)
+					if code != 0 || !strings.Contains(strings.Join(got, ","), "UNKNOWN_TOPIC") {
+						t.Errorf("life %d: %v %q", life, code, got)
+					}
+				})
+			}
+			time.Sleep(time.Second)
+			req := kmsg.NewPtrDeleteTopicsRequest()
+			req.Version, req.TopicNames, req.TimeoutMillis = 5, []string{"t"}, 1000
+			if r := n.dial().do(req).(*kmsg.DeleteTopicsResponse).Topics[0]; r.ErrorCode != 0 {
+				t.Errorf("delete: %v", kafka.Code(r.ErrorCode))
+			}
+			work.Wait()
+		}
+		if n.table.Len() != 0 {
+			t.Errorf("%d partitions are left", n.table.Len())
+		}
+	})
+}

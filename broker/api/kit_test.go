@@ -85,7 +85,7 @@ func start(t testing.TB, changes ...func(*setup)) *node {
 		t.Fatal(err)
 	}
 	n := &node{t: t, net: s.net, cfg: cfg, nextPID: 1000, img: image.Empty()}
-	logger := slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelDebug}))
+	logger := slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelWarn}))
 	files := segment.NewFiles(s.fs, 100)
 	n.dir, err = logdir.Open(logdir.Options{FS: s.fs, Path: s.path, Files: files, NodeID: self, ClusterID: clusterID, Logger: logger, Now: time.Now})
 	if err != nil {

@@ -60,7 +60,9 @@ func (a *API) partition(t *image.Topic, id kafka.PartitionID, left *patience) (*
 		a.settle(p, left)
 		return p, nil
 	}
-	if t.Partition(id) == nil {
+	// What the image gives to this broker is in the table before the image is
+	// here; what is not any more has just been deleted.
+	if part := t.Partition(id); part == nil || part.Leader == a.d.NodeID {
 		return nil, kafka.UnknownTopicOrPartition
 	}
 	return nil, kafka.NotLeaderForPartition
