@@ -4,6 +4,7 @@ package commitlog
 
 import (
 	"errors"
+	"math"
 	"path/filepath"
 
 	"gregor/base/kafka"
@@ -20,6 +21,7 @@ func (l *Log) Flush() error {
 	}
 	t := l.Tail()
 	if t.Flushed >= t.LogEnd && !l.lane.dirUnsynced {
+		l.lane.unflushedMs = 0
 		return nil
 	}
 	for i, s := range l.pub.segments {
@@ -61,20 +63,28 @@ func (l *Log) syncFailed(path string, err error) error {
 // FlushDue flushes if flush.ms has passed since the oldest unflushed append.
 func (l *Log) FlushDue() error {
 	since := l.lane.unflushedMs
-	if since == 0 || l.nowMs()-since < l.config().FlushMs {
+	if since == 0 || l.nowMs()-since < l.cfg.FlushMs {
 		return nil
 	}
 	return l.Flush()
 }
 
-// flushIfMany flushes once flush.messages records are not yet durable. Its
-// failure latches the log; the records are in it nevertheless.
+// flushIfMany flushes once flush.messages records are not yet durable, or the
+// oldest of them is flush.ms old: for a log that is written to, FlushDue has
+// then nothing to do. Its failure latches the log; the records are in it
+// nevertheless.
 func (l *Log) flushIfMany() {
 	l.mu.Lock()
-	due := l.pub.loaded && l.pub.err == nil && int64(l.tail.LogEnd-l.tail.Flushed) >= l.cfg.FlushMessages
+	usable := l.pub.loaded && l.pub.err == nil
+	many := int64(l.tail.LogEnd-l.tail.Flushed) >= l.cfg.FlushMessages
 	l.mu.Unlock()
-	if due {
+	if !usable {
+		return
+	}
+	if many {
 		_ = l.Flush()
+	} else if l.cfg.FlushMs != math.MaxInt64 {
+		_ = l.FlushDue()
 	}
 }
 
