@@ -30,6 +30,7 @@ func (l *Log) Close() (Hint, error) {
 	ix := s.ix.Load()
 	if s.sizeBytes > 0 {
 		ix.times.Add(s.top)
+		l.trim(s)
 	}
 	err := errors.Join(l.spillAll(), l.saveEpochs())
 	if l.tail.LogEnd > max(l.lane.snapshot, 0) {

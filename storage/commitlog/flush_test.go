@@ -99,3 +99,21 @@ func TestSyncedBesideATruncation(t *testing.T) {
 		t.Fatalf("flushed to %d, want 16", got)
 	}
 }
+
+// Preallocated space goes back when a segment is closed, and never shows.
+func TestPreallocate(t *testing.T) {
+	b := newBed(t, vfs.OS{}, t.TempDir()+"/t-0")
+	b.o.Config = Config{SegmentBytes: 1 << 20, Preallocate: true}
+	b.mustOpen()
+	a := b.mustAppend(plain(1, 1))
+	if err := b.l.Roll(); err != nil {
+		t.Fatal(err)
+	}
+	b.mustAppend(plain(1, 1))
+	b.stop(true)
+	b.mustOpen()
+	defer b.l.Kill()
+	if list, err := b.readAll(a.BaseOffset, 1<<20, ToLogEnd); err != nil || len(list) != 2 {
+		t.Fatal(len(list), err)
+	}
+}

@@ -7,6 +7,7 @@ import (
 	"fmt"
 
 	"gregor/base/kafka"
+	"gregor/base/vfs"
 	"gregor/storage/index"
 	"gregor/storage/segment"
 	"gregor/wire/batch"
@@ -120,6 +121,17 @@ func (l *Log) seal(s *logSegment) {
 	}
 	ix.offsets.Shrink()
 	ix.times.Shrink()
+	l.trim(s)
+}
+
+// trim gives back what was preallocated behind the segment's end.
+func (l *Log) trim(s *logSegment) {
+	if !l.cfg.Preallocate || s.sizeBytes == 0 {
+		return
+	}
+	if err := s.log.With(func(f vfs.File) error { return f.Truncate(s.sizeBytes) }); err != nil {
+		l.sideWriteFailed("trim "+s.log.Path(), err)
+	}
 }
 
 // moveEmpty gives an empty segment another base offset.
