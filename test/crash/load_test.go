@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"math/rand/v2"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -37,8 +38,10 @@ type world struct {
 	crash *vfs.Crash
 	dir   *logdir.Dir
 	parts []*part
-	calls int64
 	cuts  int
+
+	looking sync.Mutex // one call at a time is looked at
+	calls   int64
 
 	// stopped: a clean stop has returned; whatever is lost now, it is clean.
 	stopped bool
@@ -64,6 +67,9 @@ func newWorld(t *testing.T, seed uint64, chosen map[int64]bool) *world {
 func (w *world) mount(m *vfs.Memory) {
 	w.crash = vfs.NewCrash(m)
 	w.crash.Observe(func(_ int64, call vfs.Call) {
+		// The janitor and the flusher may call at one instant.
+		w.looking.Lock()
+		defer w.looking.Unlock()
 		w.calls++
 		if w.chosen[w.calls] {
 			w.cut(call)
@@ -157,13 +163,9 @@ func (w *world) operate() {
 	case n < 85:
 		do("delete", w.delete)
 	case n < 89:
-		w.doing = "wait"
-		time.Sleep(time.Duration(w.random.IntN(20)) * time.Second)
-		synctest.Wait()
+		w.wait(time.Duration(w.random.IntN(20)) * time.Second)
 	case n < 90:
-		w.doing = "wait long"
-		time.Sleep(70 * time.Second)
-		synctest.Wait()
+		w.wait(70 * time.Second)
 	case n < 93:
 		w.stop()
 	case n < 96:
@@ -173,6 +175,19 @@ func (w *world) operate() {
 	default:
 		w.powerCut()
 	}
+}
+
+// wait lets flusher and janitor work. The lock hands the model to their calls
+// and takes it back.
+func (w *world) wait(d time.Duration) {
+	w.looking.Lock()
+	w.doing = "wait"
+	w.looking.Unlock()
+	time.Sleep(d)
+	synctest.Wait()
+	w.looking.Lock()
+	w.doing = fmt.Sprint("wait ", d)
+	w.looking.Unlock()
 }
 
 func (w *world) append(p *part) {
