@@ -33,6 +33,7 @@ const (
 	LogSegmentBytes                             IntKey = "log.segment.bytes"
 	MaxDecompressedMessageBytes                 IntKey = "max.decompressed.message.bytes"
 	MaxIncrementalFetchSessionCacheSlots        IntKey = "max.incremental.fetch.session.cache.slots"
+	MaxRequestPartitionSizeLimit                IntKey = "max.request.partition.size.limit"
 	MessageMaxBytes                             IntKey = "message.max.bytes"
 	MetadataLogSegmentBytes                     IntKey = "metadata.log.segment.bytes"
 	MinInsyncReplicas                           IntKey = "min.insync.replicas"

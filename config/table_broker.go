@@ -66,7 +66,7 @@ var brokerKeys = []Definition{
 	{Name: "max.connections.per.ip", Type: Int, Default: "2147483647", Check: atLeast(0), Scope: ClusterWide, Effect: Works, Doc: "Connections at once from one address; further ones are closed."},
 	{Name: "max.connections.per.ip.overrides", Type: String, Scope: ClusterWide, Effect: Works, Doc: "Exceptions to `max.connections.per.ip`, `address:number,...`. Host names are not looked up."},
 	{Name: "max.incremental.fetch.session.cache.slots", Type: Int, Default: "1000", Check: atLeast(0), Effect: Works, Doc: "Fetch sessions kept at once."},
-	{Name: "max.request.partition.size.limit", Type: Int, Default: "2000", Check: atLeast(1), Doc: "Partitions in one page of DescribeTopicPartitions."},
+	{Name: "max.request.partition.size.limit", Type: Int, Default: "2000", Check: atLeast(1), Effect: Works, Doc: "Partitions in one page of DescribeTopicPartitions."},
 	{Name: "metadata.log.dir", Type: String, Null: true, Effect: Works, Doc: "Directory of the metadata log. Unset: the first of `log.dirs`. For now it must be that one."},
 	{Name: "metadata.log.max.record.bytes.between.snapshots", Type: Long, Default: "20971520", Check: atLeast(1), Doc: "Metadata checkpoints are written after a number of batches."},
 	{Name: "metadata.log.max.snapshot.interval.ms", Type: Long, Default: "3600000", Check: atLeast(0), Doc: "Metadata checkpoints are written after a number of batches."},

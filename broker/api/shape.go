@@ -19,7 +19,7 @@ type shape []field
 type field struct {
 	kind     kind
 	min, max int16
-	of       shape // of the elements of an array
+	of       shape // of the elements of an array, or of a struct that may be null
 }
 
 type kind uint8
@@ -34,6 +34,7 @@ const (
 	array // of structs: tags follow each element in flexible versions
 	ints  // an array of int32
 	texts // an array of strings
+	maybe // a struct that may be null, which a byte before it says
 )
 
 // newest stands for "up to the newest version".
@@ -48,6 +49,10 @@ func uuidAt(min int16) field  { return field{kind: fixed16, min: min, max: newes
 func textAt(min int16) field  { return field{kind: text, min: min, max: newest} }
 func arrayAt(min int16, of ...field) field {
 	return field{kind: array, min: min, max: newest, of: of}
+}
+
+func maybeAt(min int16, of ...field) field {
+	return field{kind: maybe, min: min, max: newest, of: of}
 }
 
 // until ends a field with a version.
@@ -91,6 +96,10 @@ func (w *walker) field(f *field) {
 		w.text()
 	case array:
 		for n := w.count(1); n > 0 && w.r.Err() == nil; n-- {
+			w.fields(f.of)
+		}
+	case maybe:
+		if present := w.r.Raw(1); len(present) == 1 && present[0] != 0xff {
 			w.fields(f.of)
 		}
 	case ints:

@@ -22,6 +22,8 @@ const (
 	keyInitProducerID       = 22
 	keyOffsetForLeaderEpoch = 23
 	keyDescribeCluster      = 60
+
+	keyDescribeTopicPartitions = 75
 )
 
 // row is one API.
@@ -95,6 +97,10 @@ func rows() []row {
 			shape:   shape{boolAt(0), int8At(1), boolAt(2)},
 			request: func() kmsg.Request { return new(kmsg.DescribeClusterRequest) },
 			handle:  (*API).handleDescribeCluster, purpose: "cluster id, brokers, controller"},
+		{key: keyDescribeTopicPartitions, name: "DescribeTopicPartitions", min: 0, max: 0, advertisedMin: 0, flexibleFrom: 0, roles: call.Broker,
+			shape:   shape{arrayAt(0, textAt(0)), int32At(0), maybeAt(0, textAt(0), int32At(0))},
+			request: func() kmsg.Request { return new(kmsg.DescribeTopicPartitionsRequest) },
+			handle:  (*API).handleDescribeTopicPartitions, purpose: "topics in pages of partitions, with eligible leader replicas"},
 	}
 }
 
