@@ -63,3 +63,24 @@ func BenchmarkFetch(b *testing.B) {
 		}
 	}
 }
+
+// BenchmarkSmallProduce sends one small record a request, one at a time.
+func BenchmarkSmallProduce(b *testing.B) {
+	n := start(b, onMachine(b))
+	id := n.topic("t", 1)
+	request := encode(produceRequest(13, "", id, 0, -1, records("a small value")), 1)
+	c := n.dial()
+	c.write(request)
+	_, reply, err := c.frame()
+	if err != nil {
+		b.Fatal(err)
+	}
+	buf := make([]byte, 8+len(reply))
+	b.ReportAllocs()
+	for b.Loop() {
+		c.write(request)
+		if _, err := io.ReadFull(c.conn, buf); err != nil {
+			b.Fatal(err)
+		}
+	}
+}

@@ -76,6 +76,10 @@ func (b *Budget) fitsLocked(n int64, privileged bool) bool {
 func (b *Budget) get(n int, privileged bool, wait time.Duration, closed <-chan struct{}) (buf []byte, ok bool) {
 	class := classOf(n)
 	b.mu.Lock()
+	if most := b.totalBytes - b.reserveBytes; int64(class) > most && (!privileged || int64(class) > b.totalBytes) {
+		b.mu.Unlock()
+		return nil, false // it could wait for ever
+	}
 	// A privileged caller passes those who wait for the part that it does not need.
 	if (b.first == nil || privileged) && b.fitsLocked(int64(class), privileged) {
 		b.used += int64(class)

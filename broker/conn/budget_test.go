@@ -144,3 +144,22 @@ func TestClosedConnectionStopsWaiting(t *testing.T) {
 		}
 	})
 }
+
+// What can never be had is refused at once.
+func TestBudgetRefusesTheImpossible(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := NewBudget(1<<20, 256<<10, 0)
+		began := time.Now()
+		if _, ok := b.get(900<<10, false, time.Hour, nil); ok || time.Since(began) != 0 {
+			t.Errorf("got %v after %v", ok, time.Since(began))
+		}
+		if _, ok := b.get(2<<20, true, time.Hour, nil); ok || time.Since(began) != 0 {
+			t.Errorf("privileged: got %v after %v", ok, time.Since(began))
+		}
+		if buf, ok := b.get(900<<10, true, time.Hour, nil); !ok {
+			t.Error("a privileged frame may take the reserve")
+		} else {
+			b.put(buf)
+		}
+	})
+}
