@@ -71,9 +71,11 @@ func chaos(t *testing.T, seed uint64) {
 		}
 	}
 	clear(s.cut)
-	for _, n := range s.nodes {
-		if n.core == nil {
+	for id := kafka.NodeID(1); id <= 3; id++ {
+		if n := s.nodes[id]; n.core == nil {
 			n.start()
+		} else {
+			n.power.CutAt(0)
 		}
 	}
 	l := s.leader(3)
@@ -98,10 +100,16 @@ func chaosStep(t *testing.T, s *sim, n *simNode, r *rand.Rand) {
 		s.tick(1 + r.IntN(electionTicks))
 	case n.core == nil:
 		n.start()
+	case k < 9: // the power goes in the middle of something, soon
+		n.cutLoss = anyLoss(r)
+		n.power.CutAt(n.power.Calls() + 1 + r.Int64N(12))
 	case k < 12:
 		for range 1 + r.IntN(10) {
-			if err := n.propose(); err != nil && !errors.Is(err, errNotLeading) {
-				t.Fatal(err)
+			if n.core == nil {
+				return
+			}
+			if err := n.propose(); !errors.Is(err, errNotLeading) {
+				n.survive(err)
 			}
 		}
 		if r.IntN(3) > 0 {
@@ -116,13 +124,17 @@ func chaosStep(t *testing.T, s *sim, n *simNode, r *rand.Rand) {
 			n.checkpointIfNew()
 		}
 	default:
-		keeps := []vfs.Keep{vfs.KeepAll, vfs.KeepNone, vfs.KeepPrefix, vfs.KeepTorn}
-		n.fs = n.fs.CrashClone(vfs.Loss{Data: keeps[r.IntN(4)], Entries: keeps[r.IntN(4)], Seed: r.Uint64()})
+		n.fs = n.fs.CrashClone(anyLoss(r))
 		n.core = nil
 		if r.IntN(2) == 0 {
 			n.start()
 		}
 	}
+}
+
+func anyLoss(r *rand.Rand) vfs.Loss {
+	keeps := []vfs.Keep{vfs.KeepAll, vfs.KeepNone, vfs.KeepPrefix, vfs.KeepTorn}
+	return vfs.Loss{Data: keeps[r.IntN(4)], Entries: keeps[r.IntN(4)], Seed: r.Uint64()}
 }
 
 // checkpointIfNew writes a checkpoint unless there is one as new.

@@ -67,7 +67,7 @@ type round struct {
 const (
 	electionTicks  = 10
 	heartbeatTicks = 2
-	snapshotTicks  = 20 * electionTicks
+	snapshotTicks  = 2 * electionTicks // then the message is sent again; who fetches already goes on
 )
 
 func newCore(o Options, log *metalog.Log) (*core, error) {

@@ -160,13 +160,9 @@ func (n *Node) takeInbox(ctx context.Context) func() error {
 func (n *Node) receive(ctx context.Context, r received) {
 	if r.m.GetType() == pb.MsgSnap {
 		name := string(r.m.GetSnapshot().GetData())
-		fetched, known := n.core.incoming[name]
-		switch {
-		case !known:
+		if n.core.incoming[name] == nil {
 			n.fetch(ctx, r)
 			return
-		case fetched == nil:
-			return // the same again, while it is on its way
 		}
 		n.core.incoming[name] = r.m
 	}
@@ -183,19 +179,16 @@ func (n *Node) receive(ctx context.Context, r received) {
 func (n *Node) fetch(ctx context.Context, r received) {
 	ck := checkpointOf(r.m.GetSnapshot())
 	name := string(r.m.GetSnapshot().GetData())
-	if ck.Index == 0 || n.o.Transport == nil {
-		return
+	if ck.Index == 0 || n.o.Transport == nil || n.fetching {
+		return // one at a time: raft sends the message again
 	}
-	clear(n.core.incoming) // one at a time: an older one is not wanted any more
-	n.core.incoming[name] = nil
+	n.fetching = true
+	clear(n.core.incoming)
 	n.background.Go(func() {
 		err := n.core.fetchCheckpoint(ctx, r.from, ck)
 		n.post(func() {
-			if _, wanted := n.core.incoming[name]; !wanted {
-				return
-			}
+			n.fetching = false
 			if err != nil {
-				delete(n.core.incoming, name)
 				n.o.Logger.Warn("metadata checkpoint was not received", "from", int32(r.from.NodeID), "checkpoint", name, "error", err)
 				return
 			}

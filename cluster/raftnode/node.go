@@ -153,6 +153,7 @@ type Node struct {
 
 	// Of the loop.
 	writing    bool // a checkpoint is being written
+	fetching   bool // one is being received
 	changes    []pendingChange
 	lastFailed string
 }

@@ -42,11 +42,15 @@ type simMessage struct {
 }
 
 type simNode struct {
-	s    *sim
-	id   Identity
-	fs   *vfs.Memory
-	form *Formation
-	core *core // nil while it is down
+	s  *sim
+	id Identity
+	fs *vfs.Memory
+	// power can be cut at any call, in the middle of a round; cutLoss is what
+	// then is lost.
+	power   *vfs.Crash
+	cutLoss vfs.Loss
+	form    *Formation
+	core    *core // nil while it is down
 }
 
 func directoryOf(id kafka.NodeID) kafka.DirectoryID {
@@ -90,7 +94,7 @@ func (s *sim) add(id kafka.NodeID, form *Formation) *simNode {
 
 func (n *simNode) options() Options {
 	o := Options{
-		FS: n.fs, Dir: "/meta", NodeID: n.id.NodeID, DirectoryID: n.id.DirectoryID, Form: n.form,
+		FS: n.power, Dir: "/meta", NodeID: n.id.NodeID, DirectoryID: n.id.DirectoryID, Form: n.form,
 		Endpoints: []metarec.VoterEndpoint{endpointOf(n.id.NodeID)}, Transport: n,
 		Now: func() time.Time { return n.s.now },
 	}
@@ -100,6 +104,7 @@ func (n *simNode) options() Options {
 
 // tryStart opens the directory as Open does, without a goroutine.
 func (n *simNode) tryStart() error {
+	n.power = vfs.NewCrash(n.fs)
 	opened, err := Open(n.options())
 	if err == nil {
 		n.core = opened.core
@@ -138,8 +143,16 @@ func (n *simNode) FetchCheckpoint(_ context.Context, from Identity, c metalog.Ch
 	}{io.NewSectionReader(f, 0, size), f}, err
 }
 
-func (n *simNode) drain() {
-	if err := n.core.drain(); err != nil {
+func (n *simNode) drain() { n.survive(n.core.drain()) }
+
+// survive takes the end of the power as a crash, and any other error as the end
+// of the test.
+func (n *simNode) survive(err error) {
+	n.s.t.Helper()
+	switch {
+	case errors.Is(err, vfs.ErrCut):
+		n.fs, n.core = n.fs.CrashClone(n.cutLoss), nil
+	case err != nil:
 		n.s.t.Fatalf("node %d: %v", n.id.NodeID, err)
 	}
 }
@@ -259,12 +272,11 @@ func (n *simNode) checkpoint() {
 	n.s.t.Helper()
 	l := loader.New(n.core.log)
 	if _, _, err := l.Load(); err != nil {
-		n.s.t.Fatal(err)
+		n.survive(err)
+		return
 	}
 	img := l.Image()
-	if err := n.core.writeCheckpoint(Applied{End: l.Next(), MetadataVersion: 33, Records: img.Records()}, 0, n.core.forget); err != nil {
-		n.s.t.Fatal(err)
-	}
+	n.survive(n.core.writeCheckpoint(Applied{End: l.Next(), MetadataVersion: 33, Records: img.Records()}, 0, n.core.forget))
 }
 
 // change proposes one membership change and waits until it counts everywhere.
@@ -289,6 +301,9 @@ func (n *simNode) bytes() map[uint64][]byte {
 	first, end := n.core.log.FirstIndex(), n.core.log.Committed().Index+1
 	for i := first; i < end; {
 		es, err := n.core.log.Entries(i, end, 1<<20)
+		if errors.Is(err, vfs.ErrCut) {
+			return out // it will notice
+		}
 		if err != nil {
 			n.s.t.Fatal(err)
 		}
