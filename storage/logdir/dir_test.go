@@ -410,6 +410,46 @@ func TestDeletedLogsGoLater(t *testing.T) {
 	})
 }
 
+// The checkpoint files must not speak of a deleted partition once another of its
+// name is there: a crash would start that one at the old log start.
+func TestNewPartitionInheritsNoCheckpoint(t *testing.T) {
+	memory := vfs.NewMemory()
+	fsys := vfs.NewFault(memory)
+	d := open(t, fsys)
+	log := openLog(t, d, tp("orders", 0))
+	appendSome(t, log, 9)
+	ok(t, log.AdvanceLogStart(7))
+	ok(t, d.Flush(t.Context()))
+	ok(t, d.DeleteLog(log))
+
+	fsys.Add(vfs.Rule{Ops: vfs.OpWrite, Path: recoveryPointFile, Times: 1, Err: syscall.ENOSPC})
+	if _, err := d.OpenLog(tp("orders", 0), topicID, commitlog.Config{}); !errors.Is(err, syscall.ENOSPC) {
+		t.Fatal("opened beside an old checkpoint:", err)
+	}
+	log = openLog(t, d, tp("orders", 0)) // there is room again
+	appendSome(t, log, 2)
+	d = open(t, memory.CrashClone(vfs.Loss{}))
+	if tail := openLog(t, d, tp("orders", 0)).Tail(); tail.LogStart != 0 || tail.LogEnd != 2 {
+		t.Fatalf("%+v", tail)
+	}
+}
+
+// A truncation takes the recovery point back before anything is written in the
+// place of what it cut.
+func TestTruncationLowersTheRecoveryPoint(t *testing.T) {
+	fsys := vfs.NewMemory()
+	d := open(t, fsys)
+	log := openLog(t, d, tp("orders", 0))
+	appendSome(t, log, 9)
+	ok(t, d.Flush(t.Context()))
+	ok(t, log.TruncateTo(4))
+	for _, name := range []string{recoveryPointFile, highWatermarkFile} {
+		if got := read(t, fsys, name); got != "0\n1\norders 0 4\n" {
+			t.Fatalf("%s: %q", name, got)
+		}
+	}
+}
+
 func TestLongTopicNamesFitWhenDeleted(t *testing.T) {
 	fsys := vfs.NewMemory()
 	d := open(t, fsys)

@@ -40,10 +40,14 @@ func (d *Dir) dropLocked(e *entry) {
 // Close.
 func (d *Dir) OpenLog(tp kafka.TopicPartition, topicID kafka.TopicID, config commitlog.Config) (*commitlog.Log, error) {
 	e, err := d.claim(tp)
-	if err == nil {
-		err = d.forgetLastLife(tp)
-	}
 	if err != nil {
+		return nil, fmt.Errorf("open log %s: %w", tp, err)
+	}
+	if err := d.forgetLastLife(tp); err != nil {
+		d.mu.Lock()
+		e.opening = false
+		d.mu.Unlock()
+		d.forgetIfGone(e)
 		return nil, fmt.Errorf("open log %s: %w", tp, err)
 	}
 	log, err := commitlog.Open(commitlog.Options{
