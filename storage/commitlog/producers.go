@@ -1,0 +1,152 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package commitlog
+
+import (
+	"fmt"
+
+	"gregor/base/kafka"
+	"gregor/storage/index"
+	"gregor/storage/prodstate"
+	"gregor/storage/segment"
+	"gregor/wire/batch"
+)
+
+// loadProducers takes the newest usable snapshot and replays the batches
+// behind it.
+func (r *recovery) loadProducers(snapshots []kafka.Offset) error {
+	l := r.l
+	limit := r.end
+	if !r.clean && r.scannedFrom >= 0 {
+		limit = min(limit, r.scannedFrom)
+	}
+	from, chosen := r.segments[0].base, kafka.NoOffset
+	for i := len(snapshots) - 1; i >= 0; i-- {
+		at := snapshots[i]
+		if at > r.end {
+			if err := l.removeSnapshot(at); err != nil {
+				return err
+			}
+			continue
+		}
+		if at > limit {
+			continue
+		}
+		b, err := l.readSmall(segment.Name(at, segment.SnapshotSuffix))
+		if missing(err) { // it went with its segment
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		if err := l.lane.producers.LoadSnapshot(b, r.nowMs, l.o.ProducerIDExpirationMs); err != nil {
+			l.log().Warn("producer snapshot is of no use", "file", l.path(at, segment.SnapshotSuffix), "reason", err)
+			if err := l.removeSnapshot(at); err != nil {
+				return err
+			}
+			continue
+		}
+		from, chosen = max(from, at), at
+		break
+	}
+	if chosen == kafka.NoOffset {
+		l.lane.producers.Reset()
+	}
+	r.txns.Reset(l.lane.producers.OpenTxns())
+	l.lane.snapshot = chosen
+	if err := r.replayProducers(from); err != nil {
+		return err
+	}
+	return l.removeStraySnapshots(snapshots, r.segments, chosen)
+}
+
+// replayProducers notes the batches from an offset on, as they were accepted.
+func (r *recovery) replayProducers(from kafka.Offset) error {
+	if from >= r.end {
+		return nil
+	}
+	p := &r.l.lane.producers
+	var body []byte
+	err := r.eachBatch(from, func(scan *segment.Scan, s *logSegment) error {
+		h := &scan.Header
+		if !h.HasProducerID() {
+			return nil
+		}
+		var marker prodstate.Marker
+		if h.Attributes.IsControl() {
+			var err error
+			if body, err = scan.Body(body); err != nil {
+				return err
+			}
+			marker = prodstate.ParseMarker(body)
+		}
+		v, err := p.Apply(h, marker, prodstate.Rules{})
+		if err != nil {
+			return err
+		}
+		p.Keep()
+		r.noteTxn(h, v)
+		if v.Ended && !v.Committed {
+			return r.noteAborted(s, h, v)
+		}
+		return nil
+	})
+	if err != nil {
+		return fmt.Errorf("load producers: %w", err)
+	}
+	return nil
+}
+
+func (r *recovery) noteTxn(h *batch.Header, v prodstate.Verdict) { noteTxn(&r.txns, h, v) }
+
+func noteTxn(t *prodstate.Txns, h *batch.Header, v prodstate.Verdict) {
+	switch {
+	case v.Began:
+		t.Begin(prodstate.Txn{ProducerID: h.ProducerID, First: v.TxnStart, ActiveMs: h.MaxTimestampMs})
+	case v.Ended:
+		t.End(h.ProducerID, v.TxnStart, h.LastOffset())
+	case v.TxnStart != kafka.NoOffset:
+		t.Touch(v.TxnStart, h.MaxTimestampMs)
+	}
+}
+
+// noteAborted puts an aborted transaction into the index, unless it is there.
+func (r *recovery) noteAborted(s *logSegment, h *batch.Header, v prodstate.Verdict) error {
+	ix, err := r.l.indexes(s, s.sizeBytes)
+	if err != nil {
+		return err
+	}
+	list, err := ix.aborted.List()
+	if err != nil {
+		return err
+	}
+	if n := len(list); n > 0 && list[n-1].LastOffset >= h.LastOffset() {
+		return nil
+	}
+	return ix.aborted.Add(index.Aborted{ProducerID: h.ProducerID, FirstOffset: v.TxnStart,
+		LastOffset: h.LastOffset(), LastStable: r.txns.StableAfter(h.ProducerID, h.LastOffset())})
+}
+
+func (l *Log) removeSnapshot(at kafka.Offset) error {
+	if err := l.o.FS.Remove(l.path(at, segment.SnapshotSuffix)); err != nil && !missing(err) {
+		return fmt.Errorf("remove snapshot: %w", err)
+	}
+	return nil
+}
+
+// removeStraySnapshots keeps the snapshots that belong to a segment's start,
+// and the chosen one.
+func (l *Log) removeStraySnapshots(snapshots []kafka.Offset, segments []*logSegment, chosen kafka.Offset) error {
+	keep := map[kafka.Offset]bool{chosen: true}
+	for _, s := range segments {
+		keep[s.base] = true
+	}
+	for _, at := range snapshots {
+		if !keep[at] {
+			if err := l.removeSnapshot(at); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
