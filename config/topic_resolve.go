@@ -179,7 +179,7 @@ var twins = map[string][]twin{
 	"remote.copy.lag.bytes":           {{key: "log.remote.copy.lag.bytes"}},
 	"remote.copy.lag.ms":              {{key: "log.remote.copy.lag.ms"}},
 	"retention.bytes":                 {{key: "log.retention.bytes"}},
-	"retention.ms":                    {{key: "log.retention.ms"}, {key: "log.retention.minutes", scaleMs: minuteMs}, {key: "log.retention.hours", scaleMs: hourMs}},
+	"retention.ms":                    {{key: "log.retention.ms", scaleMs: 1}, {key: "log.retention.minutes", scaleMs: minuteMs}, {key: "log.retention.hours", scaleMs: hourMs}},
 	"segment.bytes":                   {{key: "log.segment.bytes"}},
 	"segment.index.bytes":             {{key: "log.index.size.max.bytes"}},
 	"segment.jitter.ms":               {{key: "log.roll.jitter.ms"}, {key: "log.roll.jitter.hours", scaleMs: hourMs}},

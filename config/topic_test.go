@@ -157,7 +157,7 @@ func TestDescribeTopic(t *testing.T) {
 	if text(e.Set) != "compact, delete" || text(e.Value) != "compact,delete" {
 		t.Errorf("set %q, value %q", text(e.Set), text(e.Value))
 	}
-	if e := entry(t, list, "retention.ms"); text(e.Set) != "5" {
+	if e := entry(t, list, "retention.ms"); text(e.Set) != "5" || e.SetSource != SourceTopic {
 		t.Errorf("set %q", text(e.Set))
 	}
 	hidden := DescribeTopic(map[string]string{"internal.segment.bytes": "100"}, nil, nil, static)

@@ -8,6 +8,9 @@ type Type int8
 
 // The types.
 const (
+	// UnknownType is that of keys in no table.
+	UnknownType Type = 0
+
 	Boolean  Type = 1
 	String   Type = 2
 	Int      Type = 3

@@ -239,7 +239,7 @@ func (n *Node) controllerEnv() controller.Env {
 			entries := config.DescribeTopic(overrides, img.Configs(image.ClusterResource), nil, c)
 			out := make([]controller.TopicConfig, len(entries))
 			for i, e := range entries {
-				out[i] = controller.TopicConfig{Name: e.Name, Value: e.Set, ReadOnly: e.ReadOnly, Source: int8(e.Source), Sensitive: e.Sensitive}
+				out[i] = controller.TopicConfig{Name: e.Name, Value: e.Set, ReadOnly: e.ReadOnly, Source: int8(e.SetSource), Sensitive: e.Sensitive}
 			}
 			return out
 		},
