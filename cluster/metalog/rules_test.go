@@ -143,6 +143,61 @@ func TestR10CrashWhileInstalling(t *testing.T) {
 	}
 }
 
+// R10, where the checkpoint ends at the very offset at which a segment of the old
+// log begins: nothing in the files tells that it is another history.
+func TestR10SegmentThatBeginsAtTheCheckpoint(t *testing.T) {
+	for cut := int64(1); ; cut++ {
+		m := vfs.NewMemory()
+		if err := errors.Join(m.MkdirAll("/meta"), m.SyncDir("/")); err != nil {
+			t.Fatal(err)
+		}
+		o := Options{FS: m, Dir: "/meta", SegmentBytesMax: 170}
+		open := func(fsys vfs.FS) *Log {
+			o.FS = fsys
+			l, err := Open(o)
+			if err != nil {
+				t.Fatalf("cut at call %d: %v", cut, err)
+			}
+			return l
+		}
+		l := open(m)
+		formTestLog(t, l)
+		s := &scriptLog{t: t, log: l}
+		if err := l.Append(s.entries([]string{"2", "1:1", "1:1", "1:1", "1:1"})); err != nil { // segments 0 and 2
+			t.Fatal(err)
+		}
+		if err := s.receive([]string{"2", "2", "9"}); err != nil {
+			t.Fatal(err)
+		}
+		part := "/meta/" + DirName + "/" + Checkpoint{End: 2, Epoch: 2}.Name() + partSuffix
+		b, err := readFile(m, part, 1<<20)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := l.Close(); err != nil {
+			t.Fatal(err)
+		}
+		crash := vfs.NewCrash(m)
+		l = open(crash)
+		if err := writeFile(crash, part, b, 0o400); err != nil {
+			t.Fatal(err)
+		}
+		crash.CutAt(crash.Calls() + cut)
+		if err := l.Install(Checkpoint{End: 2, Epoch: 2}); err == nil {
+			return
+		}
+		for _, loss := range losses(uint64(cut)) {
+			after := open(crash.Image(loss))
+			if ck, _ := after.Checkpoint(); ck.End == 2 && (after.LastIndex() != 9 || after.End() != 2) {
+				t.Errorf("cut at call %d: index %d, end %d behind the checkpoint", cut, after.LastIndex(), after.End())
+			}
+			if err := after.Close(); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+}
+
 // openLeavingParts opens a log whose received checkpoint is still to be
 // installed, which a start throws away.
 func openLeavingParts(t *testing.T, fsys vfs.FS) *Log {

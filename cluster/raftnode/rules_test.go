@@ -289,6 +289,52 @@ func TestR4OneOfTwoVotersDoesNotLeadAlone(t *testing.T) {
 	}
 }
 
+// R4: Kafka has added a voter behind the newest checkpoint. By the checkpoint
+// this node would be alone.
+func TestR4VoterThatKafkaAddedCounts(t *testing.T) {
+	fs := vfs.NewMemory()
+	o := singleOptions(t, fs, "/meta")
+	n, err := Open(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := n.Start(); err != nil {
+		t.Fatal(err)
+	}
+	n.Kill()
+	log, err := metalog.Open(metalog.Options{FS: fs, Dir: "/meta"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	own, _ := log.MembersAt(log.LastIndex())
+	added := metalog.ControlBatch(1, &metarec.KRaftVoters{Voters: append(own.Voters, voterNamed(2))})
+	if err := log.Append([]metalog.Entry{{Index: log.LastIndex() + 1, Epoch: 1, Batch: added}}); err != nil {
+		t.Fatal(err)
+	}
+	// As Kafka leaves it: no commit index.
+	if err := log.SaveQuorum(metalog.QuorumState{Leader: 1, Epoch: 1, Voted: -1}); err != nil {
+		t.Fatal(err)
+	}
+	if err := log.Close(); err != nil {
+		t.Fatal(err)
+	}
+	o.Transport = &simNode{s: newSim(t, 0)}
+	n, err = Open(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer n.Kill()
+	for range 5 * electionTicks {
+		n.core.tick()
+		if err := n.core.drain(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if l := n.core.leadership(); l.Leading || len(n.core.conf.GetVoters()) != 2 {
+		t.Errorf("leadership %+v with voters %x", l, n.core.conf.GetVoters())
+	}
+}
+
 // R5: quorum-state names this node as leader as soon as it leads; else Kafka
 // would lead a second time in the same epoch.
 func TestR5LeaderIsInQuorumState(t *testing.T) {
