@@ -4,10 +4,12 @@
 // record batches in Kafka's own files, with append, read, truncation, leader
 // epochs, producer state and recovery.
 //
-// Verbs that change the log (those of append.go, truncate.go, roll.go,
-// flush.go and start.go, and Close) are called by one goroutine at a time: on
-// the partition's lane. Everything else may be called from anywhere at any
-// time. Of the world above it the log knows one number, the high watermark.
+// What changes the log is called by one goroutine at a time, on the
+// partition's lane: Append, the truncations, Roll, RollIfOld, StartEpoch,
+// Configure, AdvanceLogStart, DropSegments, Flush, FlushDue, Checkpoint,
+// Producers, RenameDir, Close and Kill. Everything else may be called from
+// anywhere at any time. Of the world above it the log knows one number, the
+// high watermark.
 package commitlog
 
 import (

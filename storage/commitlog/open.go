@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"time"
 
 	"gregor/base/kafka"
 )
@@ -51,17 +50,7 @@ func (l *Log) ready() error {
 		l.mu.Lock()
 		defer l.mu.Unlock()
 		return l.pub.loaded || l.pub.closed
-	}, func() error {
-		start := time.Time{}
-		if l.o.Hint == nil {
-			start = l.o.Now()
-		}
-		err := l.load()
-		if err == nil && !start.IsZero() && !l.o.CleanStart {
-			l.log().Debug("log was loaded", "log_end", int64(l.Tail().LogEnd), "took", l.o.Now().Sub(start))
-		}
-		return err
-	})
+	}, l.load)
 	if err != nil {
 		return err
 	}

@@ -1,0 +1,119 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package commitlog
+
+import (
+	"errors"
+
+	"gregor/base/kafka"
+	"gregor/wire/batch"
+)
+
+// AdvanceLogStart moves the log start forward (DeleteRecords, a leader's log
+// start), never back. Records below it are no longer served; their segments
+// go with DropSegments. It may not pass the high watermark: OFFSET_OUT_OF_RANGE.
+func (l *Log) AdvanceLogStart(off kafka.Offset) error {
+	if err := l.writable(); err != nil {
+		return err
+	}
+	l.mu.Lock()
+	t := l.tail
+	switch {
+	case off > t.HighWatermark:
+		l.mu.Unlock()
+		return &OffsetOutOfRangeError{Requested: off, Tail: t}
+	case off <= t.LogStart:
+		l.mu.Unlock()
+		return nil
+	}
+	l.tail.LogStart = off
+	l.tail.LocalLogStart = max(l.tail.LocalLogStart, off)
+	if list, changed := l.pub.epochs.truncateStart(off); changed {
+		l.setEpochsLocked(list)
+	}
+	l.mu.Unlock()
+	if err := l.saveEpochs(); err != nil {
+		l.sideWriteFailed("write leader epoch checkpoint", err)
+	}
+	return nil
+}
+
+// Segment is one segment as retention sees it.
+type Segment struct {
+	Base      kafka.Offset
+	End       kafka.Offset // base of the next segment; the log end for the last
+	SizeBytes int64
+	// MaxTimestampMs is the greatest timestamp; -1 where there is none or
+	// where it has not been read yet (OffsetForTime reads it).
+	MaxTimestampMs int64
+	Active         bool
+}
+
+// Segments lists the segments, oldest first.
+func (l *Log) Segments() ([]Segment, error) {
+	if err := l.ready(); err != nil {
+		return nil, err
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	list := make([]Segment, len(l.pub.segments))
+	for i, s := range l.pub.segments {
+		list[i] = Segment{Base: s.base, End: l.tail.LogEnd, SizeBytes: s.sizeBytes, MaxTimestampMs: batch.NoTimestamp, Active: i == len(list)-1}
+		if s.shownOK {
+			list[i].MaxTimestampMs = s.shown.TimestampMs
+		}
+		if i > 0 {
+			list[i-1].End = s.base
+		}
+	}
+	return list, nil
+}
+
+// DropSegments removes the segments that lie wholly below off, the active one
+// excepted, and moves the log start to the first that is left. off may not
+// pass the high watermark.
+func (l *Log) DropSegments(off kafka.Offset) (dropped int, err error) {
+	if err := l.writable(); err != nil {
+		return 0, err
+	}
+	off = min(off, l.Tail().HighWatermark)
+	for dropped < len(l.pub.segments)-1 && l.pub.segments[dropped+1].base <= off {
+		dropped++
+	}
+	if dropped == 0 {
+		return 0, nil
+	}
+	if next := l.pub.segments[dropped]; !next.createdInFile {
+		// Its name is then all that tells where the log goes on.
+		if err := errors.Join(l.createLogFile(next), l.o.FS.SyncDir(l.dir())); err != nil {
+			l.sideWriteFailed("create a segment", err)
+			return 0, err
+		}
+	}
+	gone := l.pub.segments[:dropped]
+	l.mu.Lock()
+	l.pub.segments = append([]*logSegment(nil), l.pub.segments[dropped:]...)
+	first := l.pub.segments[0].base
+	for _, s := range gone {
+		s.dead = true
+		l.tail.SizeBytes -= s.sizeBytes
+	}
+	l.tail.LogStart = max(l.tail.LogStart, first)
+	l.tail.LocalLogStart = max(l.tail.LocalLogStart, first)
+	if list, changed := l.pub.epochs.truncateStart(l.tail.LogStart); changed {
+		l.setEpochsLocked(list)
+	}
+	l.mu.Unlock()
+	var errs []error
+	for _, s := range gone {
+		errs = append(errs, l.removeFiles(s))
+	}
+	if err := l.saveEpochs(); err != nil {
+		l.sideWriteFailed("write leader epoch checkpoint", err)
+	}
+	if err := errors.Join(errs...); err != nil {
+		l.sideWriteFailed("drop segments", err)
+		return dropped, err
+	}
+	return dropped, nil
+}
