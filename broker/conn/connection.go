@@ -141,7 +141,7 @@ func (c *connection) settle(slot *slot, outcome call.Outcome) error {
 	case call.Done:
 		slot.call.Reply.Finish()
 		if c.box.queue(slot, true) {
-			return nil
+			return c.box.awaitRoom()
 		}
 		err := c.out.write(&slot.call.Reply)
 		c.box.free(slot)

@@ -102,6 +102,37 @@ func TestPipelineIsBounded(t *testing.T) {
 	})
 }
 
+// Whole replies that wait behind a parked one count too: they hold memory.
+func TestPipelineBoundsWholeReplies(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var list park.List
+		var handled, value atomic.Int64
+		w := bubble(t, func(c *call.Call) call.Outcome {
+			handled.Add(1)
+			if c.Key == 1 {
+				return echo(c)
+			}
+			p := &parked{list: &list, reached: func() bool { return value.Load() > 0 }}
+			return p.park(c, 1, time.Hour)
+		}, func(o *Options, _ *call.Listener) { o.Limits.PipelineMax = 5 })
+		c := w.dial()
+		write(t, c, request(2, 0, nil))
+		for i := range int32(50) {
+			write(t, c, request(1, 1+i, nil))
+		}
+		synctest.Wait()
+		if got := handled.Load(); got != 5 {
+			t.Errorf("%d requests were taken, want 5", got)
+		}
+		value.Store(1)
+		list.Wake(1)
+		wantReply(t, c, 0, "reached")
+		for i := range int32(50) {
+			wantReply(t, c, 1+i, "")
+		}
+	})
+}
+
 // The flusher is there while replies wait, and only then.
 func TestFlusherComesAndGoes(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
