@@ -141,7 +141,7 @@ func TestDeadlines(t *testing.T) {
 
 		ok(t, b.SetWriteDeadline(time.Now().Add(20*time.Millisecond)))
 		n, err := b.Write(make([]byte, 64<<20))
-		if !errors.Is(err, os.ErrDeadlineExceeded) || n == 0 || n == 64<<20 {
+		if !errors.Is(err, os.ErrDeadlineExceeded) || n == 64<<20 {
 			t.Fatal("a write to a peer that does not read:", n, err)
 		}
 		ok(t, b.SetDeadline(time.Time{}))
