@@ -61,6 +61,9 @@ func (c *Cache) Stats() Stats {
 // followers. 0 means that the client must do without.
 func (c *Cache) Add(s *Session, privileged bool) int32 {
 	now := c.now()
+	s.mu.Lock()
+	s.busy = true
+	s.mu.Unlock()
 	c.mu.Lock()
 	if c.parts+s.Len() > c.slots*slotPartitions {
 		c.mu.Unlock()
@@ -79,9 +82,6 @@ func (c *Cache) Add(s *Session, privileged bool) int32 {
 	defer c.mu.Unlock()
 	s.id, s.epoch = c.freshLocked(), 1
 	s.privileged, s.createdAt, s.usedAt, s.size = privileged, now, now, s.Len()
-	s.mu.Lock()
-	s.busy = true
-	s.mu.Unlock()
 	c.sessions[s.id] = s
 	c.parts += s.size
 	return s.id
