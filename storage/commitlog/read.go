@@ -341,12 +341,14 @@ func (l *Log) cut(v *view, s span, bytesMax int64, oneBatchAtLeast, cold bool) (
 	if cold {
 		v.seg.verified.add(s.pos, cutAt)
 	}
-	if err := scan.Err(); err != nil && (cold || cutAt == s.pos) {
-		if cutAt > s.pos {
+	if err := scan.Err(); err != nil && (cold || next == kafka.NoOffset) {
+		if cold && cutAt > s.pos {
 			// What lies in front of the damage is good: serve it.
 			return span{pos: s.pos, len: cutAt - s.pos, next: next, more: true}, nil
 		}
-		l.log().Error("damaged batch", "reason", err)
+		if !v.seg.damaged.Swap(true) { // readers come back again and again
+			l.log().Error("a batch cannot be served", "file", v.file.Path(), "reason", err)
+		}
 		return span{}, err
 	}
 	if !stopped && cutAt == end {
