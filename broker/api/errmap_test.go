@@ -58,6 +58,7 @@ var verdicts = map[string]struct {
 	"compress.ErrTooLarge":            {compress.ErrTooLarge, kafka.InvalidRecord},
 	"frame.MalformedError":            {&frame.MalformedError{}, kafka.InvalidRequest},
 	"config.InvalidTopicError":        {&config.InvalidTopicError{}, kafka.InvalidConfig},
+	"config.InvalidBrokerError":       {&config.InvalidBrokerError{}, kafka.InvalidRequest},
 	"a full disk":                     {&fs.PathError{Err: syscall.ENOSPC}, kafka.KafkaStorageError},
 	"a missing file":                  {&fs.PathError{Err: syscall.ENOENT}, kafka.KafkaStorageError},
 }
