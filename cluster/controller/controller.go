@@ -71,6 +71,13 @@ type Env struct {
 	// TopicConfig gives the effective value of a topic's config. nil looks into
 	// the topic's and the cluster's configs, and then at Config.
 	TopicConfig func(img *image.Image, topic, key string) string
+	// ValidateConfig judges all values that a resource would have; existing are
+	// those that it has. The text of the error is for the client, its code is
+	// kafka.InvalidConfig where it carries none. nil accepts all.
+	ValidateConfig func(img *image.Image, r image.Resource, values, existing map[string]string) error
+	// ListConfig reports whether the values of a key are lists, and what they
+	// start from where it is not set. nil knows no lists.
+	ListConfig func(t image.ResourceType, key string) (base string, ok bool)
 	// MayDescribe and MayDelete ask for the requester's rights on a topic. nil
 	// allows all.
 	MayDescribe, MayDelete func(topic string) bool
@@ -126,6 +133,10 @@ func Handle(img *image.Image, env *Env, req kmsg.Request) (Outcome, error) {
 		return updateFeatures(img, env, r), nil
 	case *kmsg.ElectLeadersRequest:
 		return electLeaders(img, env, r), nil
+	case *kmsg.IncrementalAlterConfigsRequest:
+		return incrementalAlterConfigs(img, env, r), nil
+	case *kmsg.AlterConfigsRequest:
+		return alterConfigs(img, env, r), nil
 	}
 	return Outcome{}, fmt.Errorf("api key %d at the controller: %w", req.Key(), kafka.UnsupportedVersion)
 }

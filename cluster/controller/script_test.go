@@ -90,6 +90,19 @@ func newWorld(t testing.TB) *world {
 		},
 	}
 	w.env.Sessions = NewSessions(9*time.Second, w.img, w.start)
+	w.env.ListConfig = func(_ image.ResourceType, key string) (string, bool) {
+		bases := map[string]string{"cleanup.policy": "delete", "leader.replication.throttled.replicas": ""}
+		base, ok := bases[key]
+		return base, ok
+	}
+	w.env.ValidateConfig = func(_ *image.Image, r image.Resource, values, existing map[string]string) error {
+		if v, ok := values["retention.ms"]; ok && r.Type == image.ResourceTopic {
+			if _, err := strconv.Atoi(v); err != nil {
+				return fmt.Errorf("Invalid value %s for configuration retention.ms, it was %s", v, existing["retention.ms"])
+			}
+		}
+		return nil
+	}
 	return w
 }
 
@@ -158,6 +171,10 @@ var requests = map[string]func() kmsg.Request{
 	"AssignReplicasToDirs":   func() kmsg.Request { return kmsg.NewPtrAssignReplicasToDirsRequest() },
 	"UpdateFeatures":         func() kmsg.Request { return kmsg.NewPtrUpdateFeaturesRequest() },
 	"ElectLeaders":           func() kmsg.Request { return kmsg.NewPtrElectLeadersRequest() },
+	"AlterConfigs":           func() kmsg.Request { return kmsg.NewPtrAlterConfigsRequest() },
+	"IncrementalAlterConfigs": func() kmsg.Request {
+		return kmsg.NewPtrIncrementalAlterConfigsRequest()
+	},
 }
 
 func (w *world) run(command string) string {
