@@ -54,8 +54,8 @@ type Limits struct {
 	// StallMax closes a connection whose large frame stops arriving, or that
 	// waits for memory, for so long.
 	StallMax time.Duration
-	// ConnectionsMax stops accepting at so many, max.connections. Listeners
-	// for brokers are exempt.
+	// ConnectionsMax stops accepting at so many, max.connections. The listener
+	// for brokers is exempt, if clients have another one.
 	ConnectionsMax int
 	// ConnectionsPerIPMax closes further connections of one address,
 	// max.connections.per.ip; PerIP overrides it.

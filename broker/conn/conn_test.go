@@ -350,6 +350,38 @@ func TestConnectionLimits(t *testing.T) {
 	})
 }
 
+// The listener of brokers is exempt from max.connections, unless clients use
+// it too.
+func TestListenerOfBrokersIsExempt(t *testing.T) {
+	for _, several := range []bool{false, true} {
+		synctest.Test(t, func(t *testing.T) {
+			w := bubble(t, echo, func(o *Options, at *call.Listener) {
+				o.Limits.ConnectionsMax = 1
+				at.InterBroker = true
+			})
+			if several {
+				l, err := w.net.Listen(context.Background(), "node:9093")
+				if err != nil {
+					t.Fatal(err)
+				}
+				w.served.Go(func() { w.server.Serve(l, &call.Listener{Name: "CLIENTS", Role: call.Broker}) })
+			}
+			synctest.Wait()
+			w.dial()
+			c := w.dial()
+			write(t, c, request(1, 1, nil))
+			synctest.Wait()
+			want := int64(1)
+			if several {
+				want = 2
+			}
+			if got := w.server.Stats().Connections; got != want {
+				t.Errorf("several listeners %v: %d connections are served, want %d", several, got, want)
+			}
+		})
+	}
+}
+
 func TestShutdownLetsRequestsFinish(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := bubble(t, func(c *call.Call) call.Outcome {

@@ -151,7 +151,7 @@ func (r *reader) large(n int) ([]byte, error) {
 	limits, budget := &r.c.server.limits, r.c.server.budget
 	first := min(n, max(firstBytes, r.trusted))
 	// A frame's first, small buffer may come from the reserve.
-	privileged := r.c.info.Listener.InterBroker
+	privileged := r.c.server.isPrivileged(r.c.info.Listener)
 	buf, ok := budget.get(first, privileged || first <= firstBytes, limits.StallMax, r.c.closed)
 	if !ok {
 		return nil, r.refused()

@@ -25,6 +25,10 @@ type Server struct {
 	now     func() time.Time
 	count   counters
 
+	// serving is the number of listeners: that of brokers is privileged only
+	// where clients have another one.
+	serving atomic.Int32
+
 	drain   chan struct{} // closed when nothing new is taken
 	running sync.WaitGroup
 
@@ -64,12 +68,14 @@ func (s *Server) Serve(l net.Listener, at *call.Listener) error {
 		return nil
 	}
 	s.listeners[l] = struct{}{}
+	s.serving.Store(int32(len(s.listeners)))
 	s.running.Add(1)
 	s.mu.Unlock()
 	defer s.running.Done()
 	defer func() {
 		s.mu.Lock()
 		delete(s.listeners, l)
+		s.serving.Store(int32(len(s.listeners)))
 		s.mu.Unlock()
 	}()
 
@@ -98,6 +104,11 @@ func (s *Server) Serve(l net.Listener, at *call.Listener) error {
 	}
 }
 
+// isPrivileged reports whether connections of the listener come before others
+// when memory or connections are scarce: it is that of brokers, and clients
+// have their own.
+func (s *Server) isPrivileged(at *call.Listener) bool { return at.InterBroker && s.serving.Load() > 1 }
+
 // awaitRoom waits while max.connections is reached, as Kafka's acceptor does:
 // peers stay in the backlog. False means that the server ends.
 func (s *Server) awaitRoom(at *call.Listener) bool {
@@ -107,7 +118,7 @@ func (s *Server) awaitRoom(at *call.Listener) bool {
 			s.mu.Unlock()
 			return false
 		}
-		if at.InterBroker || len(s.conns) < s.limits.ConnectionsMax {
+		if s.isPrivileged(at) || len(s.conns) < s.limits.ConnectionsMax {
 			s.mu.Unlock()
 			return true
 		}
