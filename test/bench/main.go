@@ -123,19 +123,28 @@ func (b *session) ceilings(ctx context.Context) error {
 	return nil
 }
 
-// limit measures one limit and returns the CPU of the process that stands
-// where a broker would stand, in seconds a gigabyte.
-func (b *session) limit(ctx context.Context, name string) (float64, error) {
+// limit measures one limit.
+func (b *session) limit(ctx context.Context, name string) (cost, error) {
 	b.warm.touch()
 	r, err := b.gregor(ctx, "limits", "--only", name, "--dir", b.options.dir, "--bytes", fmt.Sprint(b.options.bytes))
 	if err != nil {
-		return 0, err
+		return cost{}, err
 	}
 	b.note("limit", name, r)
 	b.figures.add("limit", name+cpuPerGB, r.Broker.PerGB)
 	b.figures.add("limit", name+": MB/s", r.MegabytesPerSecond)
-	return r.Broker.PerGB, nil
+	return costOf(r), nil
 }
+
+// cost is CPU in seconds a gigabyte: of the broker, or of the process that
+// stands where a broker would stand, and of that and the client together. On
+// loopback the kernel bills the same work now to one end and now to the other;
+// only their sum does not depend on who happened to run.
+type cost struct{ broker, both float64 }
+
+func costOf(r *bench.Result) cost { return cost{r.Broker.PerGB, r.Broker.PerGB + r.Client.PerGB} }
+
+func (c cost) plus(d cost) cost { return cost{c.broker + d.broker, c.both + d.both} }
 
 // gregor runs one measurement of the bench command.
 func (b *session) gregor(ctx context.Context, arguments ...string) (*bench.Result, error) {
@@ -205,24 +214,37 @@ const idleTime = 2 * time.Second
 // besideLimit runs one load and, where it has one, its limit right before and
 // right after it: what the machine allows changes from minute to minute.
 func (b *session) besideLimit(ctx context.Context, s system, p *process, l load) (r *bench.Result, allocations float64, err error) {
-	if l.limit == "" {
+	if len(l.limits) == 0 {
 		b.warm.touch()
 		return b.load(ctx, p, l)
 	}
-	before, err := b.limit(ctx, l.limit)
-	if err != nil {
+	around := map[string]cost{}
+	measure := func() error {
+		for _, name := range l.limits {
+			c, err := b.limit(ctx, name)
+			if err != nil {
+				return err
+			}
+			around[name] = around[name].plus(c)
+		}
+		return nil
+	}
+	if err := measure(); err != nil {
 		return nil, 0, err
 	}
 	b.warm.touch()
 	if r, allocations, err = b.load(ctx, p, l); err != nil {
 		return nil, 0, err
 	}
-	after, err := b.limit(ctx, l.limit)
-	if err != nil {
+	if err := measure(); err != nil {
 		return nil, 0, err
 	}
-	if both := before + after; both > 0 {
-		b.figures.add(s.name(), l.name+overLimit, r.Broker.PerGB/(both/2))
+	for _, name := range l.limits {
+		own, limit := costOf(r), around[name]
+		if limit.broker > 0 && limit.both > 0 {
+			b.figures.add(s.name(), l.name+overLimit+name, own.broker/(limit.broker/2))
+			b.figures.add(s.name(), l.name+bothOverLimit+name, own.both/(limit.both/2))
+		}
 	}
 	return r, allocations, nil
 }

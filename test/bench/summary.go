@@ -8,6 +8,8 @@ import (
 	"slices"
 	"strings"
 	"text/tabwriter"
+
+	"gregor/cmd/gregor/bench"
 )
 
 // figures collects every figure of every round.
@@ -80,8 +82,9 @@ type target struct {
 }
 
 const (
-	cpuPerGB  = ": broker CPU-s/GB"
-	overLimit = ": broker CPU over the limit"
+	cpuPerGB      = ": broker CPU-s/GB"
+	overLimit     = ": broker CPU over "
+	bothOverLimit = ": broker and client CPU over "
 )
 
 func (f *figures) targets() []target {
@@ -89,8 +92,15 @@ func (f *figures) targets() []target {
 	all := []target{
 		{"exec to first answered ApiVersions, ms", own("exec to first ApiVersions, ms"), 100},
 		{"idle resident memory, MB", own("idle resident memory, MB"), 50},
-		{"produce, broker CPU over the TCP-to-file limit beside it", own(produceLarge + overLimit), 1.25},
-		{"consume, broker CPU over the sendfile limit beside it", own(consumeLarge + overLimit), 1.15},
+	}
+	for _, row := range []struct {
+		load, limit string
+		most        float64
+	}{{produceLarge, bench.LimitTCPToFile, 1.25}, {consumeLarge, bench.LimitFileToTCP, 1.15}, {consumeLarge, bench.LimitAskedFile, 1.15}} {
+		for _, over := range []string{overLimit, bothOverLimit} {
+			name := row.load + over + row.limit
+			all = append(all, target{name, own(name), row.most})
+		}
 	}
 	for _, name := range f.order {
 		if values := own(name); len(values) > 0 && strings.HasSuffix(name, ": allocations a request") {

@@ -290,8 +290,20 @@ func TestPeers(t *testing.T) {
 	if err := binary.Write(conn, binary.BigEndian, wanted); err != nil {
 		t.Fatal(err)
 	}
-	if n, err := io.Copy(io.Discard, conn); err != nil || n != wanted {
+	if n, err := io.CopyN(io.Discard, conn, wanted); err != nil {
 		t.Errorf("sendfile: %d bytes of %d, %v", n, wanted, err)
+	}
+	// A second request goes on where the first one ended.
+	if err := binary.Write(conn, binary.BigEndian, int64(10)); err != nil {
+		t.Fatal(err)
+	}
+	if err := conn.CloseWrite(); err != nil {
+		t.Fatal(err)
+	}
+	block := make([]byte, 1<<20)
+	payload(block, 1)
+	if rest, err := io.ReadAll(conn); err != nil || !bytes.Equal(rest, block[12_345:12_355]) {
+		t.Errorf("sendfile: %q, %v, expected %q", rest, err, block[12_345:12_355])
 	}
 }
 

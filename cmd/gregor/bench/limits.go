@@ -35,10 +35,14 @@ type limit struct {
 	measure func(ctx context.Context, o LimitOptions) (*Result, error)
 }
 
-// The names of the two limits that a broker is held against.
+// The names of the limits that a broker, or the load, is held against.
 const (
-	LimitTCPToFile   = "TCP -> file, 1 MiB pieces"
-	LimitFileToTCP   = "file -> TCP by sendfile"
+	LimitTCPToFile = "TCP -> file, 1 MiB pieces"
+	LimitFileToTCP = "file -> TCP by sendfile, one stream"
+	// LimitAskedFile has the shape of a consumer: nothing moves between one
+	// request's last byte and the next request, and the sender wakes the
+	// receiver each time.
+	LimitAskedFile   = "file -> TCP by sendfile, 6 MiB a request"
 	LimitNullProduce = "raw produce -> null broker"
 	LimitNullFetch   = "raw consume <- null broker"
 )
@@ -50,7 +54,8 @@ var limits = []limit{
 	{"TCP -> file, 256 KiB pieces", streamTo(peerFile, 256<<10)},
 	{LimitTCPToFile, streamTo(peerFile, 1<<20)},
 	{"TCP -> file, 16 KiB pieces", streamTo(peerFile, 16<<10)},
-	{LimitFileToTCP, streamFrom},
+	{LimitFileToTCP, streamFrom(0)},
+	{LimitAskedFile, streamFrom(6 << 20)},
 	{"TCP round trip of 100 bytes", pingPong},
 	{"4 KiB append + fdatasync, 1 file", appendSync(1, false)},
 	{"4 KiB append + fdatasync, 8 files", appendSync(8, false)},
@@ -183,27 +188,37 @@ func streamTo(mode string, pieceBytes int) func(context.Context, LimitOptions) (
 	}
 }
 
-func streamFrom(ctx context.Context, o LimitOptions) (*Result, error) {
-	return withPeer(ctx, o, Peer{Mode: peerSendfile}, func(address string) (*Result, error) {
-		conn, err := dialPeer(ctx, address)
-		if err != nil {
-			return nil, err
-		}
-		defer conn.Close()
-		if err := binary.Write(conn, binary.BigEndian, o.Bytes); err != nil {
-			return nil, err
-		}
-		piece := make([]byte, drainBytes)
-		r := &Result{}
-		for r.Bytes < o.Bytes {
-			n, err := conn.Read(piece)
+// streamFrom receives from a file, in requests of a size; 0 asks once for all.
+func streamFrom(requestBytes int64) func(context.Context, LimitOptions) (*Result, error) {
+	return func(ctx context.Context, o LimitOptions) (*Result, error) {
+		return withPeer(ctx, o, Peer{Mode: peerSendfile}, func(address string) (*Result, error) {
+			conn, err := dialPeer(ctx, address)
 			if err != nil {
 				return nil, err
 			}
-			r.Bytes += int64(n)
-		}
-		return r, nil
-	})
+			defer conn.Close()
+			piece := make([]byte, drainBytes)
+			r := &Result{}
+			for r.Bytes < o.Bytes {
+				left := o.Bytes - r.Bytes
+				if requestBytes > 0 {
+					left = min(left, requestBytes)
+				}
+				if err := binary.Write(conn, binary.BigEndian, left); err != nil {
+					return nil, err
+				}
+				for left > 0 {
+					n, err := conn.Read(piece)
+					if err != nil {
+						return nil, err
+					}
+					left -= int64(n)
+					r.Bytes += int64(n)
+				}
+			}
+			return r, nil
+		})
+	}
 }
 
 func pingPong(ctx context.Context, o LimitOptions) (*Result, error) {

@@ -174,22 +174,24 @@ func newSource(name string) (*os.File, error) {
 	return file, nil
 }
 
-// sendAsked reads how many bytes are wanted and sends them, going round the
-// file.
+// sendAsked sends as many bytes as each request asks for, going round the
+// file, until there are no more requests.
 func sendAsked(conn *net.TCPConn, source *os.File) error {
-	var wanted int64
-	if err := binary.Read(conn, binary.BigEndian, &wanted); err != nil {
-		return err
-	}
-	for at := int64(0); wanted > 0; {
-		n := min(wanted, sendfileBytes, sourceBytes-at)
-		if err := sendFile(conn, source, at, int(n)); err != nil {
+	at := int64(0)
+	for {
+		var wanted int64
+		if err := binary.Read(conn, binary.BigEndian, &wanted); err != nil {
 			return err
 		}
-		wanted -= n
-		at = (at + n) % sourceBytes
+		for wanted > 0 {
+			n := min(wanted, sendfileBytes, sourceBytes-at)
+			if err := sendFile(conn, source, at, int(n)); err != nil {
+				return err
+			}
+			wanted -= n
+			at = (at + n) % sourceBytes
+		}
 	}
-	return nil
 }
 
 // process is a running peer, seen from its parent.
