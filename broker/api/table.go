@@ -23,6 +23,7 @@ const (
 	keyOffsetForLeaderEpoch = 23
 	keyDescribeCluster      = 60
 
+	keyCreatePartitions        = 37
 	keyDescribeTopicPartitions = 75
 )
 
@@ -92,6 +93,12 @@ func rows() []row {
 				arrayAt(0, int32At(0), int32At(2), int32At(0)))},
 			request: func() kmsg.Request { return new(kmsg.OffsetForLeaderEpochRequest) },
 			handle:  (*API).handleOffsetForLeaderEpoch, purpose: "where a leader epoch ended"},
+		{key: keyCreatePartitions, name: "CreatePartitions", min: 0, max: 3, advertisedMin: 0, flexibleFrom: 2,
+			roles: call.Broker | call.Controller, forwardable: true,
+			shape: shape{arrayAt(0, textAt(0), int32At(0),
+				arrayAt(0, field{kind: ints, max: newest})), int32At(0), boolAt(0)},
+			request: func() kmsg.Request { return new(kmsg.CreatePartitionsRequest) },
+			handle:  (*API).handleCreatePartitions, purpose: "add partitions to topics"},
 		{key: keyDescribeCluster, name: "DescribeCluster", min: 0, max: 2, advertisedMin: 0, flexibleFrom: 0,
 			roles:   call.Broker | call.Controller,
 			shape:   shape{boolAt(0), int8At(1), boolAt(2)},

@@ -123,6 +123,8 @@ func Handle(img *image.Image, env *Env, req kmsg.Request) (Outcome, error) {
 		return createTopics(img, env, r), nil
 	case *kmsg.DeleteTopicsRequest:
 		return deleteTopics(img, env, r), nil
+	case *kmsg.CreatePartitionsRequest:
+		return createPartitions(img, env, r), nil
 	case *kmsg.AllocateProducerIDsRequest:
 		return allocateProducerIDs(img, env, r), nil
 	case *kmsg.AlterPartitionRequest:

@@ -166,6 +166,7 @@ var requests = map[string]func() kmsg.Request{
 	"ControllerRegistration": func() kmsg.Request { return kmsg.NewPtrControllerRegistrationRequest() },
 	"CreateTopics":           func() kmsg.Request { return kmsg.NewPtrCreateTopicsRequest() },
 	"DeleteTopics":           func() kmsg.Request { return kmsg.NewPtrDeleteTopicsRequest() },
+	"CreatePartitions":       func() kmsg.Request { return kmsg.NewPtrCreatePartitionsRequest() },
 	"AllocateProducerIds":    func() kmsg.Request { return kmsg.NewPtrAllocateProducerIDsRequest() },
 	"AlterPartition":         func() kmsg.Request { return kmsg.NewPtrAlterPartitionRequest() },
 	"AssignReplicasToDirs":   func() kmsg.Request { return kmsg.NewPtrAssignReplicasToDirsRequest() },

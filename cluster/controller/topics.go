@@ -286,10 +286,10 @@ func (c *creation) partitionsOf(t *kmsg.CreateTopicsRequestTopic) ([]*metarec.Pa
 }
 
 // partition is a new partition; its ISR are the active replicas.
-func (c *creation) partition(replicas []kafka.NodeID) *metarec.Partition {
-	p := &metarec.Partition{Replicas: replicas, Directories: c.directoriesFor(replicas), Leader: kafka.NoNode}
+func (v view) partition(replicas []kafka.NodeID) *metarec.Partition {
+	p := &metarec.Partition{Replicas: replicas, Directories: v.directoriesFor(replicas), Leader: kafka.NoNode}
 	for _, id := range replicas {
-		if b := c.img.Broker(id); b != nil && b.Active() {
+		if b := v.img.Broker(id); b != nil && b.Active() {
 			p.ISR = append(p.ISR, id)
 		}
 	}
@@ -334,7 +334,7 @@ func (c *creation) assigned(t *kmsg.CreateTopicsRequestTopic) ([]*metarec.Partit
 	return parts, nil
 }
 
-func (c *creation) checkAssignment(ids []int32, factor int) ([]kafka.NodeID, *refusal) {
+func (v view) checkAssignment(ids []int32, factor int) ([]kafka.NodeID, *refusal) {
 	if len(ids) == 0 {
 		return nil, refuse(kafka.InvalidReplicaAssignment, "The manual partition assignment includes an empty replica list.")
 	}
@@ -344,7 +344,7 @@ func (c *creation) checkAssignment(ids []int32, factor int) ([]kafka.NodeID, *re
 	}
 	sorted := slices.Sorted(slices.Values(replicas))
 	for i, id := range sorted {
-		b := c.img.Broker(id)
+		b := v.img.Broker(id)
 		switch {
 		case b == nil:
 			return nil, refuse(kafka.InvalidReplicaAssignment, "The manual partition assignment includes broker %d, but no such broker is registered.", id)
