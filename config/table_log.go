@@ -27,7 +27,7 @@ var logKeys = []Definition{
 	{Name: "log.flush.interval.messages", Type: Long, Default: "9223372036854775807", Check: atLeast(1), Scope: ClusterWide, Effect: Works, Doc: "Records after which a log is flushed to disk."},
 	{Name: "log.flush.interval.ms", Type: Long, Null: true, Scope: ClusterWide, Effect: Works, Doc: "Time after which a log is flushed to disk. Unset: `log.flush.scheduler.interval.ms`."},
 	{Name: "log.flush.offset.checkpoint.interval.ms", Type: Int, Default: "60000", Check: atLeast(0), Effect: Works, Doc: "How often dirty logs are flushed together and the recovery points written."},
-	{Name: "log.flush.scheduler.interval.ms", Type: Long, Default: "9223372036854775807", Effect: Works, Doc: "How often logs are looked at for a flush that is due."},
+	{Name: "log.flush.scheduler.interval.ms", Type: Long, Default: "9223372036854775807", Effect: Works, Doc: "Default of `log.flush.interval.ms`; a flush comes when it is due, not by a schedule."},
 	{Name: "log.flush.start.offset.checkpoint.interval.ms", Type: Int, Default: "60000", Check: atLeast(0), Doc: "Log start offsets are written together with the recovery points."},
 	{Name: "log.index.interval.bytes", Type: Int, Default: "4096", Check: atLeast(0), Scope: ClusterWide, Effect: Works, Doc: "Bytes of records between two index entries."},
 	{Name: "log.index.size.max.bytes", Type: Int, Default: "10485760", Check: atLeast(4), Scope: ClusterWide, Effect: Works, Doc: "Largest offset or time index of a segment."},

@@ -261,8 +261,11 @@ func (n *Node) register(ctx context.Context) error {
 			homes[f.TopicPartition] = i
 		}
 	}
+	workers := 2 * runtime.GOMAXPROCS(0)
+	flusher := replica.NewFlusher(workers, n.o.Now, n.o.Logger)
+	n.loops.run(flusher.Run)
 	n.executor = assign.NewExecutor(assign.Options{
-		Self: n.ident.node, Table: n.table, Dirs: dirs, Config: c, Homes: homes, Workers: 2 * runtime.GOMAXPROCS(0),
+		Self: n.ident.node, Table: n.table, Dirs: dirs, Config: c, Homes: homes, Flusher: flusher, Workers: workers,
 		Now: n.o.Now, Logger: n.o.Logger,
 	})
 	n.line = link.New(link.Options{

@@ -106,6 +106,7 @@ func (p *Partition) appended(log *commitlog.Log) kafka.Offset {
 		t = log.Tail()
 	}
 	p.wake(t)
+	p.scheduleFlush(log)
 	return t.HighWatermark
 }
 

@@ -74,6 +74,9 @@ type Partition struct {
 	rules atomic.Pointer[Rules]
 	ends  [3]park.List // by commitlog.Bound
 
+	flusher   *Flusher // nil: none
+	flushAtMs int64    // when flusher comes; 0: never. The lane alone touches it.
+
 	mu     sync.Mutex // guards what follows
 	log    *commitlog.Log
 	role   Role

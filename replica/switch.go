@@ -79,6 +79,7 @@ func (p *Partition) Open(open func() (*commitlog.Log, error)) error {
 		p.mu.Lock()
 		p.log, p.role, p.err = log, Follower, nil
 		p.mu.Unlock()
+		p.scheduleFlush(log)
 	})
 	return err
 }
@@ -167,6 +168,7 @@ func (p *Partition) Configure(r *Rules) {
 			return
 		}
 		log.Configure(r.Log)
+		p.scheduleFlush(log)
 		if e.Moved {
 			p.moved(log, e)
 		}

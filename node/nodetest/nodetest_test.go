@@ -174,6 +174,44 @@ func TestPowerCutsKeepWhatWasFlushed(t *testing.T) {
 	})
 }
 
+// A power cut takes nothing that is older than flush.ms, whichever key set it,
+// and does take what is younger.
+func TestPowerCutsKeepWhatIsOlderThanFlushMs(t *testing.T) {
+	for _, how := range []struct {
+		set   []string
+		topic map[string]*string
+	}{
+		{nil, map[string]*string{"flush.ms": kadm.StringPtr("1000")}},
+		{[]string{"log.flush.interval.ms=1000"}, nil},
+		{[]string{"log.flush.scheduler.interval.ms=1000"}, nil},
+		{[]string{"log.flush.interval.ms=60000"}, map[string]*string{"flush.ms": kadm.StringPtr("1000")}},
+	} {
+		t.Run(fmt.Sprint(how.set, len(how.topic)), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				ctx, cancel := context.WithTimeout(t.Context(), time.Hour)
+				defer cancel()
+				n := Start(t, Options{Set: how.set})
+				// Not idempotent: it would notice that its last records are gone.
+				c := n.Client(kgo.RecordPartitioner(kgo.ManualPartitioner()), kgo.DisableIdempotentWrite())
+				createTopic(ctx, t, c, how.topic)
+				var l ledger
+				for i := range 3 {
+					l.produce(ctx, t, c, 20)
+					time.Sleep(1001 * time.Millisecond)
+					kept := l
+					l.produce(ctx, t, c, 5)
+					n.PowerCut(vfs.Loss{Data: vfs.KeepNone, Entries: vfs.KeepNone, Seed: uint64(i)})
+					n.Up()
+					l = kept // the five are lost, and their numbers free
+				}
+				l.check(ctx, t, n)
+				c.Close()
+				n.Stop()
+			})
+		})
+	}
+}
+
 func TestTopicsOutliveTheNodeAndDieForGood(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), time.Hour)

@@ -37,6 +37,8 @@ type Options struct {
 	// Homes tells in which of Dirs a log lies already, for partitions that the
 	// image places nowhere in particular.
 	Homes map[kafka.TopicPartition]int
+	// Flusher keeps flush.ms; nil leaves it to the next append.
+	Flusher *replica.Flusher
 	// Workers is how many partitions are opened, closed or switched at a time.
 	Workers int
 	Now     func() time.Time
@@ -175,6 +177,7 @@ func (x *Executor) enter(s Step, img *image.Image, rules map[string]*replica.Rul
 	}
 	p = replica.New(s.ID, s.TopicPartition, x.o.Now)
 	p.SetRules(r)
+	p.FlushWith(x.o.Flusher)
 	p.Begin()
 	dir := x.place(s)
 	x.o.Table.Add(p)

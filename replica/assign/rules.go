@@ -40,6 +40,9 @@ func rulesOf(c *config.Topic, lagMaxMs int64) *replica.Rules {
 			FlushMessages: c.FlushMessages, FlushMs: c.FlushMs, Compacted: c.CleanupPolicy.Compact,
 		},
 	}
+	if c.FlushMs <= 0 { // at once
+		r.Log.FlushMs, r.Log.FlushMessages = 0, 1
+	}
 	if c.LogAppendTime {
 		r.Batch.TimestampType = batch.LogAppendTime
 	}

@@ -60,6 +60,15 @@ func (l *Log) syncFailed(path string, err error) error {
 	return l.fail("sync "+path, err)
 }
 
+// FlushDueAtMs is when FlushDue will have something to do; 0 is never.
+func (l *Log) FlushDueAtMs() int64 {
+	since := l.lane.unflushedMs
+	if since == 0 || l.cfg.FlushMs >= math.MaxInt64-since {
+		return 0
+	}
+	return since + l.cfg.FlushMs
+}
+
 // FlushDue flushes if flush.ms has passed since the oldest unflushed append.
 func (l *Log) FlushDue() error {
 	since := l.lane.unflushedMs

@@ -49,6 +49,9 @@ func (l *Log) load() error {
 		return err
 	}
 	l.publishLoaded(r)
+	if t := l.Tail(); t.Flushed < t.LogEnd {
+		l.lane.unflushedMs = r.nowMs
+	}
 	// Before a crash files may have been created that no sync of the folder followed.
 	l.lane.dirUnsynced = l.lane.dirUnsynced || !r.clean
 	if !r.clean {

@@ -6,8 +6,8 @@
 //
 // What changes the log is called by one goroutine at a time, on the
 // partition's lane: Append, the truncations, Roll, RollIfOld, StartEpoch,
-// Configure, AdvanceLogStart, DropSegments, Flush, FlushDue, Checkpoint,
-// Producers, RenameDir, Close and Kill. Everything else may be called from
+// Configure, AdvanceLogStart, DropSegments, Flush, FlushDue, FlushDueAtMs,
+// Checkpoint, Producers, RenameDir, Close and Kill. Everything else may be called from
 // anywhere at any time. Of the world above it the log knows one number, the
 // high watermark.
 package commitlog
