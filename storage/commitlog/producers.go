@@ -3,7 +3,9 @@
 package commitlog
 
 import (
+	"errors"
 	"fmt"
+	"slices"
 
 	"gregor/base/kafka"
 	"gregor/storage/index"
@@ -52,12 +54,84 @@ func (r *recovery) loadProducers(snapshots []kafka.Offset) error {
 	if chosen == kafka.NoOffset {
 		l.lane.producers.Reset()
 	}
+	r.recall(from)
 	r.txns.Reset(l.lane.producers.OpenTxns())
 	l.lane.snapshot = chosen
 	if err := r.replayProducers(from); err != nil {
 		return err
 	}
 	return l.removeStraySnapshots(snapshots, r.segments, chosen)
+}
+
+// How far in front of a snapshot recall looks: a recovery reads the log anyway,
+// a clean start answers whoever waits for it.
+const (
+	recallBytesMax      = 64 << 20
+	recallBytesCleanMax = 2 << 20
+)
+
+// recall finds the batches that a snapshot at off left out, of which it holds
+// one for each producer: a producer that has several in flight when the node
+// dies repeats them all, and to refuse the older ones makes it number them anew
+// and write them twice. It does what it can: without it, repeats are judged as
+// Kafka judges them.
+func (r *recovery) recall(off kafka.Offset) {
+	if r.l.lane.producers.Len() == 0 {
+		return
+	}
+	from, err := r.before(off)
+	var earlier prodstate.State
+	if err == nil && from < off {
+		err = r.eachBatch(from, func(scan *segment.Scan, _ *logSegment) error {
+			h := &scan.Header
+			if h.BaseOffset >= off {
+				return errEnough
+			}
+			if !h.HasProducerID() || h.Attributes.IsControl() {
+				return nil
+			}
+			_, err := earlier.Apply(h, prodstate.Marker{}, prodstate.Rules{})
+			earlier.Keep()
+			return err
+		})
+	}
+	if err != nil && !errors.Is(err, errEnough) {
+		r.l.log().Warn("batches in front of a producer snapshot cannot be read", "snapshot", int64(off), "reason", err)
+		return
+	}
+	r.l.lane.producers.Recall(&earlier)
+}
+
+// before is where to begin to read what lies in front of off.
+func (r *recovery) before(off kafka.Offset) (kafka.Offset, error) {
+	left := int64(recallBytesMax)
+	if r.clean {
+		left = recallBytesCleanMax
+	}
+	for i, s := range slices.Backward(r.segments) {
+		if s.base >= off {
+			continue
+		}
+		if i+1 < len(r.segments) && s.sizeBytes <= left && r.segments[i+1].base <= off {
+			left -= s.sizeBytes
+			continue
+		}
+		ix, err := r.l.indexes(s, s.sizeBytes)
+		if err != nil {
+			return off, err
+		}
+		end, err := ix.offsets.Floor(off)
+		if err != nil {
+			return off, err
+		}
+		if end.PosBytes <= left {
+			left -= end.PosBytes
+			continue
+		}
+		start, err := ix.offsets.FloorPosition(end.PosBytes - left)
+		return start.Offset, err
+	}
+	return r.segments[0].base, nil
 }
 
 // replayProducers notes the batches from an offset on, as they were accepted.

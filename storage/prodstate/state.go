@@ -263,6 +263,18 @@ func (s *State) Keep() {
 // Reset forgets everything.
 func (s *State) Reset() { s.producers, s.undo = nil, nil }
 
+// Recall takes over batches from in front of a snapshot, of which a snapshot
+// holds the last one of each producer: earlier is what the log says of them.
+func (s *State) Recall(earlier *State) {
+	for id, e := range s.producers {
+		k := earlier.producers[id]
+		if k == nil || k.kept == 0 || e.kept != 1 || k.epoch != e.epoch || k.batches[k.kept-1].LastOffset != e.batches[0].LastOffset {
+			continue
+		}
+		e.batches, e.kept = k.batches, k.kept
+	}
+}
+
 // Expire forgets producers without an open transaction whose last record is
 // expirationMs old or older.
 func (s *State) Expire(nowMs, expirationMs int64) {
