@@ -20,12 +20,12 @@ func newTopicCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use:     "topic",
 		Aliases: []string{"topics"},
-		Short:   "List, create, describe and delete topics",
+		Short:   "List, create, describe, alter and delete topics",
 		Args:    cobra.NoArgs,
 		RunE:    func(c *cobra.Command, _ []string) error { return c.Help() },
 	}
 	n.flags(c)
-	c.AddCommand(newTopicListCommand(n), newTopicCreateCommand(n), newTopicDescribeCommand(n), newTopicDeleteCommand(n))
+	c.AddCommand(newTopicListCommand(n), newTopicCreateCommand(n), newTopicDescribeCommand(n), newTopicAlterCommand(n), newTopicDeleteCommand(n))
 	return c
 }
 
