@@ -4,6 +4,7 @@ package commitlog
 
 import (
 	"errors"
+	"math"
 
 	"gregor/base/kafka"
 	"gregor/storage/index"
@@ -38,6 +39,10 @@ func (l *Log) load() error {
 		}
 	}
 	r := &recovery{l: l, clean: l.o.CleanStart, from: l.o.RecoveryPoint, nowMs: l.nowMs(), logStart: l.o.LogStart, highWatermark: l.o.HighWatermark}
+	r.durable = r.from
+	if r.clean {
+		r.durable = math.MaxInt64
+	}
 	r.takeHint(files)
 	r.segments = l.foundSegments(files, r.nowMs)
 	epochs, found, err := l.loadEpochs()
@@ -116,6 +121,7 @@ type recovery struct {
 	l             *Log
 	clean         bool
 	from          kafka.Offset // recovery point: what lies below is trusted
+	durable       kafka.Offset // no crash took anything from below
 	nowMs         int64
 	highWatermark kafka.Offset
 
@@ -164,7 +170,11 @@ func (r *recovery) run(snapshots []kafka.Offset) error {
 		if errors.Is(err, kafka.CorruptMessage) {
 			r.l.log().Warn("a log that was stopped cleanly is damaged; it is recovered", "reason", err)
 			r.clean = false
-			r.from, r.end = min(r.from, r.segments[max(len(r.segments)-2, 0)].base), 0
+			last := len(r.segments) - 1
+			if last > 0 && r.segments[last].sizeBytes == 0 {
+				last--
+			}
+			r.from, r.end = min(r.from, r.segments[last].base), 0
 		}
 	}
 	if !r.clean {

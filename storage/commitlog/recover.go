@@ -119,21 +119,33 @@ func (r *recovery) recover() error {
 		}
 		err = r.walk(s, ix, from, true)
 		if errors.Is(err, kafka.CorruptMessage) {
-			return r.cutAt(i, err)
+			if i+1 == len(r.segments) || r.end != r.segments[i+1].base {
+				return r.cutAt(i, err)
+			}
+			// The next segment goes on where the last good batch ends: nothing is missing.
+			if err = r.trimTo(s, err); err == nil {
+				err = r.finish(s, ix)
+			}
 		}
 		if err != nil {
 			return err
 		}
-		if i+1 < len(r.segments) && (r.end > r.segments[i+1].base || r.end < r.segments[i+1].base && !r.l.config().Compacted) {
+		if i+1 < len(r.segments) && !r.leadsTo(r.segments[i+1]) {
 			return r.endBehind(i)
 		}
 	}
 	return nil
 }
 
+// leadsTo reports whether next may stand behind what was found so far.
+func (r *recovery) leadsTo(next *logSegment) bool {
+	gap := r.l.config().Compacted || next.base <= r.durable // is then from compaction, perhaps long ago
+	return r.end == next.base || r.end < next.base && gap
+}
+
 // endBehind ends the log behind segment i, where the next one does not follow:
-// it begins later, so the end of this one was lost in the crash (only
-// compaction leaves such gaps otherwise), or it begins inside this one.
+// it begins later, so the end of this one was lost in the crash, or it begins
+// inside this one.
 func (r *recovery) endBehind(i int) error {
 	lost := int64(0)
 	for _, later := range r.segments[i+1:] {
@@ -247,12 +259,17 @@ func (r *recovery) walk(s *logSegment, ix *indexes, from index.Position, crc boo
 	if err := scan.Err(); err != nil {
 		return err
 	}
-	if last := r.segments[len(r.segments)-1]; s != last {
-		ix.times.Add(s.top)
-		s.shown, s.shownOK = s.top, true
-		return ix.spill()
+	return r.finish(s, ix)
+}
+
+// finish completes the indexes of a closed segment.
+func (r *recovery) finish(s *logSegment, ix *indexes) error {
+	if s == r.segments[len(r.segments)-1] {
+		return nil
 	}
-	return nil
+	ix.times.Add(s.top)
+	s.shown, s.shownOK = s.top, true
+	return ix.spill()
 }
 
 func (s *logSegment) noteTop(h *batch.Header, posBytes int64) {
@@ -282,11 +299,26 @@ func (r *recovery) cutAt(i int, why error) error {
 	if err := r.dropBehind(i); err != nil {
 		return err
 	}
-	next, err := s.log.Truncate(bad.PosBytes)
+	return r.cutFile(s, bad.PosBytes)
+}
+
+// trimTo drops what lies behind the last good batch of a closed segment.
+func (r *recovery) trimTo(s *logSegment, why error) error {
+	var bad *CorruptError
+	if !errors.As(why, &bad) {
+		return why
+	}
+	r.l.log().Warn("what lies behind the last batch of a segment was cut", "file", s.log.Path(), "position", bad.PosBytes,
+		"lost_bytes", s.sizeBytes-bad.PosBytes, "reason", bad.Reason)
+	return r.cutFile(s, bad.PosBytes)
+}
+
+func (r *recovery) cutFile(s *logSegment, sizeBytes int64) error {
+	next, err := s.log.Truncate(sizeBytes)
 	if err != nil {
 		return err
 	}
-	s.log, s.sizeBytes = next, bad.PosBytes
+	s.log, s.sizeBytes = next, sizeBytes
 	s.trustFrom = s.sizeBytes
 	return next.SyncData()
 }

@@ -1,0 +1,113 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package commitlog
+
+import (
+	"testing"
+
+	"gregor/base/kafka"
+	"gregor/base/vfs"
+	"gregor/storage/segment"
+)
+
+// gappy makes a log whose segments do not follow each other, as compaction
+// leaves them, on a topic that is no longer compacted.
+func gappy(t *testing.T) *bed {
+	b := memoryBed(t)
+	b.o.Config = Config{SegmentBytes: 100} // of one batch each
+	b.mustOpen()
+	for _, base := range []kafka.Offset{0, 10, 20} {
+		s := plain(2, 1000)
+		s.base = base
+		if a := b.append(s, 0, OriginReplica); a.Err != nil {
+			t.Fatal(a.Err)
+		}
+	}
+	return b
+}
+
+func (b *bed) wantBases(want ...kafka.Offset) {
+	b.t.Helper()
+	list, err := b.readAll(0, 1<<20, ToLogEnd)
+	if err != nil || len(list) != len(want) {
+		b.t.Fatalf("%d batches, want %d; %v", len(list), len(want), err)
+	}
+	for i, h := range list {
+		if h.BaseOffset != want[i] {
+			b.t.Fatalf("batch %d is at %d, want %d", i, h.BaseOffset, want[i])
+		}
+	}
+}
+
+// What was durable before the crash has no holes, only gaps.
+func TestGapsOfCompactionAreNoHoles(t *testing.T) {
+	t.Run("stopped cleanly, last index damaged", func(t *testing.T) {
+		b := gappy(t)
+		b.stop(false)
+		name := segment.Name(20, segment.LogSuffix)
+		f, err := b.fs.Open(b.o.Dir+"/"+name, vfs.ReadWrite, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		size, _ := f.Size()
+		if _, err := f.WriteAt([]byte("torn"), size); err != nil {
+			t.Fatal(err)
+		}
+		b.mustOpen()
+		b.wantBases(0, 10, 20)
+	})
+	t.Run("somebody wrote to it since the clean stop", func(t *testing.T) {
+		b := gappy(t)
+		b.stop(true)
+		b.o.Hint.LastModTimeNano++
+		b.o.RecoveryPoint = 0
+		b.mustOpen()
+		b.wantBases(0, 10, 20)
+	})
+	t.Run("crash, below the recovery point", func(t *testing.T) {
+		b := gappy(t)
+		if err := b.l.Flush(); err != nil {
+			t.Fatal(err)
+		}
+		b.crash()
+		b.mustOpen()
+		b.wantBases(0, 10, 20)
+	})
+	t.Run("crash, above the recovery point", func(t *testing.T) {
+		b := gappy(t)
+		b.crash()
+		b.mustOpen()
+		b.wantBases(0)
+	})
+}
+
+// A closed segment that ends where the next one begins has lost nothing,
+// whatever lies behind its last batch.
+func TestGarbageBehindAClosedSegment(t *testing.T) {
+	b := memoryBed(t).mustOpen()
+	for i := range 3 {
+		if i > 0 {
+			if err := b.l.Roll(); err != nil {
+				t.Fatal(err)
+			}
+		}
+		b.mustAppend(plain(2, 1000))
+	}
+	b.crash()
+	f, err := b.fs.Open(b.o.Dir+"/"+segment.Name(2, segment.LogSuffix), vfs.ReadWrite, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	size, _ := f.Size()
+	if _, err := f.WriteAt(make([]byte, 4096), size); err != nil {
+		t.Fatal(err)
+	}
+	b.mustOpen()
+	b.wantBases(0, 2, 4)
+	b.stop(false)
+	if after, _ := f.Size(); after != size {
+		t.Fatalf("%d bytes, want %d", after, size)
+	}
+	b.mustOpen()
+	b.wantBases(0, 2, 4)
+}
