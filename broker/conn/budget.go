@@ -139,6 +139,7 @@ func (b *Budget) takeLocked(class int) []byte {
 func (b *Budget) put(buf []byte) {
 	class := cap(buf)
 	buf = buf[:class]
+	poison(buf)
 	b.mu.Lock()
 	b.used -= int64(class)
 	if b.retained+int64(class) <= b.retainBytes {

@@ -32,6 +32,7 @@ type reader struct {
 	small [smallBytes]byte
 	r, w  int // unread part of small
 
+	tiny    []byte // the current frame, if it is in small
 	big     []byte // buffer of the current frame, nil if it is in small
 	trusted int    // size of the last frame that was received in full
 	dueAt   time.Time
@@ -58,11 +59,14 @@ func (r *reader) next() ([]byte, error) {
 	}
 	payload := r.small[r.r+frame.SizeBytes : r.r+frame.SizeBytes+n : r.r+frame.SizeBytes+n]
 	r.r += frame.SizeBytes + n
+	r.tiny = payload
 	return payload, nil
 }
 
 // done gives the memory of the current frame back.
 func (r *reader) done() {
+	poison(r.tiny)
+	r.tiny = nil
 	if r.big != nil {
 		r.c.server.budget.put(r.big)
 		r.big = nil
