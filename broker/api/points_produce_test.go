@@ -311,8 +311,20 @@ func TestRefusedProduce(t *testing.T) {
 		}
 		o := batch.NoProducer(0, 0)
 		o.Transactional, o.ProducerID, o.ProducerEpoch, o.BaseSequence = true, 5, 0, 0
-		if p := c.produce(9, "t", id, 0, 1, built(o, "x")); kafka.Code(p.ErrorCode) != kafka.InvalidTxnState {
-			t.Errorf("transactional: %v", kafka.Code(p.ErrorCode))
+		if p := c.produce(9, "t", id, 0, 1, built(o, "x")); kafka.Code(p.ErrorCode) != kafka.TransactionalIDAuthorizationFailed {
+			t.Errorf("transactional batch without a transactional id: %v", kafka.Code(p.ErrorCode))
+		}
+		if p := c.produce(9, "t", id, 5, 2, records("x")); kafka.Code(p.ErrorCode) != kafka.UnknownTopicOrPartition {
+			t.Errorf("acks=2, partition 5: %v", kafka.Code(p.ErrorCode))
+		}
+		o.Transactional, o.BaseSequence = false, 7
+		p := c.produce(9, "t", id, 0, 1, append(built(o, "x"), built(o, "x")...))
+		if kafka.Code(p.ErrorCode) != kafka.InvalidRecord || p.LogStartOffset != -1 {
+			t.Errorf("two batches: %v, log start %d", kafka.Code(p.ErrorCode), p.LogStartOffset)
+		}
+		o.BaseSequence = -1
+		if p := c.produce(9, "t", id, 0, 1, built(o, "x")); kafka.Code(p.ErrorCode) != kafka.InvalidRecord || p.LogStartOffset != 0 {
+			t.Errorf("a record that the log refuses: %v, log start %d", kafka.Code(p.ErrorCode), p.LogStartOffset)
 		}
 		if p := c.produce(9, "__consumer_offsets", internal, 0, 1, records("x")); kafka.Code(p.ErrorCode) != kafka.InvalidTopicException {
 			t.Errorf("internal topic: %v", kafka.Code(p.ErrorCode))

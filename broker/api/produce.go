@@ -93,8 +93,13 @@ func (a *API) handleProduce(c *call.Call) call.Outcome {
 	w := a.produced(c)
 	w.begin(req)
 	img := a.image()
+	unauthorized := req.TransactionalID == nil && transactional(req)
 	for i := range req.Topics {
-		a.produceTopic(c, s, img, w, i, acks)
+		if unauthorized {
+			a.refuseTopic(c, s, w, i, kafka.TransactionalIDAuthorizationFailed)
+		} else {
+			a.produceTopic(c, s, img, w, i, acks)
+		}
 	}
 	switch {
 	case acks == acksNone:
@@ -171,18 +176,39 @@ func (a *API) produceTopic(c *call.Call, s *state, img *image.Image, w *produced
 	}
 }
 
+// transactional reports whether a batch of the request says that it belongs to
+// a transaction.
+func transactional(req *produce.Request) bool {
+	for i := range req.Topics {
+		for j := range req.Topics[i].Partitions {
+			if h, err := batch.Parse(req.Topics[i].Partitions[j].Records); err == nil && h.Attributes.IsTransactional() {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// refuseTopic answers for all partitions of a topic with the same error.
+func (a *API) refuseTopic(c *call.Call, s *state, w *produced, i int, err error) {
+	t := &s.produce.request.Topics[i]
+	for j := range t.Partitions {
+		a.failPart(c, w, &w.parts[w.topics[i].from+j], nil, t.Partitions[j].Index, err)
+	}
+}
+
 // producePartition appends one batch. part.replica is set if its answer must
 // wait.
 func (a *API) producePartition(c *call.Call, s *state, topic *image.Topic, q *produce.Partition, part *producedPart, acks int16) error {
-	if acks != acksNone && acks != acksLeader && acks != acksAll {
-		return kafka.InvalidRequiredAcks
-	}
 	if isInternal(topic.Name) {
 		return fmt.Errorf("clients may not produce to %s: %w", topic.Name, kafka.InvalidTopicException)
 	}
 	p, err := a.partition(topic, q.Index, &s.produce.patience)
 	if err != nil {
 		return err
+	}
+	if acks != acksNone && acks != acksLeader && acks != acksAll {
+		return kafka.InvalidRequiredAcks
 	}
 	rules := p.Rules()
 	out, h, err := s.produce.validator.Client(q.Records, &rules.Batch, c.Version, c.ReceivedAt.UnixMilli())
@@ -225,7 +251,15 @@ func (a *API) failPart(c *call.Call, w *produced, part *producedPart, topic *ima
 	part.result = produce.Failed(index, code)
 	part.result.ErrorMessage = produceMessage(err)
 	var invalid *batch.Error
-	if errors.As(err, &invalid) {
+	unread := errors.As(err, &invalid) && invalid.Unread
+	if topic != nil && !unread && !logUnseen(code) {
+		if p := a.d.Table.Get(topic.ID, index); p != nil {
+			if tail, open := p.Tail(); open {
+				part.result.LogStartOffset = tail.LogStart
+			}
+		}
+	}
+	if invalid != nil {
 		for _, r := range invalid.Records {
 			part.result.RecordErrors = append(part.result.RecordErrors, produce.RecordError{BatchIndex: r.BatchIndex, Message: r.Message})
 		}
@@ -237,6 +271,17 @@ func (a *API) failPart(c *call.Call, w *produced, part *producedPart, topic *ima
 			w.nodes = addEndpoint(w.nodes, at)
 		}
 	}
+}
+
+// logUnseen tells the errors for which Kafka's answer does not hold the log
+// start offset.
+func logUnseen(code kafka.Code) bool {
+	switch code {
+	case kafka.UnknownTopicOrPartition, kafka.NotLeaderForPartition, kafka.MessageTooLarge, kafka.RecordListTooLarge,
+		kafka.CorruptMessage, kafka.KafkaStorageError, kafka.InvalidRequiredAcks, kafka.InvalidTopicException:
+		return true
+	}
+	return false
 }
 
 // produceMessage is the text of an error that says more than its code.

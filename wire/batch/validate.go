@@ -48,6 +48,9 @@ type Error struct {
 	Code    kafka.Code
 	Message string
 	Records []RecordError
+	// Unread says that the fault was found before any log was asked: what was
+	// sent is not one batch of a kind that the request may carry.
+	Unread bool
 }
 
 func (e *Error) Error() string { return e.Message }
@@ -99,6 +102,7 @@ func (v *Validator) Client(b []byte, rules *Rules, apiVersion int16, nowMs int64
 func (v *Validator) client(b []byte, rules *Rules, apiVersion int16, nowMs int64) ([]byte, Header, *Error) {
 	b, e := single(b, apiVersion)
 	if e != nil {
+		e.Unread = true
 		return nil, Header{}, e
 	}
 	h, e := header(b, rules)
