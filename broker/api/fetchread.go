@@ -73,9 +73,6 @@ func (f *fetching) readLog(p *fetchsession.Partition) (replica.Fetched, error) {
 	} else if err := f.find(p); err != nil {
 		return replica.Fetched{}, err
 	}
-	if rules := p.Replica.Rules(); f.c.Version < 10 && rules.StoresZstd() {
-		return replica.Fetched{}, kafka.UnsupportedCompressionType
-	}
 	return p.Replica.Read(&p.Cursor, &replica.Fetch{
 		Offset: p.FetchOffset, LeaderEpoch: p.LeaderEpoch, LastFetchedEpoch: p.LastFetchedEpoch,
 		BytesMax: min(int(p.BytesMax), max(f.left, 0)), OneBatchAtLeast: f.bytes == 0,
@@ -107,6 +104,8 @@ func (f *fetching) failed(p *fetchsession.Partition, r *fetched, err error) {
 		code = kafka.NotLeaderForPartition
 	}
 	r.header = fetch.Failed(p.Partition, code)
+	// Where there is no partition, Kafka says that none is aborted; elsewhere, nothing.
+	r.header.HasAborted = code == kafka.UnknownTopicOrPartition || code == kafka.UnknownTopicID
 	if f.c.Version < 16 || code != kafka.NotLeaderForPartition && code != kafka.FencedLeaderEpoch {
 		return
 	}
