@@ -64,9 +64,12 @@ func (a *API) checkClient(c *call.Call, r *kmsg.ApiVersionsRequest) kafka.Code {
 		c.Conn.ClientSoftware.Name, c.Conn.ClientSoftware.Version = r.ClientSoftwareName, r.ClientSoftwareVersion
 	}
 	if c.Version >= 5 {
-		otherCluster := r.ClusterID != nil && *r.ClusterID != a.d.ClusterID
-		otherNode := r.NodeID >= 0 && kafka.NodeID(r.NodeID) != a.d.NodeID
-		if otherCluster || otherNode {
+		// Who looks for a node names both, who looks for anyone neither.
+		anyCluster, anyNode := r.ClusterID == nil, kafka.NodeID(r.NodeID) == kafka.NoNode
+		switch {
+		case anyCluster != anyNode:
+			return kafka.InvalidRequest
+		case !anyCluster && (*r.ClusterID != a.d.ClusterID || kafka.NodeID(r.NodeID) != a.d.NodeID):
 			return kafka.RebootstrapRequired
 		}
 	}

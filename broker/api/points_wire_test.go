@@ -243,7 +243,8 @@ func TestPoint08UnknownTags(t *testing.T) {
 	})
 }
 
-// 10: ApiVersions v5 for another cluster or node says REBOOTSTRAP_REQUIRED.
+// 10: ApiVersions v5 for another cluster or node says REBOOTSTRAP_REQUIRED; one
+// without the other is INVALID_REQUEST.
 func TestPoint10Rebootstrap(t *testing.T) {
 	inBubble(t, func(t *testing.T) {
 		c := start(t).dial()
@@ -253,7 +254,7 @@ func TestPoint10Rebootstrap(t *testing.T) {
 			node    int32
 			want    kafka.Code
 		}{
-			{nil, -1, 0}, {&own, int32(self), 0}, {&own, -1, 0}, {nil, int32(self), 0},
+			{nil, -1, 0}, {&own, int32(self), 0}, {&own, -1, kafka.InvalidRequest}, {nil, int32(self), kafka.InvalidRequest},
 			{&other, int32(self), kafka.RebootstrapRequired}, {&own, 2, kafka.RebootstrapRequired}, {&other, 2, kafka.RebootstrapRequired},
 		} {
 			req := apiVersions(5)
