@@ -3,6 +3,8 @@
 package api
 
 import (
+	"fmt"
+
 	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"gregor/base/kafka"
@@ -25,15 +27,16 @@ func (a *API) handleDescribeCluster(c *call.Call) call.Outcome {
 	}
 	req := decoded.(*kmsg.DescribeClusterRequest)
 	resp := kmsg.NewPtrDescribeClusterResponse()
-	resp.ClusterID, resp.ControllerID = a.d.ClusterID, int32(kafka.NoNode)
-	resp.EndpointType = endpointBrokers
+	resp.ControllerID, resp.EndpointType = int32(kafka.NoNode), endpointBrokers
+	asked := int8(endpointBrokers)
 	if c.Version >= 1 {
-		resp.EndpointType = req.EndpointType
+		asked = req.EndpointType
 	}
-	if code, text := wrongEndpoint(c, resp.EndpointType); code != kafka.None {
+	if code, text := wrongEndpoint(c, asked); code != kafka.None {
 		resp.ErrorCode, resp.ErrorMessage = int16(code), &text
 		return a.answer(c, resp)
 	}
+	resp.ClusterID, resp.EndpointType = a.d.ClusterID, asked
 	v := view{img: a.image(), listener: c.Conn.Listener.Name, version: c.Version}
 	resp.ControllerID = int32(v.anyBroker(a.d.NodeID))
 	for b := range v.img.Brokers() {
@@ -54,14 +57,15 @@ func (a *API) handleDescribeCluster(c *call.Call) call.Outcome {
 // wrongEndpoint refuses to describe what the listener does not serve.
 func wrongEndpoint(c *call.Call, asked int8) (kafka.Code, string) {
 	if asked != endpointBrokers && asked != endpointControllers {
-		return kafka.UnsupportedEndpointType, "Unsupported endpoint type"
+		return kafka.UnsupportedEndpointType, fmt.Sprintf("Unsupported endpoint type %d", asked)
 	}
 	serves := int8(endpointBrokers)
 	if c.Conn.Listener.Role == call.Controller {
 		serves = endpointControllers
 	}
 	if asked != serves {
-		return kafka.MismatchedEndpointType, "The request was sent to an endpoint of the other type"
+		name := map[int8]string{endpointBrokers: "BROKER", endpointControllers: "CONTROLLER"}
+		return kafka.MismatchedEndpointType, fmt.Sprintf("The request was sent to an endpoint of type %s, but we wanted an endpoint of type %s", name[serves], name[asked])
 	}
 	return kafka.None, ""
 }
