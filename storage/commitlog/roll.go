@@ -164,8 +164,9 @@ func (l *Log) saveProducers(off kafka.Offset) error {
 	return nil
 }
 
-// Checkpoint writes what is in memory only: index entries, and the leader
-// epochs. It frees memory of a log that has become idle.
+// Checkpoint forgets producers that have expired and writes what is in memory
+// only: index entries, and the leader epochs. It frees memory of a log that has
+// become idle, and does nothing for one that stayed so.
 func (l *Log) Checkpoint() error {
 	if !l.isLoaded() {
 		return nil
@@ -174,12 +175,28 @@ func (l *Log) Checkpoint() error {
 		return err
 	}
 	l.lane.producers.Expire(l.nowMs(), l.o.ProducerIDExpirationMs)
-	err := errors.Join(l.spillAll(), l.saveEpochs())
+	var err error
+	if l.unspilled() {
+		err = l.spillAll()
+	}
+	err = errors.Join(err, l.saveEpochs())
 	if err == nil {
 		return nil
 	}
 	l.sideWriteFailed("checkpoint", err)
 	return fmt.Errorf("checkpoint log of %s: %w", l.o.TopicPartition, err)
+}
+
+// unspilled reports whether spillAll has anything to write.
+func (l *Log) unspilled() bool {
+	active := l.active()
+	for _, s := range l.pub.segments {
+		if s.unspilled {
+			return true
+		}
+	}
+	ix := active.ix.Load()
+	return ix != nil && (ix.offsets.Unspilled() || ix.times.Unspilled())
 }
 
 // spillAll writes the index entries of the active segment, and of those that

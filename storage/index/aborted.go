@@ -160,6 +160,9 @@ func (x *AbortedTxns) Sync() error {
 		return nil
 	}
 	if err := x.file.SyncData(); err != nil {
+		x.mu.Lock()
+		x.dirty = true
+		x.mu.Unlock()
 		return fmt.Errorf("sync index %s: %w", x.file.Path(), err)
 	}
 	return nil

@@ -74,6 +74,13 @@ func (t *table) WantsSpill() bool {
 	return len(t.tail) >= SpillEntries*t.entryBytes
 }
 
+// Unspilled reports whether there are entries that the file does not hold.
+func (t *table) Unspilled() bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return len(t.tail) > 0
+}
+
 func (t *table) add(entry []byte) {
 	t.mu.Lock()
 	t.tail = append(t.tail, entry...)
@@ -110,6 +117,9 @@ func (t *table) Sync() error {
 		return nil
 	}
 	if err := t.file.SyncData(); err != nil {
+		t.mu.Lock()
+		t.dirty = true
+		t.mu.Unlock()
 		return fmt.Errorf("sync index %s: %w", t.file.Path(), err)
 	}
 	return nil

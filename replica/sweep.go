@@ -1,0 +1,41 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package replica
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"time"
+
+	"gregor/storage/commitlog"
+)
+
+// Sweep goes over all partitions of a node at every interval until ctx ends:
+// logs forget the producers that have expired, whether or not they are written
+// to, and write what they hold in memory only. A log that nobody has used since
+// the start is not opened for it.
+func Sweep(ctx context.Context, table *Table, interval time.Duration, logger *slog.Logger) {
+	tick := time.NewTicker(interval)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+		table.All(func(p *Partition) bool {
+			p.checkpoint(logger)
+			return ctx.Err() == nil
+		})
+	}
+}
+
+func (p *Partition) checkpoint(logger *slog.Logger) {
+	p.OnLane(func(log *commitlog.Log) {
+		err := log.Checkpoint()
+		if err != nil && !errors.Is(err, commitlog.ErrFailed) && !errors.Is(err, commitlog.ErrClosed) {
+			logger.Warn("checkpoint of a log failed; the next sweep tries again", "partition", p.tp.String(), "err", err)
+		}
+	})
+}
