@@ -4,7 +4,6 @@ package node
 
 import (
 	"context"
-	"fmt"
 
 	"gregor/cluster/image"
 	"gregor/cluster/metalog/loader"
@@ -61,20 +60,8 @@ func (n *Node) apply(delta *image.Delta, img *image.Image) {
 	n.line.Published(img.Offset())
 	if epoch := n.line.Epoch(); !n.publisher.settled && epoch >= 0 && int64(img.Offset()) >= int64(epoch) {
 		n.publisher.settled = true
-		n.setStraysAside(img)
-	}
-}
-
-// setStraysAside frees the names of logs that the metadata does not know. Their
-// data is kept: metadata that is missing is no reason to lose data.
-func (n *Node) setStraysAside(img *image.Image) {
-	for _, d := range n.dirs {
-		for _, s := range assign.Strays(d.Logs(), img, n.ident.node) {
-			n.o.Logger.Warn("the metadata does not place this log here, its folder is set aside",
-				"partition", s.TopicPartition.String(), "topic_id", s.TopicID.String(), "dir", d.Path())
-			if err := d.SetAside(s.TopicPartition); err != nil {
-				n.o.Logger.Error("set a stray log aside", "partition", s.TopicPartition.String(), "err", fmt.Errorf("in %s: %w", d.Path(), err))
-			}
+		for i, d := range n.dirs {
+			n.executor.SetAside(i, d.Logs(), img)
 		}
 	}
 }

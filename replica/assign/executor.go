@@ -3,6 +3,7 @@
 package assign
 
 import (
+	"errors"
 	"fmt"
 	"hash/maphash"
 	"log/slog"
@@ -24,6 +25,8 @@ type Dir interface {
 	OpenLog(tp kafka.TopicPartition, id kafka.TopicID, c commitlog.Config) (*commitlog.Log, error)
 	// DeleteLog takes the log away at once and removes its files later.
 	DeleteLog(log *commitlog.Log) error
+	// SetAside renames the folder of a log that nobody has opened.
+	SetAside(tp kafka.TopicPartition) error
 	// Offline is why the directory takes part no more, or nil.
 	Offline() error
 }
@@ -59,7 +62,7 @@ type Executor struct {
 	homes  map[kafka.TopicPartition]int
 
 	queues []queue
-	busy   sync.WaitGroup
+	busy   tally
 }
 
 // queue is a worker's work. The worker's goroutine exists while there is some.
@@ -67,6 +70,38 @@ type queue struct {
 	mu      sync.Mutex // guards what follows
 	work    []func()
 	running bool
+}
+
+// tally counts what is under way. A WaitGroup may not be waited for while work
+// comes from elsewhere, as it does during a start.
+type tally struct {
+	mu   sync.Mutex // guards what follows
+	n    int
+	none chan struct{} // closed when n is 0; nil while nobody waits
+}
+
+func (t *tally) add(n int) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.n += n
+	if t.n == 0 && t.none != nil {
+		close(t.none)
+		t.none = nil
+	}
+}
+
+func (t *tally) wait() {
+	t.mu.Lock()
+	if t.n == 0 {
+		t.mu.Unlock()
+		return
+	}
+	if t.none == nil {
+		t.none = make(chan struct{})
+	}
+	none := t.none
+	t.mu.Unlock()
+	<-none
 }
 
 // NewExecutor makes an Executor.
@@ -132,14 +167,12 @@ func (x *Executor) Delete(steps []Step) {
 func (x *Executor) Follow(steps []Step, img *image.Image) {
 	rules := make(map[string]*replica.Rules)
 	for _, s := range steps {
-		p, open := x.enter(s, img, rules)
+		p, dir := x.enter(s, img, rules)
 		x.post(s.TopicPartition, func() {
 			defer p.End()
-			if err := open(); err != nil {
-				x.o.Logger.Error("partition stays offline", "partition", s.TopicPartition, "err", err)
-				return
+			if x.open(p, dir) {
+				p.Follow(s.Leadership.Epoch)
 			}
-			p.Follow(s.Leadership.Epoch)
 		})
 	}
 }
@@ -148,11 +181,10 @@ func (x *Executor) Follow(steps []Step, img *image.Image) {
 func (x *Executor) Lead(steps []Step, img *image.Image) {
 	rules := make(map[string]*replica.Rules)
 	for _, s := range steps {
-		p, open := x.enter(s, img, rules)
+		p, dir := x.enter(s, img, rules)
 		x.post(s.TopicPartition, func() {
 			defer p.End()
-			if err := open(); err != nil {
-				x.o.Logger.Error("partition stays offline", "partition", s.TopicPartition, "err", err)
+			if !x.open(p, dir) {
 				return
 			}
 			if err := p.Lead(s.Leadership); err != nil {
@@ -163,12 +195,14 @@ func (x *Executor) Lead(steps []Step, img *image.Image) {
 }
 
 // enter makes sure that the partition is in the table, marked as switching,
-// and gives what opens its log.
-func (x *Executor) enter(s Step, img *image.Image, rules map[string]*replica.Rules) (p *replica.Partition, open func() error) {
+// and tells in which directory it is.
+func (x *Executor) enter(s Step, img *image.Image, rules map[string]*replica.Rules) (p *replica.Partition, dir int) {
 	p = x.o.Table.Get(s.ID.TopicID, s.ID.Partition)
 	if p != nil {
 		p.Begin()
-		return p, func() error { return nil }
+		x.mu.Lock()
+		defer x.mu.Unlock()
+		return p, x.homes[s.TopicPartition]
 	}
 	r, ok := rules[s.TopicPartition.Topic]
 	if !ok {
@@ -179,17 +213,27 @@ func (x *Executor) enter(s Step, img *image.Image, rules map[string]*replica.Rul
 	p.SetRules(r)
 	p.FlushWith(x.o.Flusher)
 	p.Begin()
-	dir := x.place(s)
+	dir = x.place(s)
 	x.o.Table.Add(p)
-	return p, func() error {
-		return p.Open(func() (*commitlog.Log, error) {
-			d := x.o.Dirs[dir]
-			if err := d.Offline(); err != nil {
-				return nil, fmt.Errorf("directory is offline: %w", err)
-			}
-			return d.OpenLog(s.TopicPartition, s.ID.TopicID, p.Rules().Log)
-		})
+	return p, dir
+}
+
+// open opens the log of a partition unless it is open.
+func (x *Executor) open(p *replica.Partition, dir int) bool {
+	err := p.Open(func() (*commitlog.Log, error) {
+		d := x.o.Dirs[dir]
+		if err := d.Offline(); err != nil {
+			return nil, fmt.Errorf("directory is offline: %w", err)
+		}
+		return d.OpenLog(p.TopicPartition(), p.ID().TopicID, p.Rules().Log)
+	})
+	switch {
+	case errors.Is(err, kafka.InconsistentTopicID):
+		x.o.Logger.Warn("partition is offline while the log of an earlier topic has its name", "partition", p.TopicPartition().String(), "err", err)
+	case err != nil:
+		x.o.Logger.Error("partition stays offline", "partition", p.TopicPartition().String(), "err", err)
 	}
+	return err == nil
 }
 
 // place chooses the directory of a replica: where the image says, where its log
@@ -254,7 +298,7 @@ func (x *Executor) FailDir(dir int, err error) {
 // post gives work for a partition to the worker that does all of its work.
 func (x *Executor) post(tp kafka.TopicPartition, f func()) {
 	q := &x.queues[maphash.Comparable(x.seed, tp)%uint64(len(x.queues))]
-	x.busy.Add(1)
+	x.busy.add(1)
 	q.mu.Lock()
 	q.work = append(q.work, f)
 	start := !q.running
@@ -278,13 +322,13 @@ func (x *Executor) work(q *queue) {
 		q.mu.Unlock()
 		for _, f := range work {
 			f()
-			x.busy.Done()
+			x.busy.add(-1)
 		}
 	}
 }
 
 // Wait waits until all that was asked for is done, for a stop.
-func (x *Executor) Wait() { x.busy.Wait() }
+func (x *Executor) Wait() { x.busy.wait() }
 
 // Stop waits until all that was asked for is done and takes every partition
 // out of use. The logs stay open for their directories, which close them.

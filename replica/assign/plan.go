@@ -14,7 +14,6 @@ import (
 	"gregor/base/kafka"
 	"gregor/cluster/image"
 	"gregor/replica/isr"
-	"gregor/storage/logdir"
 )
 
 // Step is what one partition needs.
@@ -46,43 +45,33 @@ func Make(d *image.Delta, self kafka.NodeID) Plan {
 		for part := range topic.Partitions() {
 			was := part.Before != nil && part.Before.HasReplica(self)
 			is := part.After != nil && part.After.HasReplica(self)
-			s := Step{
-				ID:             kafka.TopicIDPartition{TopicID: topic.ID, Partition: part.ID},
-				TopicPartition: kafka.TopicPartition{Topic: topic.Name, Partition: part.ID},
-			}
+			tp := kafka.TopicPartition{Topic: topic.Name, Partition: part.ID}
 			switch {
 			case was && !is:
-				p.Delete = append(p.Delete, s)
+				p.Delete = append(p.Delete, Step{ID: kafka.TopicIDPartition{TopicID: topic.ID, Partition: part.ID}, TopicPartition: tp})
 			case is:
-				s.Directory = part.After.DirectoryOf(self)
-				s.Leadership = leadership(part.After, self)
-				if part.After.Leader == self {
-					p.Lead = append(p.Lead, s)
-				} else {
-					p.Follow = append(p.Follow, s)
-				}
+				p.place(topic.ID, tp, part.After, self)
 			}
 		}
 	}
 	return p
 }
 
-func leadership(p *image.Partition, self kafka.NodeID) isr.Leadership {
-	return isr.Leadership{Self: self, Epoch: p.LeaderEpoch, PartitionEpoch: p.PartitionEpoch, Replicas: p.Replicas, ISR: p.ISR}
+// place adds what a partition needs that this broker holds.
+func (p *Plan) place(id kafka.TopicID, tp kafka.TopicPartition, part *image.Partition, self kafka.NodeID) {
+	s := Step{
+		ID:             kafka.TopicIDPartition{TopicID: id, Partition: tp.Partition},
+		TopicPartition: tp,
+		Directory:      part.DirectoryOf(self),
+		Leadership:     leadership(part, self),
+	}
+	if part.Leader == self {
+		p.Lead = append(p.Lead, s)
+	} else {
+		p.Follow = append(p.Follow, s)
+	}
 }
 
-// Strays are logs that the image does not place on this broker: their topic
-// was deleted, or given to others, while this broker was away.
-func Strays(found []logdir.Found, img *image.Image, self kafka.NodeID) []logdir.Found {
-	var strays []logdir.Found
-	for _, f := range found {
-		t := img.Topic(f.TopicPartition.Topic)
-		if t != nil && (f.TopicID.IsZero() || f.TopicID == t.ID) {
-			if p := t.Partition(f.TopicPartition.Partition); p != nil && p.HasReplica(self) {
-				continue
-			}
-		}
-		strays = append(strays, f)
-	}
-	return strays
+func leadership(p *image.Partition, self kafka.NodeID) isr.Leadership {
+	return isr.Leadership{Self: self, Epoch: p.LeaderEpoch, PartitionEpoch: p.PartitionEpoch, Replicas: p.Replicas, ISR: p.ISR}
 }
