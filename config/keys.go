@@ -40,6 +40,7 @@ const (
 	NodeID                                      IntKey = "node.id"
 	NumPartitions                               IntKey = "num.partitions"
 	OffsetsTopicReplicationFactor               IntKey = "offsets.topic.replication.factor"
+	ProducerIDExpirationCheckIntervalMs         IntKey = "producer.id.expiration.check.interval.ms"
 	ProducerIDExpirationMs                      IntKey = "producer.id.expiration.ms"
 	ShareCoordinatorStateTopicReplicationFactor IntKey = "share.coordinator.state.topic.replication.factor"
 	SocketRequestMaxBytes                       IntKey = "socket.request.max.bytes"

@@ -88,7 +88,7 @@ var brokerKeys = []Definition{
 	{Name: "num.replica.fetchers", Type: Int, Default: "1", Check: atLeast(1), Scope: ClusterWide, Doc: "Fetchers from another broker."},
 	{Name: "principal.builder.class", Type: Class, Default: "org.apache.kafka.common.security.authenticator.DefaultKafkaPrincipalBuilder", Scope: PerBroker, Effect: Refused, Doc: "a principal class of the JVM cannot run here, and clients would get other names than it gives"},
 	{Name: "process.roles", Type: List, Null: true, Check: elements{of: []string{"broker", "controller"}}, Effect: Works, Doc: "`broker`, `controller` or both. Unset: both. For now a node must be both."},
-	{Name: "producer.id.expiration.check.interval.ms", Type: Int, Default: "600000", Check: atLeast(1), Hidden: true, Doc: "Idle producer ids are dropped when a segment rolls."},
+	{Name: "producer.id.expiration.check.interval.ms", Type: Int, Default: "600000", Check: atLeast(1), Hidden: true, Effect: Works, Doc: "How often partitions look for idle producer ids, and write index entries that are only in memory."},
 	{Name: "producer.id.expiration.ms", Type: Int, Default: "86400000", Check: atLeast(1), Scope: ClusterWide, Effect: Works, Doc: "Idle time after which a partition forgets a producer id."},
 	{Name: "producer.purgatory.purge.interval.requests", Type: Int, Default: "1000", Doc: "Waiting requests cost nothing to forget here."},
 	{Name: "queued.max.request.bytes", Type: Long, Default: "-1", Effect: Works, Doc: "Most bytes of requests in memory. -1: `gregor.request.memory.bytes` alone decides, else the smaller."},

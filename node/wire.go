@@ -264,6 +264,9 @@ func (n *Node) register(ctx context.Context) error {
 	workers := 2 * runtime.GOMAXPROCS(0)
 	flusher := replica.NewFlusher(workers, n.o.Now, n.o.Logger)
 	n.loops.run(flusher.Run)
+	n.loops.run(func(ctx context.Context) {
+		replica.Sweep(ctx, n.table, millis(int64(c.Int(config.ProducerIDExpirationCheckIntervalMs))), n.o.Logger)
+	})
 	n.executor = assign.NewExecutor(assign.Options{
 		Self: n.ident.node, Table: n.table, Dirs: dirs, Config: c, Homes: homes, Flusher: flusher, Workers: workers,
 		Now: n.o.Now, Logger: n.o.Logger,
