@@ -218,7 +218,7 @@ func (n *Node) applied() raftnode.Applied {
 
 func (n *Node) controllerEnv() controller.Env {
 	c := n.o.Config
-	return controller.Env{
+	env := controller.Env{
 		Random: n.o.Random,
 		Config: &controller.Config{
 			NodeID:                   n.ident.node,
@@ -232,18 +232,9 @@ func (n *Node) controllerEnv() controller.Env {
 
 			UncleanLeaderElectionEnable: c.Bool(config.UncleanLeaderElectionEnable),
 		},
-		ValidateTopicConfig: func(img *image.Image, _ string, overrides map[string]string) error {
-			return config.ValidateTopic(overrides, nil, img.Configs(image.ClusterResource), c)
-		},
-		DescribeTopicConfig: func(img *image.Image, overrides map[string]string) []controller.TopicConfig {
-			entries := config.DescribeTopic(overrides, img.Configs(image.ClusterResource), nil, c)
-			out := make([]controller.TopicConfig, len(entries))
-			for i, e := range entries {
-				out[i] = controller.TopicConfig{Name: e.Name, Value: e.Set, ReadOnly: e.ReadOnly, Source: int8(e.SetSource), Sensitive: e.Sensitive}
-			}
-			return out
-		},
 	}
+	judgeConfigs(&env, c)
+	return env
 }
 
 // register opens the broker's line to the controller and waits until the

@@ -59,6 +59,7 @@ var verdicts = map[string]struct {
 	"frame.MalformedError":            {&frame.MalformedError{}, kafka.InvalidRequest},
 	"config.InvalidTopicError":        {&config.InvalidTopicError{}, kafka.InvalidConfig},
 	"config.InvalidBrokerError":       {&config.InvalidBrokerError{}, kafka.InvalidRequest},
+	"config.InvalidSubscriptionError": {&config.InvalidSubscriptionError{Code: kafka.InvalidConfig}, kafka.InvalidConfig},
 	"a full disk":                     {&fs.PathError{Err: syscall.ENOSPC}, kafka.KafkaStorageError},
 	"a missing file":                  {&fs.PathError{Err: syscall.ENOENT}, kafka.KafkaStorageError},
 }

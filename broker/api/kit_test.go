@@ -159,6 +159,18 @@ func (n *node) controller(ctx context.Context, _ Requester, req kmsg.Request) (k
 		Config: &controller.Config{ClusterID: clusterID, NumPartitions: 3, DefaultReplicationFactor: 1, DeleteTopicEnable: true, RecordsMax: 10000},
 		ValidateTopicConfig: func(_ *image.Image, _ string, o map[string]string) error {
 			return config.ValidateTopic(o, nil, nil, n.cfg)
+		},
+		ValidateConfig: func(_ *image.Image, r image.Resource, values, existing map[string]string) error {
+			switch r.Type {
+			case image.ResourceTopic:
+				return config.ValidateTopic(values, existing, nil, n.cfg)
+			case image.ResourceClientMetrics:
+				return config.ValidateClientMetrics(values)
+			}
+			return nil
+		},
+		ListConfig: func(t image.ResourceType, key string) (string, bool) {
+			return config.IsListKey(t == image.ResourceTopic, key, n.cfg)
 		}}
 	out, err := controller.Handle(n.img, env, req)
 	if err != nil {

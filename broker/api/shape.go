@@ -32,6 +32,7 @@ const (
 	fixed16
 	text
 	array // of structs: tags follow each element in flexible versions
+	tiny  // an array of int8
 	ints  // an array of int32
 	texts // an array of strings
 	maybe // a struct that may be null, which a byte before it says
@@ -102,6 +103,8 @@ func (w *walker) field(f *field) {
 		if present := w.r.Raw(1); len(present) == 1 && present[0] != 0xff {
 			w.fields(f.of)
 		}
+	case tiny:
+		w.r.Raw(w.count(1))
 	case ints:
 		w.r.Raw(4 * w.count(4))
 	case texts:

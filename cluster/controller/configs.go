@@ -290,6 +290,7 @@ func checkResourceName(r image.Resource) *refusal {
 		if r.Name == "" {
 			return refuse(kafka.InvalidRequest, "Default group resources are not allowed.")
 		}
+		return refuse(kafka.InvalidRequest, "Configurations of groups are not built yet")
 	default:
 		return refuse(kafka.InvalidRequest, "Unknown resource type %d", r.Type)
 	}
@@ -326,3 +327,7 @@ func refusalOf(err error) *refusal {
 	}
 	return &refusal{code, fmt.Sprint(err)}
 }
+
+// InvalidTopicName says in Kafka's words what is wrong with a topic's name, ""
+// if nothing is.
+func InvalidTopicName(name string) string { return invalidTopicName(name) }

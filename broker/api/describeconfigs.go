@@ -1,0 +1,172 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package api
+
+import (
+	"slices"
+	"strconv"
+
+	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"gregor/base/kafka"
+	"gregor/broker/call"
+	"gregor/cluster/controller"
+	"gregor/cluster/image"
+	"gregor/config"
+)
+
+// DescribeConfigs, versions 1 to 4, tells every key with its value, source and
+// synonyms: tools break on a missing one. ListConfigResources, versions 0 and
+// 1, tells what has configurations.
+
+func (a *API) handleDescribeConfigs(c *call.Call) call.Outcome {
+	decoded, err := a.decode(c)
+	if err != nil {
+		return a.close(c, err)
+	}
+	req := decoded.(*kmsg.DescribeConfigsRequest)
+	resp := kmsg.NewPtrDescribeConfigsResponse()
+	unknown := slices.ContainsFunc(req.Resources, func(r kmsg.DescribeConfigsRequestResource) bool {
+		return !isConfigured(image.ResourceType(r.ResourceType))
+	})
+	for i := range req.Resources {
+		r := kmsg.NewDescribeConfigsResponseResource()
+		r.ResourceType, r.ResourceName = req.Resources[i].ResourceType, req.Resources[i].ResourceName
+		text := ""
+		if unknown { // Kafka refuses all resources for one of them, in these words
+			text = unknownConfigResource
+			r.ErrorCode = int16(kafka.InvalidRequest)
+		} else {
+			var code kafka.Code
+			code, text = a.describeConfigs(&req.Resources[i], req, &r)
+			r.ErrorCode = int16(code)
+		}
+		r.ErrorMessage = &text
+		resp.Resources = append(resp.Resources, r)
+	}
+	return a.answer(c, resp)
+}
+
+const unknownConfigResource = "This most likely occurs because of a request being malformed by the client library or the message was sent to an incompatible broker. " +
+	"See the broker logs for more details."
+
+// isConfigured reports whether things of the type have configurations.
+func isConfigured(t image.ResourceType) bool {
+	switch t {
+	case image.ResourceTopic, image.ResourceBroker, image.ResourceBrokerLogger, image.ResourceClientMetrics, image.ResourceGroup:
+		return true
+	}
+	return false
+}
+
+func (a *API) describeConfigs(asked *kmsg.DescribeConfigsRequestResource, req *kmsg.DescribeConfigsRequest, to *kmsg.DescribeConfigsResponseResource) (kafka.Code, string) {
+	entries, code, text := a.entries(image.ResourceType(asked.ResourceType), asked.ResourceName)
+	if code != kafka.None {
+		return code, text
+	}
+	for i := range entries {
+		if len(asked.ConfigNames) == 0 || slices.Contains(asked.ConfigNames, entries[i].Name) {
+			to.Configs = append(to.Configs, wireEntry(&entries[i], req.IncludeSynonyms, req.IncludeDocumentation))
+		}
+	}
+	return kafka.None, ""
+}
+
+// entries gives the configuration of one thing.
+func (a *API) entries(t image.ResourceType, name string) ([]config.Entry, kafka.Code, string) {
+	img := a.image()
+	cluster := img.Configs(image.ClusterResource)
+	switch t {
+	case image.ResourceTopic:
+		if text := controller.InvalidTopicName(name); text != "" {
+			return nil, kafka.InvalidTopicException, "Topic name is invalid: " + text
+		}
+		if img.Topic(name) == nil {
+			return nil, kafka.UnknownTopicOrPartition, ""
+		}
+		return config.DescribeTopic(img.Configs(image.TopicResource(name)), cluster, img.Configs(a.self()), a.d.Config), kafka.None, ""
+	case image.ResourceBroker:
+		if name == "" {
+			return config.DescribeCluster(cluster, a.d.Config), kafka.None, ""
+		}
+		id, err := strconv.ParseInt(name, 10, 32)
+		if err != nil {
+			return nil, kafka.InvalidRequest, "Broker id must be an integer, but it is: " + name
+		}
+		if kafka.NodeID(id) != a.d.NodeID {
+			return nil, kafka.InvalidRequest, "Unexpected broker id, expected " + a.self().Name + " or empty string, but received " + name
+		}
+		return config.DescribeBroker(int32(id), cluster, img.Configs(a.self()), a.d.Config), kafka.None, ""
+	case image.ResourceClientMetrics:
+		if name == "" {
+			return nil, kafka.InvalidRequest, "Client metrics subscription name must not be empty"
+		}
+		return config.DescribeClientMetrics(img.Configs(image.Resource{Type: t, Name: name})), kafka.None, ""
+	case image.ResourceGroup:
+		return nil, kafka.InvalidRequest, "Configurations of groups are not built yet"
+	}
+	return nil, kafka.InvalidRequest, "Levels of single loggers are not built yet; set gregor.log.level"
+}
+
+// self is this broker as a resource.
+func (a *API) self() image.Resource {
+	return image.Resource{Type: image.ResourceBroker, Name: strconv.Itoa(int(a.d.NodeID))}
+}
+
+func wireEntry(e *config.Entry, synonyms, doc bool) kmsg.DescribeConfigsResponseResourceConfig {
+	w := kmsg.NewDescribeConfigsResponseResourceConfig()
+	w.Name, w.Value, w.ReadOnly, w.IsSensitive = e.Name, e.Value, e.ReadOnly, e.Sensitive
+	w.Source, w.ConfigType = kmsg.ConfigSource(e.Source), kmsg.ConfigType(e.Type)
+	if doc && e.Doc != "" {
+		w.Documentation = &e.Doc
+	}
+	if synonyms {
+		for _, s := range e.Synonyms {
+			ws := kmsg.NewDescribeConfigsResponseResourceConfigConfigSynonym()
+			ws.Name, ws.Value, ws.Source = s.Name, s.Value, kmsg.ConfigSource(s.Source)
+			w.ConfigSynonyms = append(w.ConfigSynonyms, ws)
+		}
+	}
+	return w
+}
+
+func (a *API) handleListConfigResources(c *call.Call) call.Outcome {
+	decoded, err := a.decode(c)
+	if err != nil {
+		return a.close(c, err)
+	}
+	req := decoded.(*kmsg.ListConfigResourcesRequest)
+	resp := kmsg.NewPtrListConfigResourcesResponse()
+	asked := map[image.ResourceType]bool{}
+	for _, t := range req.ResourceTypes {
+		if !isConfigured(image.ResourceType(t)) {
+			resp.ErrorCode = int16(kafka.UnsupportedVersion)
+			return a.answer(c, resp)
+		}
+		asked[image.ResourceType(t)] = true
+	}
+	img := a.image()
+	add := func(t image.ResourceType, name string) {
+		if len(asked) > 0 && !asked[t] {
+			return
+		}
+		r := kmsg.NewListConfigResourcesResponseConfigResource()
+		r.Type, r.Name = int8(t), name
+		resp.ConfigResources = append(resp.ConfigResources, r)
+	}
+	if c.Version == 0 { // the API was made for telemetry subscriptions
+		asked = map[image.ResourceType]bool{image.ResourceClientMetrics: true}
+	}
+	for r := range img.ConfiguredResources() {
+		if r.Type == image.ResourceGroup || r.Type == image.ResourceClientMetrics {
+			add(r.Type, r.Name)
+		}
+	}
+	for t := range img.Topics() {
+		add(image.ResourceTopic, t.Name)
+	}
+	for b := range img.Brokers() {
+		add(image.ResourceBroker, strconv.Itoa(int(b.BrokerID)))
+	}
+	return a.answer(c, resp)
+}
