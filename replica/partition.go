@@ -28,8 +28,10 @@ import (
 // them anew when the configuration changes; they are never changed.
 type Rules struct {
 	Batch batch.Rules // for batches that clients send
-	ISR   isr.Rules
-	Log   commitlog.Config
+	// CompactOnly is cleanup.policy=compact: no record may be deleted by its offset.
+	CompactOnly bool
+	ISR         isr.Rules
+	Log         commitlog.Config
 }
 
 // StoresZstd reports whether the topic compresses with zstd, which consumers

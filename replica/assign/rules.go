@@ -33,7 +33,8 @@ func rulesOf(c *config.Topic, lagMaxMs int64) *replica.Rules {
 			RecordBytesMax:  int64(c.MaxDecompressedMessageBytes),
 			MessageBytesMax: int(c.MaxMessageBytes),
 		},
-		ISR: isr.Rules{MinInsyncReplicas: int(c.MinInsyncReplicas), LagMaxMs: lagMaxMs},
+		CompactOnly: c.CleanupPolicy.Compact && !c.CleanupPolicy.Delete,
+		ISR:         isr.Rules{MinInsyncReplicas: int(c.MinInsyncReplicas), LagMaxMs: lagMaxMs},
 		Log: commitlog.Config{
 			SegmentBytes: c.SegmentBytes, SegmentMs: c.SegmentMs, SegmentJitterMs: c.SegmentJitterMs,
 			IndexBytes: c.SegmentIndexBytes, IndexIntervalBytes: c.IndexIntervalBytes, Preallocate: c.Preallocate,

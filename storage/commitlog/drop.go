@@ -31,10 +31,29 @@ func (l *Log) AdvanceLogStart(off kafka.Offset) error {
 	if list, changed := l.pub.epochs.truncateStart(off); changed {
 		l.setEpochsLocked(list)
 	}
+	l.updateStableLocked()
 	l.mu.Unlock()
 	if err := l.saveEpochs(); err != nil {
 		l.sideWriteFailed("write leader epoch checkpoint", err)
 	}
+	return nil
+}
+
+// DeleteRecords is AdvanceLogStart, and gives the room of all segments back that
+// nothing is left of, the active one included. Once the log start has moved the
+// records are gone; room that cannot be had back now comes with retention.
+func (l *Log) DeleteRecords(off kafka.Offset) error {
+	if err := l.AdvanceLogStart(off); err != nil {
+		return err
+	}
+	t := l.Tail()
+	if t.LogStart == t.LogEnd && l.active().sizeBytes > 0 {
+		if err := l.Roll(); err != nil {
+			l.log().Warn("deleted records keep their room for now", "err", err)
+			return nil
+		}
+	}
+	_, _ = l.DropSegments(t.LogStart) // it has told
 	return nil
 }
 
@@ -103,6 +122,7 @@ func (l *Log) DropSegments(off kafka.Offset) (dropped int, err error) {
 	if list, changed := l.pub.epochs.truncateStart(l.tail.LogStart); changed {
 		l.setEpochsLocked(list)
 	}
+	l.updateStableLocked()
 	l.mu.Unlock()
 	var errs []error
 	for _, s := range gone {

@@ -6,10 +6,10 @@
 //
 // What changes the log is called by one goroutine at a time, on the
 // partition's lane: Append, the truncations, Roll, RollIfOld, StartEpoch,
-// Configure, AdvanceLogStart, DropSegments, Flush, FlushDue, FlushDueAtMs,
-// Checkpoint, Producers, RenameDir, Close and Kill. Everything else may be called from
-// anywhere at any time. Of the world above it the log knows one number, the
-// high watermark.
+// Configure, AdvanceLogStart, DeleteRecords, DropSegments, Flush, FlushDue,
+// FlushDueAtMs, Checkpoint, Producers, RenameDir, Close and Kill. Everything
+// else may be called from anywhere at any time. Of the world above it the log
+// knows one number, the high watermark.
 package commitlog
 
 import (
@@ -350,6 +350,7 @@ func (l *Log) hintStable() kafka.Offset {
 
 func (l *Log) updateStableLocked() {
 	first, ok := l.pub.txns.FirstUnstable()
+	first = max(first, l.tail.LogStart) // where DeleteRecords took the beginning of a transaction
 	if !ok || first >= l.tail.HighWatermark {
 		l.tail.LastStable, l.pub.lso = l.tail.HighWatermark, l.pub.hw
 		return
