@@ -5,7 +5,6 @@ package main
 import (
 	"context"
 	"crypto/rand"
-	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -99,9 +98,18 @@ func newLogger(w io.Writer, level string) *slog.Logger {
 	return slog.New(slog.NewTextHandler(w, &slog.HandlerOptions{Level: l}))
 }
 
+// runnable is what live needs of a node.
+type runnable interface {
+	Start(ctx context.Context) error
+	Close(ctx context.Context) error
+	Kill()
+	Failed() <-chan error
+	Addresses() (kafka, others []node.Address)
+}
+
 // live runs a node from its start to its end: by a signal, or by a failure
 // after which it must not go on.
-func live(c *cobra.Command, n *node.Node, logger *slog.Logger, signals <-chan os.Signal, execAt time.Time) error {
+func live(c *cobra.Command, n runnable, logger *slog.Logger, signals <-chan os.Signal, execAt time.Time) error {
 	starting, cancel := context.WithCancel(c.Context())
 	defer cancel()
 	started := make(chan error, 1)
@@ -114,10 +122,16 @@ func live(c *cobra.Command, n *node.Node, logger *slog.Logger, signals <-chan os
 	case s := <-signals:
 		logger.Info("stopping before the start was done", "signal", s.String())
 		cancel()
-		if err := <-started; err != nil {
-			return nil // a start that fails leaves nothing running
+		select {
+		case err := <-started:
+			if err != nil { // a start that fails leaves nothing running
+				logger.Info("stopped", "reason", err.Error())
+				return nil
+			}
+			return stop(n, logger, signals)
+		case s := <-signals: // a recovery may take its time
+			return killed(logger, s)
 		}
-		return stop(n, logger, signals)
 	}
 	if _, err := fmt.Fprintln(c.OutOrStdout(), readyLine(time.Since(execAt), n)); err != nil {
 		logger.Warn("nobody reads the ready line", "error", err)
@@ -133,7 +147,7 @@ func live(c *cobra.Command, n *node.Node, logger *slog.Logger, signals <-chan os
 }
 
 // stop ends a node cleanly, unless a second signal or the timeout comes first.
-func stop(n *node.Node, logger *slog.Logger, signals <-chan os.Signal) error {
+func stop(n runnable, logger *slog.Logger, signals <-chan os.Signal) error {
 	ctx, cancel := context.WithTimeout(context.Background(), stopTimeout)
 	defer cancel()
 	closed := make(chan error, 1)
@@ -146,15 +160,20 @@ func stop(n *node.Node, logger *slog.Logger, signals <-chan os.Signal) error {
 		logger.Info("stopped")
 		return nil
 	case s := <-signals:
-		logger.Warn("killed by a second signal", "signal", s.String())
-		n.Kill()
-		return failed(errors.Join(context.Canceled))
+		return killed(logger, s)
 	}
+}
+
+// killed ends the process by a second signal. What the first one has begun is
+// left where it is: that is what a crash does, and it needs no help.
+func killed(logger *slog.Logger, s os.Signal) error {
+	logger.Warn("killed by a second signal", "signal", s.String())
+	return &failure{code: exitInterrupted, err: context.Canceled}
 }
 
 // readyLine is the one line on stdout: Kafka listeners first, then each other
 // open port by its name.
-func readyLine(took time.Duration, n *node.Node) string {
+func readyLine(took time.Duration, n runnable) string {
 	kafka, others := n.Addresses()
 	var open []string
 	for _, a := range kafka {
