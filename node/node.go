@@ -87,8 +87,9 @@ type Node struct {
 	loops     loops // link, controller, publisher and what watches them
 	serving   sync.WaitGroup
 
-	failed chan error // capacity 1: why the node cannot go on
-	mu     sync.Mutex // guards what follows
+	giveUp context.CancelCauseFunc // ends a start that has failed elsewhere
+	failed chan error              // capacity 1: why the node cannot go on
+	mu     sync.Mutex              // guards what follows
 	ready  bool
 	err    error
 }
@@ -103,6 +104,8 @@ func New(o Options) *Node {
 // Start starts the node and returns when clients are served. After an error
 // nothing is left running.
 func (n *Node) Start(ctx context.Context) (err error) {
+	ctx, n.giveUp = context.WithCancelCause(ctx)
+	defer n.giveUp(nil)
 	defer func() {
 		if err != nil {
 			n.Kill()
@@ -121,7 +124,11 @@ func (n *Node) Start(ctx context.Context) (err error) {
 		{"let clients in", n.serve},
 	}
 	for _, s := range steps {
-		if err := s.do(ctx); err != nil {
+		err := context.Cause(ctx)
+		if err == nil {
+			err = s.do(ctx)
+		}
+		if err != nil {
 			return fmt.Errorf("%s: %w", s.doing, err)
 		}
 	}
@@ -168,6 +175,7 @@ func (n *Node) fail(err error) {
 	if first {
 		n.o.Logger.Error("the node cannot go on", "err", err)
 		n.failed <- err
+		n.giveUp(err)
 	}
 }
 

@@ -1,0 +1,41 @@
+// SPDX-License-Identifier: Apache-2.0
+
+//go:build synctests
+
+package nodetest
+
+import (
+	"syscall"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"gregor/base/vfs"
+)
+
+// A start whose metadata log breaks under it does not wait for a registration
+// that cannot come.
+func TestAStartThatFailsEndsAtOnce(t *testing.T) {
+	failures := 0
+	for skip := range 20 {
+		synctest.Test(t, func(t *testing.T) {
+			n := Prepare(t, Options{FS: func(m *vfs.Memory) vfs.FS {
+				disk := vfs.NewFault(m)
+				disk.Add(vfs.Rule{Ops: vfs.OpSyncData, Path: "__cluster_metadata", Skip: skip, Err: syscall.EIO})
+				return disk
+			}})
+			began := time.Now()
+			err := n.TryUp()
+			if took := time.Since(began); took > time.Second {
+				t.Errorf("with sync %d failing, the start took %v", skip, took)
+			}
+			if err != nil {
+				failures++
+			}
+			n.Crash()
+		})
+	}
+	if failures < 3 {
+		t.Errorf("only %d starts failed", failures)
+	}
+}
