@@ -173,7 +173,7 @@ func New(o Options) *Controller {
 }
 
 // Do has a request judged, and returns when the outcome is committed. The error
-// // is ErrNotActive if this node's controller is not the active one, and
+// is ErrNotActive if this node's controller is not the active one, and
 // kafka.NotController itself if it was until after the request was judged: then
 // nobody knows whether it is carried out.
 func (c *Controller) Do(ctx context.Context, who link.Requester, req kmsg.Request) (kmsg.Response, error) {

@@ -69,8 +69,9 @@ type Options struct {
 // broker's epoch is the offset of its registration record, so the image has
 // caught up as soon as its offset reaches the epoch.
 type Link struct {
-	o    Options
-	kick chan struct{} // capacity 1: something changed, beat now
+	o     Options
+	kick  chan struct{} // capacity 1: something changed, beat now
+	ended chan struct{} // closed when Run has ended
 
 	mu       sync.Mutex // guards what follows
 	image    kafka.Offset
@@ -84,20 +85,27 @@ type Link struct {
 
 // New makes a Link; Run starts it.
 func New(o Options) *Link {
-	return &Link{o: o, kick: make(chan struct{}, 1), image: kafka.NoOffset, epoch: -1, left: make(chan struct{}), ids: newIDBlock()}
+	return &Link{o: o, kick: make(chan struct{}, 1), ended: make(chan struct{}), image: kafka.NoOffset, epoch: -1, left: make(chan struct{}), ids: newIDBlock()}
 }
 
 // Do carries a request to the active controller. While there is none it asks
-// again until ctx ends.
+// again until ctx or Run ends.
 func (l *Link) Do(ctx context.Context, who Requester, req kmsg.Request) (kmsg.Response, error) {
 	for wait := 2 * time.Millisecond; ; wait = min(2*wait, 100*time.Millisecond) {
 		resp, err := l.o.Controller.Do(ctx, who, req)
 		if !errors.Is(err, kafka.NotController) {
 			return resp, err
 		}
-		if err := sleep(ctx, wait); err != nil {
-			return nil, fmt.Errorf("no active controller: %w", kafka.RequestTimedOut)
+		t := time.NewTimer(wait)
+		select {
+		case <-t.C:
+			continue
+		case <-ctx.Done():
+			err = fmt.Errorf("no active controller: %w", kafka.RequestTimedOut)
+		case <-l.ended:
 		}
+		t.Stop()
+		return nil, err
 	}
 }
 
@@ -168,6 +176,7 @@ func (l *Link) Leave(ctx context.Context) error {
 
 // Run registers the broker and keeps it registered until ctx ends.
 func (l *Link) Run(ctx context.Context) {
+	defer close(l.ended)
 	for ctx.Err() == nil {
 		if err := l.register(ctx); err != nil {
 			if ctx.Err() == nil {

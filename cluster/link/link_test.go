@@ -261,3 +261,21 @@ func TestDoGivesUpWithItsContext(t *testing.T) {
 		}
 	})
 }
+
+// Who asks for something when the node has ended is told so: nobody is left who
+// could become active.
+func TestDoEndsWithRun(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := New(Options{NodeID: 1, Controller: &fakeController{notActive: 1 << 30}, HeartbeatInterval: time.Second, RequestTimeout: time.Second, Logger: slog.New(slog.DiscardHandler)})
+		ctx, cancel := context.WithCancel(t.Context())
+		go l.Run(ctx)
+		began := time.Now()
+		time.AfterFunc(time.Second, cancel)
+		if _, err := l.Do(t.Context(), Requester{}, kmsg.NewPtrCreateTopicsRequest()); !errors.Is(err, kafka.NotController) {
+			t.Errorf("error %v, want NOT_CONTROLLER", err)
+		}
+		if took := time.Since(began); took > 2*time.Second {
+			t.Errorf("it took %v", took)
+		}
+	})
+}
