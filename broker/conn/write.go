@@ -3,6 +3,7 @@
 package conn
 
 import (
+	"errors"
 	"fmt"
 	"net"
 	"syscall"
@@ -14,6 +15,17 @@ import (
 // sendfileBytesMax is what one sendfile(2) call may send: a slow socket or a
 // cold file then holds the thread for a bounded time only.
 const sendfileBytesMax = 256 << 10
+
+// sendBytesMax is what one write of bytes in memory may hold: the peer must take
+// so much within the time that arm gives it.
+const sendBytesMax = 256 << 10
+
+// unreadMax is how long a peer may take nothing of a reply where idle
+// connections are not closed: a reply holds segments.
+const unreadMax = 10 * time.Minute
+
+// errNoSendfile is what sendfile(2) says of a file that it cannot read.
+const errNoSendfile = syscall.EINVAL
 
 // copyBytes is the buffer for sockets that cannot take a file.
 const copyBytes = 64 << 10
@@ -55,9 +67,6 @@ func (w *writer) init(c *connection) {
 // write sends a whole reply and releases what it refers to.
 func (w *writer) write(r *reply.Reply) error {
 	defer r.Release()
-	if err := w.arm(); err != nil {
-		return err
-	}
 	if err := w.parts(r); err != nil {
 		return err
 	}
@@ -85,11 +94,12 @@ func (w *writer) parts(r *reply.Reply) error {
 }
 
 // arm keeps a write deadline in the socket, so that a peer that does not read
-// is closed as an idle one: between half and the whole of IdleMax from now.
+// is closed as an idle one: between half and the whole of IdleMax from now. It
+// is called for each piece of a reply: who reads slowly is not idle.
 func (w *writer) arm() error {
 	idle := w.c.server.limits.IdleMax
 	if idle <= 0 {
-		return nil
+		idle = unreadMax
 	}
 	now := w.c.server.now()
 	if w.dueAt.Sub(now) >= idle/2 {
@@ -100,11 +110,15 @@ func (w *writer) arm() error {
 }
 
 func (w *writer) send(b []byte) error {
-	if len(b) == 0 {
-		return nil
-	}
-	if _, err := w.c.socket.Write(b); err != nil {
-		return fmt.Errorf("write a reply: %w", err)
+	for len(b) > 0 {
+		n := min(len(b), sendBytesMax)
+		if err := w.arm(); err != nil {
+			return err
+		}
+		if _, err := w.c.socket.Write(b[:n]); err != nil {
+			return fmt.Errorf("write a reply: %w", err)
+		}
+		b = b[n:]
 	}
 	return nil
 }
@@ -116,7 +130,7 @@ func (w *writer) section(b []byte, f reply.FileRange) error {
 	}
 	var err error
 	if fd, ok := f.Src.Fd(); ok && w.raw != nil {
-		err = w.sendfile(b, fd, f.PosBytes, f.LenBytes)
+		err = w.sendfile(b, fd, f)
 	} else {
 		err = w.copy(b, f)
 	}
@@ -157,9 +171,13 @@ func (w *writer) copy(b []byte, f reply.FileRange) error {
 }
 
 // sendfile sends b, held back with MSG_MORE so that it shares a packet with
-// the file's beginning, and then the range.
-func (w *writer) sendfile(b []byte, fd int, pos int64, n int) error {
+// the file's beginning, and then the range. What the file's system does not
+// let sendfile(2) read is copied.
+func (w *writer) sendfile(b []byte, fd int, f reply.FileRange) error {
 	for len(b) > 0 {
+		if err := w.arm(); err != nil {
+			return err
+		}
 		w.bytes, w.sendFile = b, false
 		if err := w.raw.Write(w.step); err != nil {
 			return fmt.Errorf("write a reply: %w", err)
@@ -170,10 +188,16 @@ func (w *writer) sendfile(b []byte, fd int, pos int64, n int) error {
 		b = b[w.sent:]
 	}
 	w.bytes = nil
-	w.fd, w.pos, w.left, w.sendFile = fd, pos, n, true
+	w.fd, w.pos, w.left, w.sendFile = fd, f.PosBytes, f.LenBytes, true
 	for w.left > 0 {
+		if err := w.arm(); err != nil {
+			return err
+		}
 		if err := w.raw.Write(w.step); err != nil {
 			return fmt.Errorf("send a section: %w", err)
+		}
+		if errors.Is(w.sendErr, errNoSendfile) {
+			return w.copy(nil, reply.FileRange{Src: f.Src, PosBytes: w.pos, LenBytes: w.left})
 		}
 		if w.sendErr != nil {
 			return fmt.Errorf("send a section: %w", w.sendErr)
@@ -183,7 +207,7 @@ func (w *writer) sendfile(b []byte, fd int, pos int64, n int) error {
 		}
 		w.pos += int64(w.sent)
 		w.left -= w.sent
+		w.c.server.count.sendfile.Add(int64(w.sent))
 	}
-	w.c.server.count.sendfile.Add(int64(n))
 	return nil
 }
