@@ -32,8 +32,15 @@ type Budget struct {
 	waits    int64
 	first    *budgetWait // oldest
 	last     *budgetWait
-	free     map[int][][]byte // by capacity
+	free     map[int]*freeList // by capacity
 	retained int64
+	gets     int64 // a clock for freeList.askedAt
+}
+
+// freeList is the free buffers of one class.
+type freeList struct {
+	bufs    [][]byte
+	askedAt int64
 }
 
 type budgetWait struct {
@@ -49,7 +56,7 @@ type budgetWait struct {
 // again.
 func NewBudget(totalBytes, reserveBytes, retainBytes int64) *Budget {
 	return &Budget{totalBytes: totalBytes, reserveBytes: min(reserveBytes, totalBytes/2), retainBytes: retainBytes,
-		free: make(map[int][][]byte)}
+		free: make(map[int]*freeList)}
 }
 
 // classOf rounds a size up to a power of two or a quarter step between two:
@@ -124,15 +131,46 @@ func alloc(buf []byte, class int) []byte {
 }
 
 func (b *Budget) takeLocked(class int) []byte {
+	b.gets++
 	list := b.free[class]
-	if len(list) == 0 {
+	if list == nil {
+		list = &freeList{}
+		b.free[class] = list
+	}
+	list.askedAt = b.gets
+	if len(list.bufs) == 0 {
 		return nil
 	}
-	buf := list[len(list)-1]
-	list[len(list)-1] = nil
-	b.free[class] = list[:len(list)-1]
+	return b.popLocked(class, list)
+}
+
+func (b *Budget) popLocked(class int, list *freeList) []byte {
+	last := len(list.bufs) - 1
+	buf := list.bufs[last]
+	list.bufs[last], list.bufs = nil, list.bufs[:last]
 	b.retained -= int64(class)
 	return buf
+}
+
+// keepLocked keeps a free buffer. Where there is no room for it, buffers of the
+// class that nobody asked for the longest give way: else those of one burst
+// would stay, and all later frames be allocated.
+func (b *Budget) keepLocked(class int, buf []byte) {
+	own := b.free[class]
+	for b.retained+int64(class) > b.retainBytes {
+		oldestClass, oldest := 0, own
+		for c, list := range b.free {
+			if len(list.bufs) > 0 && list.askedAt < oldest.askedAt {
+				oldestClass, oldest = c, list
+			}
+		}
+		if oldest == own {
+			return
+		}
+		b.popLocked(oldestClass, oldest)
+	}
+	own.bufs = append(own.bufs, buf)
+	b.retained += int64(class)
 }
 
 // put gives back a buffer that get gave.
@@ -142,10 +180,7 @@ func (b *Budget) put(buf []byte) {
 	poison(buf)
 	b.mu.Lock()
 	b.used -= int64(class)
-	if b.retained+int64(class) <= b.retainBytes {
-		b.free[class] = append(b.free[class], buf)
-		b.retained += int64(class)
-	}
+	b.keepLocked(class, buf)
 	b.grantLocked()
 	b.mu.Unlock()
 }

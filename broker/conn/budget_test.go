@@ -163,3 +163,30 @@ func TestBudgetRefusesTheImpossible(t *testing.T) {
 		}
 	})
 }
+
+// Free buffers of a burst give way to those that are asked for now.
+func TestBudgetKeepsWhatIsInUse(t *testing.T) {
+	b := NewBudget(64<<20, 1<<20, 4<<20)
+	get := func(n int) []byte {
+		buf, ok := b.get(n, false, time.Second, nil)
+		if !ok {
+			t.Fatal("no memory")
+		}
+		return buf
+	}
+	var burst [][]byte
+	for range 8 {
+		burst = append(burst, get(1<<20))
+	}
+	for _, buf := range burst {
+		b.put(buf)
+	}
+	first := get(100_000)
+	b.put(first)
+	if second := get(100_000); &second[0] != &first[0] {
+		t.Error("a buffer that is in use all the time was allocated anew")
+	}
+	if b.retained > b.retainBytes {
+		t.Errorf("%d bytes are kept, allowed are %d", b.retained, b.retainBytes)
+	}
+}
