@@ -213,3 +213,45 @@ func TestPanicWhileParked(t *testing.T) {
 		}
 	})
 }
+
+// After a burst of parked requests a connection keeps few slots.
+func TestBurstLeavesFewSlots(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var list park.List
+		var value atomic.Int64
+		made := make(map[*call.Call]bool)
+		w := bubble(t, func(c *call.Call) call.Outcome {
+			made[c] = true
+			p := &parked{list: &list, reached: func() bool { return value.Load() > 0 }}
+			return p.park(c, 1, time.Hour)
+		}, nil)
+		c := w.dial()
+		burst := func() {
+			clear(made)
+			value.Store(0)
+			for i := range int32(50) {
+				write(t, c, request(1, i, nil))
+			}
+			synctest.Wait()
+			value.Store(1)
+			list.Wake(1)
+			for i := range int32(50) {
+				wantReply(t, c, i, "reached")
+			}
+			synctest.Wait()
+		}
+		burst()
+		before := made
+		made = make(map[*call.Call]bool)
+		burst()
+		kept := 0
+		for k := range made {
+			if before[k] {
+				kept++
+			}
+		}
+		if kept > sparesMax {
+			t.Errorf("%d slots were kept", kept)
+		}
+	})
+}

@@ -34,6 +34,7 @@ type outbox struct {
 	gone     bool // nothing is written any more
 	err      error
 	spare    *slot
+	spares   int
 }
 
 func (b *outbox) init(c *connection) {
@@ -49,6 +50,7 @@ func (b *outbox) take() *slot {
 	if s != nil {
 		b.spare = s.next
 		s.next = nil
+		b.spares--
 	}
 	b.mu.Unlock()
 	if s == nil {
@@ -58,19 +60,27 @@ func (b *outbox) take() *slot {
 	return s
 }
 
-// free puts a slot back that is in no queue.
+// free puts a slot back that is in no queue. Of the many that a burst of
+// parked requests took, a few stay.
 func (b *outbox) free(s *slot) {
 	s.call.Reset()
 	s.call.Reply.Shrink(replyKeepBytes)
 	s.whole, s.seen = false, false
 	b.mu.Lock()
-	s.next = b.spare
-	b.spare = s
+	if b.spares < sparesMax {
+		s.next = b.spare
+		b.spare = s
+		b.spares++
+	}
 	b.mu.Unlock()
 }
 
-// replyKeepBytes is how much of a reply's buffer an idle connection keeps.
-const replyKeepBytes = 64 << 10
+// What an idle connection keeps: slots, as many as a client pipelines by
+// Kafka's default and one, and of a reply's buffer.
+const (
+	sparesMax      = 6
+	replyKeepBytes = 64 << 10
+)
 
 // queue puts a slot behind those that wait. A whole one is not queued while
 // nothing waits: false tells the caller to write it.
