@@ -24,8 +24,16 @@ const (
 	keyOffsetForLeaderEpoch = 23
 	keyDescribeCluster      = 60
 
-	keyCreatePartitions        = 37
-	keyDescribeTopicPartitions = 75
+	keyDescribeConfigs            = 32
+	keyAlterConfigs               = 33
+	keyCreatePartitions           = 37
+	keyElectLeaders               = 43
+	keyIncrementalAlterConfigs    = 44
+	keyListPartitionReassignments = 46
+	keyUpdateFeatures             = 57
+	keyUnregisterBroker           = 64
+	keyListConfigResources        = 74
+	keyDescribeTopicPartitions    = 75
 )
 
 // row is one API.
@@ -98,17 +106,57 @@ func rows() []row {
 				arrayAt(0, int32At(0), int32At(2), int32At(0)))},
 			request: func() kmsg.Request { return new(kmsg.OffsetForLeaderEpochRequest) },
 			handle:  (*API).handleOffsetForLeaderEpoch, purpose: "where a leader epoch ended"},
+		{key: keyDescribeConfigs, name: "DescribeConfigs", min: 1, max: 4, advertisedMin: 1, flexibleFrom: 4,
+			roles:   call.Broker | call.Controller,
+			shape:   shape{arrayAt(0, int8At(0), textAt(0), field{kind: texts, max: newest}), boolAt(1), boolAt(3)},
+			request: func() kmsg.Request { return new(kmsg.DescribeConfigsRequest) },
+			handle:  (*API).handleDescribeConfigs, purpose: "configurations of topics, brokers and telemetry subscriptions: values, sources, synonyms, documentation"},
+		{key: keyAlterConfigs, name: "AlterConfigs", min: 0, max: 2, advertisedMin: 0, flexibleFrom: 2,
+			roles: call.Broker | call.Controller, forwardable: true,
+			shape:   shape{arrayAt(0, int8At(0), textAt(0), arrayAt(0, textAt(0), textAt(0))), boolAt(0)},
+			request: func() kmsg.Request { return new(kmsg.AlterConfigsRequest) },
+			handle:  (*API).handleAlterConfigs, purpose: "replace configurations; what is not named is deleted"},
 		{key: keyCreatePartitions, name: "CreatePartitions", min: 0, max: 3, advertisedMin: 0, flexibleFrom: 2,
 			roles: call.Broker | call.Controller, forwardable: true,
 			shape: shape{arrayAt(0, textAt(0), int32At(0),
 				arrayAt(0, field{kind: ints, max: newest})), int32At(0), boolAt(0)},
 			request: func() kmsg.Request { return new(kmsg.CreatePartitionsRequest) },
 			handle:  (*API).handleCreatePartitions, purpose: "add partitions to topics"},
+		{key: keyElectLeaders, name: "ElectLeaders", min: 0, max: 2, advertisedMin: 0, flexibleFrom: 2,
+			roles: call.Broker | call.Controller, forwardable: true,
+			shape:   shape{int8At(1), arrayAt(0, textAt(0), field{kind: ints, max: newest}), int32At(0)},
+			request: func() kmsg.Request { return new(kmsg.ElectLeadersRequest) },
+			handle:  (*API).handleElectLeaders, purpose: "preferred and unclean elections"},
+		{key: keyIncrementalAlterConfigs, name: "IncrementalAlterConfigs", min: 0, max: 1, advertisedMin: 0, flexibleFrom: 1,
+			roles: call.Broker | call.Controller, forwardable: true,
+			shape:   shape{arrayAt(0, int8At(0), textAt(0), arrayAt(0, textAt(0), int8At(0), textAt(0))), boolAt(0)},
+			request: func() kmsg.Request { return new(kmsg.IncrementalAlterConfigsRequest) },
+			handle:  (*API).handleIncrementalAlterConfigs, purpose: "change single keys of configurations"},
+		{key: keyListPartitionReassignments, name: "ListPartitionReassignments", min: 0, max: 0, advertisedMin: 0, flexibleFrom: 0,
+			roles: call.Broker | call.Controller, forwardable: true,
+			shape:   shape{int32At(0), arrayAt(0, textAt(0), field{kind: ints, max: newest})},
+			request: func() kmsg.Request { return new(kmsg.ListPartitionReassignmentsRequest) },
+			handle:  (*API).handleListPartitionReassignments, purpose: "reassignments under way"},
+		{key: keyUpdateFeatures, name: "UpdateFeatures", min: 0, max: 2, advertisedMin: 0, flexibleFrom: 0,
+			roles: call.Broker | call.Controller, forwardable: true,
+			shape: shape{int32At(0), arrayAt(0, textAt(0), int16At(0), boolAt(0).until(0),
+				int8At(1)), boolAt(1)},
+			request: func() kmsg.Request { return new(kmsg.UpdateFeaturesRequest) },
+			handle:  (*API).handleUpdateFeatures, purpose: "finalize levels of features"},
 		{key: keyDescribeCluster, name: "DescribeCluster", min: 0, max: 2, advertisedMin: 0, flexibleFrom: 0,
 			roles:   call.Broker | call.Controller,
 			shape:   shape{boolAt(0), int8At(1), boolAt(2)},
 			request: func() kmsg.Request { return new(kmsg.DescribeClusterRequest) },
 			handle:  (*API).handleDescribeCluster, purpose: "cluster id, brokers, controller"},
+		{key: keyUnregisterBroker, name: "UnregisterBroker", min: 0, max: 0, advertisedMin: 0, flexibleFrom: 0,
+			roles: call.Broker | call.Controller, forwardable: true,
+			shape:   shape{int32At(0)},
+			request: func() kmsg.Request { return new(kmsg.UnregisterBrokerRequest) },
+			handle:  (*API).handleUnregisterBroker, purpose: "forget a broker that is gone for good"},
+		{key: keyListConfigResources, name: "ListConfigResources", min: 0, max: 1, advertisedMin: 0, flexibleFrom: 0, roles: call.Broker,
+			shape:   shape{field{kind: tiny, min: 1, max: newest}},
+			request: func() kmsg.Request { return new(kmsg.ListConfigResourcesRequest) },
+			handle:  (*API).handleListConfigResources, purpose: "what has configurations"},
 		{key: keyDescribeTopicPartitions, name: "DescribeTopicPartitions", min: 0, max: 0, advertisedMin: 0, flexibleFrom: 0, roles: call.Broker,
 			shape:   shape{arrayAt(0, textAt(0)), int32At(0), maybeAt(0, textAt(0), int32At(0))},
 			request: func() kmsg.Request { return new(kmsg.DescribeTopicPartitionsRequest) },
