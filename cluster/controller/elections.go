@@ -3,8 +3,6 @@
 package controller
 
 import (
-	"slices"
-
 	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"gregor/base/kafka"
@@ -111,49 +109,89 @@ const (
 // electLeaders: ElectLeaders v0–2. Without a list of partitions all are meant,
 // and those that need no election are left out of the response.
 func electLeaders(img *image.Image, env *Env, req *kmsg.ElectLeadersRequest) Outcome {
-	resp := req.ResponseKind().(*kmsg.ElectLeadersResponse)
-	out := Outcome{Response: resp}
-	if req.ElectionType != electionTypePreferred && req.ElectionType != electionTypeUnclean {
-		resp.ErrorCode = int16(kafka.InvalidRequest)
-		return out
-	}
-	v := view{img, env}
-	add := func(topic string, ids []kafka.PartitionID, skipNotNeeded bool) {
-		rt := kmsg.NewElectLeadersResponseTopic()
-		rt.Topic = topic
-		for _, id := range ids {
-			rec, why := v.electOne(topic, id, req.ElectionType)
-			out.Records = appendRecord(out.Records, rec)
-			if skipNotNeeded && why != nil && why.code == kafka.ElectionNotNeeded {
-				continue
-			}
-			rp := kmsg.NewElectLeadersResponseTopicPartition()
-			rp.Partition, rp.ErrorCode, rp.ErrorMessage = int32(id), why.wire(), why.message()
-			rt.Partitions = append(rt.Partitions, rp)
-		}
-		resp.Topics = append(resp.Topics, rt)
+	b := ballot{view: view{img, env}, typ: req.ElectionType, resp: req.ResponseKind().(*kmsg.ElectLeadersResponse), done: map[kafka.TopicIDPartition]*refusal{}}
+	if b.typ != electionTypePreferred && b.typ != electionTypeUnclean {
+		return b.refuseType(req)
 	}
 	if req.Topics == nil {
-		for t := range img.Topics() {
-			var ids []kafka.PartitionID
-			for id := range t.Partitions() {
-				ids = append(ids, id)
+		b.all()
+	}
+	for i := range req.Topics {
+		b.some(&req.Topics[i])
+	}
+	if len(b.recs) > env.Config.RecordsMax {
+		b.resp.ErrorCode, b.resp.Topics, b.recs = int16(kafka.PolicyViolation), nil, nil
+	}
+	return Outcome{Records: b.recs, Response: b.resp}
+}
+
+// ballot is one ElectLeaders request under way.
+type ballot struct {
+	view
+	typ  int8
+	resp *kmsg.ElectLeadersResponse
+	recs []metarec.Record
+	done map[kafka.TopicIDPartition]*refusal // of partitions that may be named again
+}
+
+// refuseType answers for each partition that is named, as Kafka does: a request
+// that names none is not refused.
+func (b *ballot) refuseType(req *kmsg.ElectLeadersRequest) Outcome {
+	why := refuse(kafka.InvalidRequest, "Unknown election type %d", b.typ)
+	if req.Topics == nil || len(req.Topics) > 0 {
+		b.resp.ErrorCode = why.wire()
+	}
+	for i := range req.Topics {
+		rt := kmsg.NewElectLeadersResponseTopic()
+		rt.Topic = req.Topics[i].Topic
+		for _, id := range req.Topics[i].Partitions {
+			rt.Partitions = append(rt.Partitions, elected(kafka.PartitionID(id), why))
+		}
+		b.resp.Topics = append(b.resp.Topics, rt)
+	}
+	return Outcome{Response: b.resp, Reason: why.text}
+}
+
+func elected(id kafka.PartitionID, why *refusal) kmsg.ElectLeadersResponseTopicPartition {
+	rp := kmsg.NewElectLeadersResponseTopicPartition()
+	rp.Partition, rp.ErrorCode, rp.ErrorMessage = int32(id), why.wire(), why.message()
+	return rp
+}
+
+func (b *ballot) all() {
+	for t := range b.img.Topics() {
+		rt := kmsg.NewElectLeadersResponseTopic()
+		rt.Topic = t.Name
+		for id := range t.Partitions() {
+			rec, why := b.electOne(t.Name, id, b.typ)
+			b.recs = appendRecord(b.recs, rec)
+			if why == nil || why.code != kafka.ElectionNotNeeded {
+				rt.Partitions = append(rt.Partitions, elected(id, why))
 			}
-			add(t.Name, ids, true)
 		}
+		b.resp.Topics = append(b.resp.Topics, rt)
 	}
-	for _, t := range req.Topics {
-		ids := make([]kafka.PartitionID, len(t.Partitions))
-		for i, id := range t.Partitions {
-			ids[i] = kafka.PartitionID(id)
+}
+
+func (b *ballot) some(ask *kmsg.ElectLeadersRequestTopic) {
+	rt := kmsg.NewElectLeadersResponseTopic()
+	rt.Topic = ask.Topic
+	tp := kafka.TopicIDPartition{}
+	if t := b.img.Topic(ask.Topic); t != nil {
+		tp.TopicID = t.ID
+	}
+	for _, n := range ask.Partitions {
+		tp.Partition = kafka.PartitionID(n)
+		why, again := b.done[tp]
+		if !again || tp.TopicID.IsZero() { // the image does not hold the first one's change yet
+			var rec *metarec.PartitionChange
+			rec, why = b.electOne(ask.Topic, tp.Partition, b.typ)
+			b.recs = appendRecord(b.recs, rec)
+			b.done[tp] = why
 		}
-		slices.Sort(ids)
-		add(t.Topic, slices.Compact(ids), false)
+		rt.Partitions = append(rt.Partitions, elected(tp.Partition, why))
 	}
-	if len(out.Records) > env.Config.RecordsMax {
-		resp.ErrorCode, resp.Topics, out.Records = int16(kafka.PolicyViolation), nil, nil
-	}
-	return out
+	b.resp.Topics = append(b.resp.Topics, rt)
 }
 
 func (v view) electOne(topic string, id kafka.PartitionID, typ int8) (*metarec.PartitionChange, *refusal) {

@@ -20,6 +20,15 @@ const MetadataVersion44IV2 int16 = 33
 // FeatureLevel.
 const FeatureKRaftVersion = "kraft.version"
 
+const kraftVersionMax int16 = 1
+
+// featureNames are the features of Kafka 4.4. One that is not built can still be
+// switched off, in a log from elsewhere.
+var featureNames = [...]string{
+	image.FeatureMetadataVersion, FeatureKRaftVersion, FeatureELR,
+	"group.version", "share.version", "streams.version", "transaction.version",
+}
+
 // formatChanges are the levels of metadata.version that brought records or
 // fields which older ones lack: going back below one would lose them.
 var formatChanges = [...]int16{7, 8, 11, 13, 14, 15, 17, 23, 30, 32, 33}
@@ -48,37 +57,38 @@ const (
 	unsafeDowngrade int8 = 3
 )
 
-// updateFeatures: UpdateFeatures v0–2. All updates count, or none.
+// updateFeatures: UpdateFeatures v0–2. All updates count, or none. As in Kafka
+// AllowDowngrade of version 0 is not looked at, and of a feature that is named
+// twice the last mention counts.
 func updateFeatures(img *image.Image, env *Env, req *kmsg.UpdateFeaturesRequest) Outcome {
 	v := view{img, env}
 	resp := req.ResponseKind().(*kmsg.UpdateFeaturesResponse)
 	out := Outcome{Response: resp, Atomic: true}
-	seen := map[string]bool{}
+	last := make(map[string]int, len(req.FeatureUpdates))
+	for i := range req.FeatureUpdates {
+		last[req.FeatureUpdates[i].Feature] = i
+	}
 	for i := range req.FeatureUpdates {
 		u := &req.FeatureUpdates[i]
+		if req.GetVersion() <= 1 {
+			r := kmsg.NewUpdateFeaturesResponseResult()
+			r.Feature, r.ErrorMessage = u.Feature, kmsg.StringPtr(kafka.None.String())
+			resp.Results = append(resp.Results, r)
+		}
+		if last[u.Feature] != i {
+			continue
+		}
 		how := u.UpgradeType
 		if req.GetVersion() == 0 {
 			how = upgradeOnly
-			if u.AllowDowngrade {
-				how = safeDowngrade
-			}
 		}
 		recs, why := v.updateFeature(u.Feature, u.MaxVersionLevel, how)
-		if seen[u.Feature] {
-			why = refuse(kafka.InvalidRequest, "Feature %s is given twice.", u.Feature)
-		}
-		seen[u.Feature] = true
 		if why != nil {
 			text := "The update failed for all features since the following feature had an error: " + why.text
 			resp.ErrorCode, resp.ErrorMessage, resp.Results = why.wire(), &text, nil
 			return Outcome{Response: resp, Reason: text}
 		}
 		out.Records = append(out.Records, recs...)
-		if req.GetVersion() <= 1 {
-			r := kmsg.NewUpdateFeaturesResponseResult()
-			r.Feature = u.Feature
-			resp.Results = append(resp.Results, r)
-		}
 	}
 	if req.ValidateOnly {
 		out.Records = nil
@@ -91,20 +101,14 @@ func (v view) updateFeature(name string, level int16, how int8) ([]metarec.Recor
 		return nil, refuse(kafka.InvalidUpdateVersion, "Invalid update version %d for feature %s. %s", level, name, fmt.Sprintf(format, args...))
 	}
 	current := v.img.FeatureLevel(name)
+	if name == FeatureKRaftVersion {
+		current = kraftVersionMax // clusters of this program start at its highest level
+	}
 	switch {
 	case how < upgradeOnly || how > unsafeDowngrade:
 		return invalid("The controller does not support the given upgrade type.")
 	case level < 0:
 		return invalid("A feature version cannot be less than 0.")
-	case name == FeatureKRaftVersion:
-		// Clusters of this program start at its highest level, 1.
-		switch {
-		case level > 1:
-			return invalid("Local controller %s only supports versions 0-1", v.nodeName())
-		case level < 1:
-			return invalid("Can't downgrade the version of this feature.")
-		}
-		return nil, nil
 	}
 	if text := v.unsupported(name, level); text != "" {
 		return invalid("%s", text)
@@ -114,11 +118,15 @@ func (v view) updateFeature(name string, level int16, how int8) ([]metarec.Recor
 		return invalid("Can't downgrade the version of this feature without setting the upgrade type to either safe or unsafe downgrade.")
 	case level > current && how != upgradeOnly:
 		return invalid("Can't downgrade to a newer version.")
+	case !slices.Contains(featureNames[:], name):
+		return invalid("Feature %s not found.", name)
 	case level == current:
 		return nil, nil
+	case name == FeatureKRaftVersion:
+		return invalid("Can't downgrade the version of this feature.")
 	case name == image.FeatureMetadataVersion && level < current:
 		if text := losesMetadata(current, level, how); text != "" {
-			return nil, refuse(kafka.InvalidUpdateVersion, "Invalid metadata.version %d. %s", level, text)
+			return nil, refuse(kafka.InvalidUpdateVersion, "Unsupported metadata.version downgrade from %d to %d. %s", current, level, text)
 		}
 	}
 	recs := []metarec.Record{&metarec.FeatureLevel{Name: name, Level: level}}
@@ -131,7 +139,13 @@ func (v view) updateFeature(name string, level int16, how int8) ([]metarec.Recor
 // unsupported says why a level cannot be had, "" if it can. Level 0 of anything
 // but metadata.version always can: it switches the feature off.
 func (v view) unsupported(name string, level int16) string {
-	if level == 0 && name != image.FeatureMetadataVersion {
+	switch {
+	case name == FeatureKRaftVersion: // raft's own, whatever else is built
+		if level > kraftVersionMax {
+			return fmt.Sprintf("Local controller %s only supports versions 0-%d", v.nodeName(), kraftVersionMax)
+		}
+		return ""
+	case level == 0 && name != image.FeatureMetadataVersion:
 		return ""
 	}
 	i := slices.IndexFunc(v.env.Config.Features, func(f metarec.FeatureRange) bool { return f.Name == name })

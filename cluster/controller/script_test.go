@@ -172,7 +172,10 @@ var requests = map[string]func() kmsg.Request{
 	"AssignReplicasToDirs":   func() kmsg.Request { return kmsg.NewPtrAssignReplicasToDirsRequest() },
 	"UpdateFeatures":         func() kmsg.Request { return kmsg.NewPtrUpdateFeaturesRequest() },
 	"ElectLeaders":           func() kmsg.Request { return kmsg.NewPtrElectLeadersRequest() },
-	"AlterConfigs":           func() kmsg.Request { return kmsg.NewPtrAlterConfigsRequest() },
+	"ListPartitionReassignments": func() kmsg.Request {
+		return kmsg.NewPtrListPartitionReassignmentsRequest()
+	},
+	"AlterConfigs": func() kmsg.Request { return kmsg.NewPtrAlterConfigsRequest() },
 	"IncrementalAlterConfigs": func() kmsg.Request {
 		return kmsg.NewPtrIncrementalAlterConfigsRequest()
 	},
@@ -218,6 +221,12 @@ func (w *world) run(command string) string {
 	case "image":
 		return w.show()
 	}
+	return w.commit(w.handle(w.request(command)))
+}
+
+// request reads "Name vN {json}".
+func (w *world) request(command string) kmsg.Request {
+	verb, rest, _ := strings.Cut(command, " ")
 	make, ok := requests[verb]
 	if !ok {
 		w.t.Fatalf("no command %q", command)
@@ -232,7 +241,7 @@ func (w *world) run(command string) string {
 	if err := json.Unmarshal([]byte(w.ids(body)), req); err != nil {
 		w.t.Fatalf("%s: %v", command, err)
 	}
-	return w.commit(w.handle(req))
+	return req
 }
 
 func (w *world) sweep() string {
