@@ -80,6 +80,7 @@ type fetching struct {
 	left     int // bytes that may still be answered
 	bytes    int // that were found
 	urgent   bool
+	missing  int      // partitions that are not there
 	patience patience // of the pass
 }
 
@@ -206,7 +207,7 @@ func (f *fetching) key(name []byte, id kafka.TopicID, p kafka.PartitionID) fetch
 
 func (f *fetching) wanted(t *fetch.Topic, p *fetch.Partition) fetchsession.Partition {
 	return fetchsession.Partition{Key: f.key(t.Name, t.ID, p.Index), FetchOffset: p.FetchOffset,
-		LeaderEpoch: p.CurrentLeaderEpoch, LastFetchedEpoch: p.LastFetchedEpoch, BytesMax: p.MaxBytes}
+		LeaderEpoch: max(p.CurrentLeaderEpoch, kafka.NoLeaderEpoch), LastFetchedEpoch: max(p.LastFetchedEpoch, kafka.NoLeaderEpoch), BytesMax: p.MaxBytes}
 }
 
 // run reads, and waits as long as there is too little to answer.
@@ -216,7 +217,7 @@ func (f *fetching) run() {
 	wait := time.Duration(f.req.MaxWaitMs) * time.Millisecond
 	f.session.Woken()
 	f.pass(bytesMax)
-	if f.enough(bytesMin) || wait <= 0 || f.session.Len() == 0 {
+	if f.enough(bytesMin) || wait <= 0 {
 		return
 	}
 	f.api.count.fetchParked.Add(1)
@@ -241,7 +242,12 @@ func (f *fetching) run() {
 	}
 }
 
-func (f *fetching) enough(bytesMin int) bool { return f.urgent || f.bytes >= bytesMin }
+// enough reports whether the answer may leave. A partition that is not there
+// does not hurry it, unless there is no other: a consumer of a topic that was
+// deleted would ask again and again.
+func (f *fetching) enough(bytesMin int) bool {
+	return f.urgent || f.bytes >= bytesMin || f.missing == f.session.Len()
+}
 
 func (f *fetching) timer(wait time.Duration) *time.Timer {
 	if f.s.fetch.timer == nil {
@@ -279,7 +285,7 @@ func (f *fetching) rest() {
 // arm waits for what lies behind the bound now, or behind the fetch offset.
 func (f *fetching) arm(p *fetchsession.Partition) bool {
 	if p.Replica == nil {
-		return false
+		return true // it is not there, and nothing will tell when it is
 	}
 	return f.session.Arm(p, f.bound, max(p.FetchOffset, p.SeenBound)+1)
 }
@@ -297,5 +303,5 @@ func (f *fetching) drop() {
 func (f *fetching) clear() {
 	clear(f.s.fetch.results)
 	f.s.fetch.results = f.s.fetch.results[:0]
-	f.bytes, f.urgent = 0, false
+	f.bytes, f.urgent, f.missing = 0, false, 0
 }

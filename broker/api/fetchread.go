@@ -98,14 +98,19 @@ func (f *fetching) find(p *fetchsession.Partition) error {
 
 // failed makes an error the answer for a partition.
 func (f *fetching) failed(p *fetchsession.Partition, r *fetched, err error) {
-	f.urgent = true
 	code := f.api.code(f.c, err)
+	missing := code == kafka.UnknownTopicOrPartition || code == kafka.UnknownTopicID
+	if missing {
+		f.missing++
+	} else {
+		f.urgent = true
+	}
 	if code == kafka.KafkaStorageError && f.c.Version <= 5 {
 		code = kafka.NotLeaderForPartition
 	}
 	r.header = fetch.Failed(p.Partition, code)
 	// Where there is no partition, Kafka says that none is aborted; elsewhere, nothing.
-	r.header.HasAborted = code == kafka.UnknownTopicOrPartition || code == kafka.UnknownTopicID
+	r.header.HasAborted = missing
 	if f.c.Version < 16 || code != kafka.NotLeaderForPartition && code != kafka.FencedLeaderEpoch {
 		return
 	}

@@ -105,8 +105,14 @@ func TestPoint28WhenAFetchAnswers(t *testing.T) {
 		if d, _ := timed(poll(1)); d != 0 {
 			t.Errorf("no partitions: %v", d)
 		}
-		if d, resp := timed(poll(1, place{"t", id, 0, 0}, place{"nowhere", id, 0, 0})); d != 0 || len(resp.Topics) != 2 {
+		if d, resp := timed(poll(1, place{"t", id, 0, 0}, place{"t", id, 1, 5})); d != 0 || len(resp.Topics) != 1 {
 			t.Errorf("an error: %v", d)
+		}
+		if d, resp := timed(poll(1, place{"t", id, 0, 0}, place{"nowhere", id, 0, 0})); d != 500*time.Millisecond || len(resp.Topics) != 2 {
+			t.Errorf("a partition that is not there, beside one that is: %v", d)
+		}
+		if d, resp := timed(poll(1, place{"nowhere", id, 0, 0}, place{"t", id, 9, 0})); d != 0 || len(resp.Topics) != 2 {
+			t.Errorf("only partitions that are not there: %v", d)
 		}
 		// A record that comes meanwhile ends the wait.
 		var producing sync.WaitGroup
@@ -319,7 +325,7 @@ func TestPoint33Epochs(t *testing.T) {
 		id := n.topic("t", 1)
 		c := n.dial()
 		c.produce(9, "t", id, 0, 1, records("a", "b"))
-		for epoch, want := range map[int32]kafka.Code{-1: 0, 0: 0, 1: kafka.UnknownLeaderEpoch, -2: kafka.FencedLeaderEpoch} {
+		for epoch, want := range map[int32]kafka.Code{-1: 0, 0: 0, 1: kafka.UnknownLeaderEpoch, -2: 0} {
 			req := fetchRequest(12, place{"t", id, 0, 0})
 			req.Topics[0].Partitions[0].CurrentLeaderEpoch = epoch
 			if p := c.fetchOne(req); kafka.Code(p.ErrorCode) != want {
