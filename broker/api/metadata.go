@@ -54,9 +54,7 @@ func (a *API) handleMetadata(c *call.Call) call.Outcome {
 	}
 	if req.IncludeTopicAuthorizedOperations {
 		for i := range resp.Topics {
-			if resp.Topics[i].ErrorCode == 0 {
-				resp.Topics[i].AuthorizedOperations = topicOperations
-			}
+			resp.Topics[i].AuthorizedOperations = topicOperations
 		}
 	}
 	return a.answer(c, resp)
