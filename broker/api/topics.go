@@ -42,6 +42,7 @@ func failedCreate(req *kmsg.CreateTopicsRequest, code kafka.Code, text string) *
 	for i := range req.Topics {
 		t := kmsg.NewCreateTopicsResponseTopic()
 		t.Topic, t.ErrorCode, t.ErrorMessage = req.Topics[i].Topic, int16(code), &text
+		t.Configs = []kmsg.CreateTopicsResponseTopicConfig{}
 		resp.Topics = append(resp.Topics, t)
 	}
 	return resp

@@ -104,7 +104,7 @@ func (p *placer) check(replicas int) *refusal {
 	case p.unfenced == 0:
 		return refuse(kafka.InvalidReplicationFactor, "All brokers are currently fenced.")
 	case replicas > p.total:
-		return refuse(kafka.InvalidReplicationFactor, "The target replication factor of %d cannot be reached because only %d broker(s) are registered.", replicas, p.total)
+		return refuse(kafka.InvalidReplicationFactor, "The target replication factor of %d cannot be reached because only %d broker(s) are registered or some brokers have all their log directories cordoned.", replicas, p.total)
 	}
 	return nil
 }

@@ -73,6 +73,7 @@ type creation struct {
 func (c *creation) answer(name string, why *refusal) {
 	t := kmsg.NewCreateTopicsResponseTopic()
 	t.Topic, t.ErrorCode, t.ErrorMessage = name, why.wire(), why.message()
+	t.Configs = []kmsg.CreateTopicsResponseTopicConfig{} // null would say that they may not be told
 	c.resp.Topics = append(c.resp.Topics, t)
 }
 
