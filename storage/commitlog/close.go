@@ -36,12 +36,21 @@ func (l *Log) Close() (Hint, error) {
 	if l.tail.LogEnd > max(l.lane.snapshot, 0) {
 		err = errors.Join(err, l.saveProducers(l.tail.LogEnd))
 	}
-	hint, hintErr := l.hint(s)
+	hint, hintErr := l.hint(l.lastInFile())
 	l.shut()
 	if err = errors.Join(err, hintErr); err != nil {
 		return Hint{}, fmt.Errorf("close log of %s: %w", l.o.TopicPartition, err)
 	}
 	return hint, nil
+}
+
+// lastInFile is the last segment that the next start will find.
+func (l *Log) lastInFile() *logSegment {
+	s := l.active()
+	if n := len(l.pub.segments); n > 1 && !s.createdInFile {
+		s = l.pub.segments[n-2]
+	}
+	return s
 }
 
 // hint describes the log as it is on the disk now.

@@ -3,6 +3,8 @@
 package commitlog
 
 import (
+	"log/slog"
+	"strings"
 	"testing"
 
 	"gregor/base/kafka"
@@ -110,4 +112,23 @@ func TestGarbageBehindAClosedSegment(t *testing.T) {
 	}
 	b.mustOpen()
 	b.wantBases(0, 2, 4)
+}
+
+// A log whose last segment has got no batch yet, and so no file, is as the
+// clean stop left it.
+func TestStopBehindARoll(t *testing.T) {
+	b := memoryBed(t)
+	b.mustOpen()
+	b.mustAppend(plain(2, 1000))
+	if err := b.l.Roll(); err != nil {
+		t.Fatal(err)
+	}
+	b.stop(true)
+	var said strings.Builder
+	b.o.Logger = slog.New(slog.NewTextHandler(&said, nil))
+	b.mustOpen()
+	b.wantBases(0)
+	if a := b.mustAppend(plain(1, 1000)); a.BaseOffset != 2 || said.Len() > 0 {
+		t.Fatalf("the next record has offset %d; %s", a.BaseOffset, said.String())
+	}
 }
