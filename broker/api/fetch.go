@@ -202,7 +202,7 @@ func (f *fetching) key(name []byte, id kafka.TopicID, p kafka.PartitionID) fetch
 	if f.usesIDs() {
 		return fetchsession.Key{ID: id, Partition: p}
 	}
-	return fetchsession.Key{Name: f.s.intern(name), Partition: p}
+	return fetchsession.Key{Name: f.s.intern(f.api.image(), name), Partition: p}
 }
 
 func (f *fetching) wanted(t *fetch.Topic, p *fetch.Partition) fetchsession.Partition {

@@ -39,9 +39,16 @@ type produceState struct {
 	patience  patience
 }
 
-// keepMax is how many partitions' worth of memory a connection keeps between
-// requests.
-const keepMax = 1024
+// What stays between requests, in partitions: with a connection, and with each
+// of its reply slots.
+const (
+	keepMax     = 1024
+	slotKeepMax = 128
+)
+
+// recordErrorsMax bounds the records that one answer names: ten bytes of a
+// compressed batch may hold a thousand that are at fault.
+const recordErrorsMax = 10_000
 
 // reset lets go of the frame, and of what an uncommonly large request took.
 func (p *produceState) reset() {
@@ -61,6 +68,7 @@ type produced struct {
 	topics  []producedTopic
 	parts   []producedPart
 	waiting int // parts that the high watermark has not passed
+	faults  int // records that the answer names
 	failed  bool
 	names   []byte // of the topics, where the frame is gone when the reply is written
 	nodes   []frame.NodeEndpoint
@@ -138,17 +146,20 @@ func (w *produced) begin(req *produce.Request) {
 		w.parts = make([]producedPart, n)
 	}
 	w.parts = w.parts[:n]
-	w.waiting, w.failed, w.nodes = 0, false, w.nodes[:0]
+	w.waiting, w.faults, w.failed, w.nodes = 0, 0, false, w.nodes[:0]
 }
 
 // end lets go of what an uncommonly large request took. No entry is in a list
 // any more.
 func (w *produced) end() {
 	clear(w.topics)
-	if cap(w.parts) > keepMax {
+	for i := range w.parts {
+		w.parts[i].result = produce.Result{}
+	}
+	if cap(w.parts) > slotKeepMax {
 		w.parts = nil
 	}
-	if cap(w.topics) > keepMax {
+	if cap(w.topics) > slotKeepMax {
 		w.topics = nil
 	}
 }
@@ -160,7 +171,7 @@ func (a *API) produceTopic(c *call.Call, s *state, img *image.Image, w *produced
 	if c.Version >= 13 {
 		topic, missing = img.TopicByID(t.ID), kafka.UnknownTopicID
 	} else {
-		topic = img.Topic(s.intern(t.Name))
+		topic = img.Topic(s.intern(img, t.Name))
 	}
 	for j := range t.Partitions {
 		part := &w.parts[w.topics[i].from+j]
@@ -260,7 +271,8 @@ func (a *API) failPart(c *call.Call, w *produced, part *producedPart, topic *ima
 		}
 	}
 	if invalid != nil {
-		for _, r := range invalid.Records {
+		for _, r := range invalid.Records[:min(len(invalid.Records), recordErrorsMax-w.faults)] {
+			w.faults++
 			part.result.RecordErrors = append(part.result.RecordErrors, produce.RecordError{BatchIndex: r.BatchIndex, Message: r.Message})
 		}
 	}
@@ -298,7 +310,9 @@ func (w *produced) park(c *call.Call, timeoutMs int32) call.Outcome {
 	for i := range w.parts {
 		p := &w.parts[i]
 		if p.replica != nil {
-			p.entry.Parker, p.entry.Owner = c.Conn.Parker, c
+			if p.entry.Owner == nil { // else the flusher may be looking at it, woken for an earlier request
+				p.entry.Parker, p.entry.Owner = c.Conn.Parker, c
+			}
 			p.replica.Await(commitlog.ToHighWatermark, &p.entry, p.last+1)
 		}
 	}
@@ -324,26 +338,27 @@ func (w *produced) park(c *call.Call, timeoutMs int32) call.Outcome {
 // settle looks at the parts that wait and reports whether none does any more.
 func (w *produced) settle(c *call.Call) bool {
 	for i := range w.parts {
-		p := &w.parts[i]
-		if p.replica == nil {
-			continue
-		}
-		done, err := p.replica.Acknowledged(p.last, p.epoch)
-		if done {
+		w.settlePart(c, &w.parts[i])
+	}
+	return w.waiting == 0
+}
+
+func (w *produced) settlePart(c *call.Call, p *producedPart) {
+	for p.replica != nil {
+		if done, err := p.replica.Acknowledged(p.last, p.epoch); done {
 			w.leave(p)
 			if err != nil {
 				p.result = produce.Failed(p.result.Index, w.api.code(c, err))
 			}
-			continue
+			return
 		}
 		// An entry that woke for another reason has left its list.
 		p.replica.Forget(commitlog.ToHighWatermark, &p.entry)
 		p.replica.Await(commitlog.ToHighWatermark, &p.entry, p.last+1)
-		if done, _ := p.replica.Acknowledged(p.last, p.epoch); done {
-			i-- // it moved meanwhile
-		}
+		if done, _ := p.replica.Acknowledged(p.last, p.epoch); !done {
+			return
+		} // it moved meanwhile
 	}
-	return w.waiting == 0
 }
 
 func (w *produced) leave(p *producedPart) {
@@ -352,9 +367,15 @@ func (w *produced) leave(p *producedPart) {
 	w.waiting--
 }
 
-// Ready is part of call.Waiter.
-func (w *produced) Ready(c *call.Call, _ *park.Entry) bool {
-	if !w.settle(c) {
+// Ready is part of call.Waiter. Only the part whose entry woke is looked at: a
+// request of many partitions would cost their square.
+func (w *produced) Ready(c *call.Call, e *park.Entry) bool {
+	for i := range w.parts {
+		if e == nil || e == &w.parts[i].entry {
+			w.settlePart(c, &w.parts[i])
+		}
+	}
+	if w.waiting > 0 {
 		return false
 	}
 	w.answer(c)

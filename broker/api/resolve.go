@@ -19,20 +19,21 @@ const switchingMax = time.Second
 const namesMax = 1 << 12
 
 // intern gives the string of a name without allocating it anew for each
-// request.
-func (s *state) intern(name []byte) string {
+// request. Only names of topics are remembered, and in the image's own memory:
+// a peer can make up any number of others.
+func (s *state) intern(img *image.Image, name []byte) string {
 	if n, ok := s.names[string(name)]; ok {
 		return n
 	}
-	if len(name) > topicNameMax {
-		return string(name) // no topic has it
+	t := img.Topic(string(name))
+	if t == nil {
+		return string(name)
 	}
 	if s.names == nil || len(s.names) >= namesMax {
 		s.names = make(map[string]string)
 	}
-	n := string(name)
-	s.names[n] = n
-	return n
+	s.names[t.Name] = t.Name
+	return t.Name
 }
 
 // patience bounds how long one request waits for partitions that are
