@@ -154,3 +154,39 @@ func TestDuplicatesAreKnownAfterACrash(t *testing.T) {
 		}
 	}
 }
+
+// A producer snapshot of records that a truncation has cut must not come back
+// with the power and be taken for one of those that stand in their place.
+func TestSnapshotsBehindATruncationStayGone(t *testing.T) {
+	memory := vfs.NewMemory()
+	b := newBed(t, memory, "/data/t-0").mustOpen()
+	s := plain(1, b.now.UnixMilli())
+	s.pid, s.pepoch = 7, 0
+	for s.seq = range int32(10) {
+		b.mustAppend(s)
+	}
+	b.stop(false)
+	syncer, err := memory.OpenSyncer("/data")
+	if err != nil {
+		t.Fatal(err)
+	}
+	b.mustOpen() // with a snapshot at 10
+	if err := errors.Join(syncer.SyncFS(), b.l.TruncateTo(5)); err != nil {
+		t.Fatal(err)
+	}
+	for range 8 {
+		b.mustAppend(plain(1, b.now.UnixMilli()))
+	}
+	if err := b.l.Flush(); err != nil {
+		t.Fatal(err)
+	}
+	end := b.l.Tail().LogEnd
+	b.l.Kill()
+	after := newBed(t, memory.CrashClone(vfs.Loss{Data: vfs.KeepNone, Entries: vfs.KeepNone}), "/data/t-0")
+	after.o.RecoveryPoint = end
+	after.mustOpen()
+	list, err := after.l.Producers()
+	if err != nil || len(list) != 1 || list[0].LastSequence != 4 {
+		t.Fatalf("producers %v, %v; want the last sequence 4", list, err)
+	}
+}

@@ -205,6 +205,7 @@ func (l *Log) removeSnapshot(at kafka.Offset) error {
 	if err := l.o.FS.Remove(l.path(at, segment.SnapshotSuffix)); err != nil && !missing(err) {
 		return fmt.Errorf("remove snapshot: %w", err)
 	}
+	l.lane.dirUnsynced = true // else it could come back beside other records
 	return nil
 }
 
