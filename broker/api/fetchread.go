@@ -117,7 +117,7 @@ func (f *fetching) failed(p *fetchsession.Partition, r *fetched, err error) {
 	id := p.ID
 	node, epoch, at, known := f.api.leader(f.c.Conn.Listener.Name, id, p.Partition)
 	r.header.HasCurrentLeader, r.header.CurrentLeader, r.header.CurrentEpoch = true, node, epoch
-	if known {
+	if known && f.req.ReplicaID < 0 { // replicas know the brokers
 		f.s.fetch.nodes = addEndpoint(f.s.fetch.nodes, at)
 	}
 }

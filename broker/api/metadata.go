@@ -54,7 +54,9 @@ func (a *API) handleMetadata(c *call.Call) call.Outcome {
 	}
 	if req.IncludeTopicAuthorizedOperations {
 		for i := range resp.Topics {
-			resp.Topics[i].AuthorizedOperations = topicOperations
+			if resp.Topics[i].ErrorCode != int16(kafka.UnknownTopicID) {
+				resp.Topics[i].AuthorizedOperations = topicOperations
+			}
 		}
 	}
 	return a.answer(c, resp)
