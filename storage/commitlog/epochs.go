@@ -79,7 +79,7 @@ func (l epochList) latest() kafka.LeaderEpoch {
 // endFor answers OffsetForLeaderEpoch.
 func (l epochList) endFor(epoch kafka.LeaderEpoch, logEnd kafka.Offset) EpochEnd {
 	none := EpochEnd{Epoch: kafka.NoLeaderEpoch, End: kafka.NoOffset}
-	if epoch < 0 || len(l) == 0 {
+	if epoch == kafka.NoLeaderEpoch || len(l) == 0 {
 		return none
 	}
 	if epoch == l.latest() {
