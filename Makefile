@@ -11,7 +11,7 @@ FUZZTIME ?= 30s
 ROUNDS  ?= 5
 
 .DEFAULT_GOAL := help
-.PHONY: help build run check generate test race clients interop bench limits fuzz crash clean
+.PHONY: help build run check generate test race clients interop parity bench limits fuzz crash clean
 
 help: ## Show this list
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -44,6 +44,9 @@ clients: build ## franz-go, Sarama, segmentio and librdkafka against bin/gregor;
 
 interop: build ## Kafka's own tools, Apache Kafka 4.4 and kcat on our files and our node (java, mvn, kcat)
 	GREGOR_BIN=$(CURDIR)/$(BIN) $(GO) test -count=1 -timeout 18m -tags interop ./test/interop/...
+
+parity: build ## One list of requests to Apache Kafka 4.4 and to our node, answers compared (java, mvn)
+	GREGOR_BIN=$(CURDIR)/$(BIN) $(GO) test -count=1 -timeout 18m -tags parity ./test/parity/...
 
 limits: build ## What this machine allows: TCP, files, sendfile, fdatasync, CRC
 	./$(BIN) bench limits

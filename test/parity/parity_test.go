@@ -1,0 +1,201 @@
+// SPDX-License-Identifier: Apache-2.0
+
+//go:build parity
+
+package parity
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"gregor/test/interop/kafka"
+)
+
+// The names of the brokers.
+const (
+	apache   = "Apache Kafka"
+	standard = "standard"
+	strict   = "strict"
+)
+
+// without are Kafka's features that gregor does not have yet, at level 0, so
+// that both are the same cluster.
+var without = []string{"transaction.version=0", "group.version=0", "share.version=0", "streams.version=0", "eligible.leader.replicas.version=0"}
+
+// start runs all brokers with the same settings and learns their clusters' ids.
+func start(t *testing.T, settings ...string) *list {
+	t.Helper()
+	dir := t.TempDir()
+	if os.Getenv("GREGOR_BIN") == "" {
+		t.Fatal("GREGOR_BIN names the binary; make parity sets it")
+	}
+	var nodes [3]*kafka.Node
+	var all sync.WaitGroup
+	all.Go(func() {
+		nodes[0] = kafka.StartApache(t, filepath.Join(dir, "kafka"), kafka.Options{Settings: settings, Features: without})
+	})
+	for i, mode := range []string{standard, strict} {
+		all.Go(func() {
+			nodes[i+1] = kafka.StartGregor(t, filepath.Join(dir, mode), kafka.Options{Settings: append([]string{"gregor.produce.validation=" + mode}, settings...)})
+		})
+	}
+	all.Wait()
+	l := &list{t: t, allowed: allowed, failed: map[string][]string{}}
+	for i, name := range []string{apache, standard, strict} {
+		if nodes[i] == nil {
+			t.Fatalf("%s did not start", name)
+		}
+		l.sites = append(l.sites, newSite(t, name, nodes[i].Address))
+	}
+	l.used = make([]bool, len(l.allowed))
+	l.send(step{name: "DescribeCluster/first", build: func(*site) kmsg.Request { return kmsg.NewPtrDescribeClusterRequest() },
+		then: func(s *site, r kmsg.Response) { s.cluster = r.(*kmsg.DescribeClusterResponse).ClusterID }})
+	// Kafka fetches its first block of producer ids when it is asked for one.
+	l.until(&kmsg.InitProducerIDRequest{TransactionTimeoutMillis: 1000, ProducerID: -1, ProducerEpoch: -1}, func(r kmsg.Response) bool {
+		return r.(*kmsg.InitProducerIDResponse).ErrorCode == 0
+	})
+	return l
+}
+
+// each sends a request at every version that is served.
+func (l *list) each(key int16, name string, build func(s *site, version int16) kmsg.Request) {
+	l.t.Helper()
+	l.from(key, served[key][0], name, build)
+}
+
+// from is each, from a version on.
+func (l *list) from(key, version int16, name string, build func(s *site, version int16) kmsg.Request) {
+	l.t.Helper()
+	for v := version; v <= served[key][1]; v++ {
+		l.send(step{name: fmt.Sprintf("%s/v%d", name, v), build: func(s *site) kmsg.Request {
+			req := build(s, v)
+			req.SetVersion(v)
+			return req
+		}})
+	}
+}
+
+// one sends one request of the version that it carries.
+func (l *list) one(name string, build func(s *site) kmsg.Request) {
+	l.t.Helper()
+	l.send(step{name: name, build: build})
+}
+
+// config is one setting of a topic.
+type config struct{ key, value string }
+
+// topic creates a topic everywhere and waits until its partitions have leaders
+// that answer.
+func (l *list) topic(name string, partitions int32, configs ...config) {
+	l.t.Helper()
+	l.send(step{name: "CreateTopics/setup/" + name, build: func(*site) kmsg.Request {
+		req := kmsg.NewPtrCreateTopicsRequest()
+		req.Version, req.TimeoutMillis = 7, 10_000
+		topic := newTopic(name, partitions, 1, configs...)
+		req.Topics = append(req.Topics, topic)
+		return req
+	}, then: learnCreated})
+	l.settle(name, partitions)
+}
+
+func newTopic(name string, partitions int32, replicas int16, configs ...config) kmsg.CreateTopicsRequestTopic {
+	t := kmsg.NewCreateTopicsRequestTopic()
+	t.Topic, t.NumPartitions, t.ReplicationFactor = name, partitions, replicas
+	for _, c := range configs {
+		set := kmsg.NewCreateTopicsRequestTopicConfig()
+		set.Name, set.Value = c.key, kmsg.StringPtr(c.value)
+		t.Configs = append(t.Configs, set)
+	}
+	return t
+}
+
+func learnCreated(s *site, r kmsg.Response) {
+	for _, t := range r.(*kmsg.CreateTopicsResponse).Topics {
+		s.learn(t.Topic, t.TopicID)
+	}
+}
+
+// settle waits until a topic's partitions answer everywhere.
+func (l *list) settle(name string, partitions int32) {
+	l.t.Helper()
+	req := kmsg.NewPtrListOffsetsRequest()
+	req.Version, req.ReplicaID = 5, -1
+	topic := kmsg.NewListOffsetsRequestTopic()
+	topic.Topic = name
+	for i := range partitions {
+		p := kmsg.NewListOffsetsRequestTopicPartition()
+		p.Partition, p.Timestamp = i, -1
+		topic.Partitions = append(topic.Partitions, p)
+	}
+	req.Topics = append(req.Topics, topic)
+	l.until(req, func(r kmsg.Response) bool {
+		for _, t := range r.(*kmsg.ListOffsetsResponse).Topics {
+			for _, p := range t.Partitions {
+				if p.ErrorCode != 0 {
+					return false
+				}
+			}
+		}
+		return true
+	})
+}
+
+// until asks every broker until its answer is as wanted.
+func (l *list) until(req kmsg.Request, good func(kmsg.Response) bool) {
+	l.t.Helper()
+	for _, s := range l.sites {
+		ok := false
+		ask := step{conn: "setup", build: func(*site) kmsg.Request { return req }, then: func(_ *site, r kmsg.Response) { ok = good(r) }}
+		for deadline := time.Now().Add(answerTimeout); !ok; {
+			seen := ask.run(s)
+			if !ok && time.Now().After(deadline) {
+				l.t.Fatalf("%s does not come to %T: %v", s.name, req, seen)
+			}
+			if !ok {
+				time.Sleep(20 * time.Millisecond)
+			}
+		}
+	}
+}
+
+// gone waits until a topic is nowhere any more.
+func (l *list) gone(name string) {
+	l.t.Helper()
+	l.until(metadata(7, false, &name), func(r kmsg.Response) bool {
+		return r.(*kmsg.MetadataResponse).Topics[0].ErrorCode != 0
+	})
+}
+
+func metadata(version int16, create bool, names ...*string) *kmsg.MetadataRequest {
+	req := kmsg.NewPtrMetadataRequest()
+	req.Version, req.AllowAutoTopicCreation, req.Topics = version, create, []kmsg.MetadataRequestTopic{}
+	for _, name := range names {
+		t := kmsg.NewMetadataRequestTopic()
+		t.Topic = name
+		req.Topics = append(req.Topics, t)
+	}
+	return req
+}
+
+// TestParity is the list of requests.
+func TestParity(t *testing.T) {
+	l := start(t, "log.retention.ms=-1") // the records are old
+	defer l.finish()
+	for _, chapter := range []struct {
+		name string
+		send func()
+	}{
+		{"versions", l.versions}, {"frames", l.frames}, {"cluster", l.cluster}, {"topics", l.topics}, {"metadata", l.metadata}, {"produce", l.produce},
+		{"idempotence", l.idempotence}, {"offsets", l.offsets}, {"epochs", l.epochs}, {"fetch", l.fetch}, {"sessions", l.sessions}, {"producer ids", l.producerIDs},
+	} {
+		began, before := time.Now(), l.steps
+		chapter.send()
+		t.Logf("%s: %d requests in %v", chapter.name, l.steps-before, time.Since(began).Round(time.Millisecond))
+	}
+}
