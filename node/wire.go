@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"net"
 	"runtime"
 	"strconv"
@@ -65,7 +66,7 @@ func (n *Node) openDirs(context.Context) error {
 			Logger: n.o.Logger, Now: n.o.Now, Random: n.o.Random,
 			FlushInterval:          millis(int64(c.Int(config.LogFlushOffsetCheckpointIntervalMs))),
 			HighWatermarkInterval:  millis(c.Long(config.ReplicaHighWatermarkCheckpointIntervalMs)),
-			FileDeleteDelay:        millis(c.Long(config.LogSegmentDeleteDelayMs)),
+			FileDeleteDelay:        deleteDelay(c.Long(config.LogSegmentDeleteDelayMs)),
 			ProducerIDExpirationMs: int64(c.Int(config.ProducerIDExpirationMs)),
 		})
 		if err != nil {
@@ -76,7 +77,19 @@ func (n *Node) openDirs(context.Context) error {
 	return nil
 }
 
-func millis(ms int64) time.Duration { return time.Duration(ms) * time.Millisecond }
+// millis takes what is too long for a Duration, 292 years, as that.
+func millis(ms int64) time.Duration {
+	const most = int64(math.MaxInt64 / time.Millisecond)
+	return time.Duration(min(max(ms, -most), most)) * time.Millisecond
+}
+
+// deleteDelay makes 0 what it says; as an option that is the default.
+func deleteDelay(ms int64) time.Duration {
+	if ms == 0 {
+		return -1
+	}
+	return millis(ms)
+}
 
 // socket is a bound listener of the Kafka protocol.
 type socket struct {
