@@ -127,18 +127,22 @@ func (f *fetching) opening() call.Outcome {
 		f.api.d.Sessions.Remove(f.req.SessionID)
 	}
 	f.session, f.full = fetchsession.New(f.usesIDs()), true
+	id := fetch.NoSessionID
+	defer func() { // also after a panic
+		if id == fetch.NoSessionID {
+			f.session.Close()
+		} else {
+			f.api.d.Sessions.Release(f.session)
+		}
+	}()
 	f.merge()
 	f.run()
-	id := fetch.NoSessionID
 	if f.session.Len() > 0 {
 		id = f.api.d.Sessions.Add(f.session, f.req.ReplicaID >= 0)
 	}
 	f.write(kafka.None, id)
-	if id == fetch.NoSessionID {
-		f.session.Close()
-	} else {
+	if id != fetch.NoSessionID {
 		f.rest()
-		f.api.d.Sessions.Release(f.session)
 	}
 	return call.Done
 }
@@ -214,7 +218,9 @@ func (f *fetching) wanted(t *fetch.Topic, p *fetch.Partition) fetchsession.Parti
 func (f *fetching) run() {
 	bytesMax := min(max(int(f.req.MaxBytes), 0), f.api.limits.fetchBytesMax)
 	bytesMin := min(int(f.req.MinBytes), bytesMax)
-	wait := time.Duration(f.req.MaxWaitMs) * time.Millisecond
+	// Nobody notices meanwhile that the client is gone.
+	wait := min(time.Duration(f.req.MaxWaitMs)*time.Millisecond, timeoutMax)
+	f.session.Reads(f.bound)
 	f.session.Woken()
 	f.pass(bytesMax)
 	if f.enough(bytesMin) || wait <= 0 {

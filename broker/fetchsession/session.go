@@ -82,6 +82,7 @@ type Session struct {
 	look    list
 	round   uint32 // of Restart
 	ordered bool   // answers follow the order of the request
+	bound   commitlog.Bound
 
 	// The rest is the Cache's: id and what follows is guarded by its mutex.
 	id         int32
@@ -207,7 +208,21 @@ func (s *Session) All(f func(*Partition) bool) {
 	}
 }
 
+// Reads makes bound how far the partitions are read. Those that wait for
+// another one are looked at again.
+func (s *Session) Reads(bound commitlog.Bound) {
+	if s.bound == bound {
+		return
+	}
+	s.bound = bound
+	for p := s.all.head; p != nil; p = p.order.next {
+		s.disarm(p)
+		s.lookAt(p)
+	}
+}
+
 func (s *Session) lookAt(p *Partition) {
+	p.Quiet = false // or it would be laid to rest without having been read
 	if !p.looking {
 		p.looking = true
 		s.look.push(p, lookOf)
