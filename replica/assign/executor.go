@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"hash/maphash"
+	"io/fs"
 	"log/slog"
 	"sync"
 	"time"
@@ -156,11 +157,28 @@ func (x *Executor) Delete(steps []Step) {
 		x.o.Table.Remove(p)
 		dir := x.unplace(s.TopicPartition)
 		x.post(s.TopicPartition, func() {
-			if err := p.Close(x.o.Dirs[dir].DeleteLog); err != nil {
+			if err := x.delete(p, dir); err != nil {
 				x.o.Logger.Error("delete a partition", "partition", s.TopicPartition, "err", err)
 			}
 		})
 	}
+}
+
+// delete takes a partition's log away. One that could not be opened is set
+// aside: its name must become free, and nobody knows what it holds.
+func (x *Executor) delete(p *replica.Partition, dir int) error {
+	d, opened := x.o.Dirs[dir], false
+	err := p.Close(func(log *commitlog.Log) error {
+		opened = true
+		return d.DeleteLog(log)
+	})
+	if opened || d.Offline() != nil {
+		return err
+	}
+	if err := d.SetAside(p.TopicPartition()); !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	return nil
 }
 
 // Follow carries out the second part of a plan.
@@ -227,6 +245,12 @@ func (x *Executor) open(p *replica.Partition, dir int) bool {
 		}
 		return d.OpenLog(p.TopicPartition(), p.ID().TopicID, p.Rules().Log)
 	})
+	if err == nil {
+		// FailDir may have come before the partition had its log.
+		if err = x.o.Dirs[dir].Offline(); err != nil {
+			p.Fail(err)
+		}
+	}
 	switch {
 	case errors.Is(err, kafka.InconsistentTopicID):
 		x.o.Logger.Warn("partition is offline while the log of an earlier topic has its name", "partition", p.TopicPartition().String(), "err", err)

@@ -1,0 +1,84 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package assign
+
+import (
+	"errors"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+
+	"gregor/base/kafka"
+	"gregor/cluster/image"
+	"gregor/cluster/metarec"
+	"gregor/replica"
+	"gregor/storage/commitlog"
+)
+
+// bad is a directory in which opening does what a test wants.
+type bad struct {
+	*dir
+	opening func(kafka.TopicID) error
+	offline atomic.Bool
+}
+
+var errBroken = errors.New("broken")
+
+func (d *bad) Offline() error {
+	if d.offline.Load() {
+		return errBroken
+	}
+	return nil
+}
+
+func (d *bad) OpenLog(tp kafka.TopicPartition, id kafka.TopicID, c commitlog.Config) (*commitlog.Log, error) {
+	log, err := d.dir.OpenLog(tp, id, c)
+	return log, errors.Join(err, d.opening(id))
+}
+
+// A directory that fails while a log in it is being opened, which may take
+// long, takes that partition offline too.
+func TestDirectoryFailsWhileAPartitionIsOpened(t *testing.T) {
+	for _, early := range []bool{true, false} {
+		synctest.Test(t, func(t *testing.T) {
+			x := executor(t, nil, newDir(1))
+			d := &bad{dir: newDir(1)}
+			x.o.Dirs[0] = d
+			d.opening = func(kafka.TopicID) error {
+				d.offline.Store(true)
+				if early { // before the partition has its log
+					x.FailDir(0, errBroken)
+				}
+				return nil
+			}
+			x.apply(t, image.Empty(), &metarec.Topic{Name: "a", TopicID: kafka.TopicID{1}}, partition(kafka.TopicID{1}, 0, 1, 1))
+			x.Wait()
+			if s := x.o.Table.Get(kafka.TopicID{1}, 0).Status(); s.Role != replica.Offline || !errors.Is(s.Err, kafka.KafkaStorageError) {
+				t.Errorf("%+v", s)
+			}
+		})
+	}
+}
+
+// The name of a deleted topic is free although its log could not be opened; what
+// lies in the folder is kept.
+func TestDeletedLogThatCannotBeOpenedMakesRoom(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		x := executor(t, nil, newDir(1))
+		d := &bad{dir: newDir(1), opening: func(id kafka.TopicID) error {
+			if id == (kafka.TopicID{1}) {
+				return errBroken
+			}
+			return nil
+		}}
+		x.o.Dirs[0] = d
+		one, two := kafka.TopicID{1}, kafka.TopicID{2}
+		img := x.apply(t, image.Empty(), &metarec.Topic{Name: "a", TopicID: one}, partition(one, 0, 1, 1))
+		x.Wait()
+		x.apply(t, img, &metarec.RemoveTopic{TopicID: one}, &metarec.Topic{Name: "a", TopicID: two}, partition(two, 0, 1, 1))
+		x.Wait()
+		if s := x.o.Table.Get(two, 0).Status(); s.Role != replica.Leader {
+			t.Errorf("%+v after %v", s, d.did)
+		}
+	})
+}
