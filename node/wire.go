@@ -369,6 +369,7 @@ func (n *Node) serve(context.Context) error {
 		Controller:   n.line.Do,
 		KRaftVersion: func() int16 { return 1 },
 		ProducerID:   n.line.ProducerID,
+		Quorum:       n.raft.Describe,
 		Sessions:     n.sessions,
 		Logger:       n.o.Logger,
 		Now:          n.o.Now,

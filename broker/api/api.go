@@ -26,6 +26,7 @@ import (
 	"gregor/broker/fetchsession"
 	"gregor/cluster/image"
 	"gregor/cluster/link"
+	"gregor/cluster/metalog"
 	"gregor/config"
 	"gregor/replica"
 	"gregor/wire/batch"
@@ -59,6 +60,9 @@ type Deps struct {
 	// KRaftVersion is the finalized level of kraft.version, which is not in the
 	// image. nil reads as the image's.
 	KRaftVersion func() int16
+	// Quorum tells how far the members of the metadata quorum are;
+	// kafka.NotLeaderForPartition where another node leads it.
+	Quorum func(ctx context.Context) (metalog.Quorum, error)
 	// ProducerID takes the next producer id of this broker's block.
 	ProducerID func(ctx context.Context) (kafka.ProducerID, error)
 	// Sessions are the fetch sessions of this broker.

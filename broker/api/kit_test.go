@@ -26,6 +26,7 @@ import (
 	"gregor/broker/fetchsession"
 	"gregor/cluster/controller"
 	"gregor/cluster/image"
+	"gregor/cluster/metalog"
 	"gregor/cluster/metarec"
 	"gregor/config"
 	"gregor/replica"
@@ -97,6 +98,7 @@ func start(t testing.TB, changes ...func(*setup)) *node {
 	n.api = New(Deps{NodeID: self, ClusterID: clusterID, Images: n.images, Table: n.table, Config: cfg, Features: features,
 		KRaftVersion: func() int16 { return 1 },
 		Controller:   n.controller, ProducerID: n.producerID,
+		Quorum:   func(context.Context) (metalog.Quorum, error) { return metalog.Quorum{Leader: self}, nil },
 		Sessions: fetchsession.NewCache(s.slots, 42, time.Now), Logger: logger, Now: time.Now})
 	n.limits = conn.DefaultLimits()
 	if s.limits != nil {

@@ -30,6 +30,7 @@ const (
 	keyElectLeaders               = 43
 	keyIncrementalAlterConfigs    = 44
 	keyListPartitionReassignments = 46
+	keyDescribeQuorum             = 55
 	keyUpdateFeatures             = 57
 	keyUnregisterBroker           = 64
 	keyListConfigResources        = 74
@@ -137,6 +138,11 @@ func rows() []row {
 			shape:   shape{int32At(0), arrayAt(0, textAt(0), field{kind: ints, max: newest})},
 			request: func() kmsg.Request { return new(kmsg.ListPartitionReassignmentsRequest) },
 			handle:  (*API).handleListPartitionReassignments, purpose: "reassignments under way"},
+		{key: keyDescribeQuorum, name: "DescribeQuorum", min: 0, max: 2, advertisedMin: 0, flexibleFrom: 0,
+			roles: call.Broker | call.Controller, forwardable: true,
+			shape:   shape{arrayAt(0, textAt(0), arrayAt(0, int32At(0)))},
+			request: func() kmsg.Request { return new(kmsg.DescribeQuorumRequest) },
+			handle:  (*API).handleDescribeQuorum, purpose: "the metadata quorum: leader, voters, observers and how far they are"},
 		{key: keyUpdateFeatures, name: "UpdateFeatures", min: 0, max: 2, advertisedMin: 0, flexibleFrom: 0,
 			roles: call.Broker | call.Controller, forwardable: true,
 			shape: shape{int32At(0), arrayAt(0, textAt(0), int16At(0), boolAt(0).until(0),

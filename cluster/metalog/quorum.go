@@ -2,7 +2,10 @@
 
 package metalog
 
-import "gregor/base/kafka"
+import (
+	"gregor/base/kafka"
+	"gregor/cluster/metarec"
+)
 
 // Proposal is one batch that a leader wants in the log.
 type Proposal struct {
@@ -21,4 +24,27 @@ type Leadership struct {
 	Leading bool
 	// ServeFrom is the offset behind that batch: proposals begin here.
 	ServeFrom kafka.Offset
+}
+
+// Quorum is the metadata quorum as its leader knows it.
+type Quorum struct {
+	Leader kafka.NodeID
+	Epoch  kafka.LeaderEpoch
+	// HighWatermark is behind all that is committed.
+	HighWatermark kafka.Offset
+	// Voters and Observers are sorted by node.
+	Voters, Observers []Replica
+	// Nodes are the voters with their listeners.
+	Nodes []metarec.Voter
+}
+
+// Replica is how far a member of the quorum is.
+type Replica struct {
+	NodeID      kafka.NodeID
+	DirectoryID kafka.DirectoryID
+	// LogEndOffset is NoOffset while nobody knows.
+	LogEndOffset kafka.Offset
+	// LastFetchMs is when the leader heard of it last, and LastCaughtUpMs when it
+	// last had all that the leader had; -1 for never.
+	LastFetchMs, LastCaughtUpMs int64
 }

@@ -171,7 +171,9 @@ func (n *Node) receive(ctx context.Context, r received) {
 		n.mu.dropped++
 		n.mu.Unlock()
 		n.o.Logger.Warn("metadata quorum message is dropped", "from", int32(r.from.NodeID), "error", err)
+		return
 	}
+	n.noteHeard(r.from)
 }
 
 // fetch gets the checkpoint of a snapshot message on a goroutine of its own and

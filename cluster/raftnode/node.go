@@ -156,6 +156,7 @@ type Node struct {
 	fetching   bool // one is being received
 	changes    []pendingChange
 	lastFailed string
+	heard      map[uint64]heard // of members, while this node leads
 }
 
 type received struct {
@@ -175,7 +176,7 @@ func Open(o Options) (*Node, error) {
 		conf := marshalConf(confOfVoters(o.Form.Voters))
 		err = log.Form(o.Form.Voters, conf, o.Form.Bootstrap, o.Form.MetadataVersion, o.Now().UnixMilli())
 	}
-	n := &Node{o: o, log: log, wake: make(chan struct{}, 1), stopped: make(chan struct{})}
+	n := &Node{o: o, log: log, wake: make(chan struct{}, 1), stopped: make(chan struct{}), heard: map[uint64]heard{}}
 	n.mu.lead = metalog.Leadership{Leader: kafka.NoNode}
 	if err == nil {
 		n.core, err = newCore(o, log)

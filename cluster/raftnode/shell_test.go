@@ -97,7 +97,7 @@ func meshMember(t *testing.T, m *mesh, fs vfs.FS, id kafka.NodeID, voters ...kaf
 		Image:           func() Applied { return appliedBy(t, n.Log()) },
 		CheckpointEvery: 40,
 		Failed:          func(op string, err error) { t.Errorf("node %d: %s: %v", id, op, err) },
-		Now:             func() time.Time { return time.UnixMilli(1_700_000_000_000) },
+		Now:             time.Now,
 	})
 	if err != nil {
 		t.Fatal(err)
