@@ -62,8 +62,9 @@ node alone. The controller listener is then opened and answers the APIs that [pr
 A listener on any address but loopback stops the start unless ` + "`gregor.insecure.public.listeners`" + ` holds its name (` + "`ADMIN`" + ` for ` + "`gregor.admin.listener`" + `),
 because authentication is not built yet. ` + "`PLAINTEXT://:9092`" + `, as in Kafka's own example file, is every interface.
 
-"Changes" says how a key may be changed on a running cluster in Kafka. Here keys change with a restart for now; dynamic values of topic defaults that a
-Kafka wrote into the metadata hold.
+"Changes" says how a key may be changed on a running cluster: not at all, for one broker, or for all of them (` + "`gregor config set`" + `, kafka-configs). Keys that work hold
+from then on; ` + "`listeners`" + ` and ` + "`listener.security.protocol.map`" + ` still need a restart and are refused until then. A key that is set and has no effect is
+told once in the log.
 `
 
 func section(b *strings.Builder, title, text string, in func(*Definition) bool) {

@@ -84,6 +84,7 @@ type Node struct {
 	ops      *ops.Server
 
 	publisher publisher
+	dynamic   dynamic
 	loops     loops // link, controller, publisher and what watches them
 	serving   sync.WaitGroup
 

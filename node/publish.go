@@ -51,6 +51,7 @@ func (n *Node) publish(ctx context.Context) {
 }
 
 func (n *Node) apply(delta *image.Delta, img *image.Image) {
+	n.reconfigure(delta, img)
 	n.executor.Configure(delta, img)
 	plan := assign.Make(delta, n.ident.node)
 	n.executor.Delete(plan.Delete)

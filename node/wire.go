@@ -64,10 +64,9 @@ func (n *Node) openDirs(context.Context) error {
 		d, err := logdir.Open(logdir.Options{
 			FS: n.o.FS, Path: path, Files: n.files, NodeID: n.ident.node, ClusterID: n.ident.cluster,
 			Logger: n.o.Logger, Now: n.o.Now, Random: n.o.Random,
-			FlushInterval:          millis(int64(c.Int(config.LogFlushOffsetCheckpointIntervalMs))),
-			HighWatermarkInterval:  millis(c.Long(config.ReplicaHighWatermarkCheckpointIntervalMs)),
-			FileDeleteDelay:        deleteDelay(c.Long(config.LogSegmentDeleteDelayMs)),
-			ProducerIDExpirationMs: int64(c.Int(config.ProducerIDExpirationMs)),
+			FlushInterval:         millis(int64(c.Int(config.LogFlushOffsetCheckpointIntervalMs))),
+			HighWatermarkInterval: millis(c.Long(config.ReplicaHighWatermarkCheckpointIntervalMs)),
+			FileDeleteDelay:       deleteDelay(c.Long(config.LogSegmentDeleteDelayMs)),
 		})
 		if err != nil {
 			return err
@@ -379,15 +378,14 @@ func (n *Node) serve(context.Context) error {
 	limits.PipelineMax = int(c.Int(config.GregorConnectionPipeline))
 	limits.IdleMax = millis(c.Long(config.ConnectionsMaxIdleMs))
 	limits.StallMax = millis(int64(c.Int(config.GregorRequestStallMaxMs)))
-	limits.ConnectionsMax = int(c.Int(config.MaxConnections))
-	limits.ConnectionsPerIPMax = int(c.Int(config.MaxConnectionsPerIP))
-	limits.PerIP = c.ConnectionsPerIP()
 	total := c.RequestMemoryBytes()
-	n.server = conn.NewServer(conn.Options{
+	server := conn.NewServer(conn.Options{
 		Handler: n.api, Limits: limits,
 		Budget: conn.NewBudget(total, c.Long(config.GregorRequestMemoryReserveBytes), min(total/4, 64<<20)),
 		Logger: n.o.Logger, Now: n.o.Now,
 	})
+	n.dynamic.attach(server)
+	n.server = server
 	for _, s := range n.sockets {
 		n.serving.Go(func() {
 			if err := n.server.Serve(s.listener, s.at); err != nil {

@@ -38,7 +38,8 @@ type Server struct {
 	listeners map[net.Listener]struct{}
 	conns     map[*connection]struct{}
 	perIP     map[netip.Addr]int
-	room      chan struct{} // closed and replaced when a connection ends while acceptors wait
+	// and of limits the three that LimitConnections changes
+	room chan struct{} // closed and replaced when a connection ends while acceptors wait
 }
 
 // counters are Stats as they are counted.
@@ -161,6 +162,19 @@ func (s *Server) start(socket net.Conn, at *call.Listener) {
 	s.mu.Unlock()
 	s.count.accepted.Add(1)
 	go c.serve()
+}
+
+// LimitConnections changes max.connections and the limits per address for
+// connections to come; those there are stay.
+func (s *Server) LimitConnections(connectionsMax, perIPMax int, perIP map[netip.Addr]int) {
+	s.mu.Lock()
+	s.limits.ConnectionsMax, s.limits.ConnectionsPerIPMax, s.limits.PerIP = connectionsMax, perIPMax, perIP
+	room := s.room
+	s.room = nil
+	s.mu.Unlock()
+	if room != nil {
+		close(room)
+	}
 }
 
 // ended is called by a connection's goroutine as its last act.

@@ -17,8 +17,11 @@ import (
 // resolve gives the rules that hold for a topic.
 func (x *Executor) resolve(img *image.Image, topic string) *replica.Rules {
 	own := image.Resource{Type: image.ResourceBroker, Name: strconv.Itoa(int(x.o.Self))}
-	c := config.Resolve(img.Configs(image.TopicResource(topic)), img.Configs(image.ClusterResource), img.Configs(own), x.o.Config)
-	return rulesOf(&c, x.o.Config.Long(config.ReplicaLagTimeMaxMs))
+	cluster, broker := img.Configs(image.ClusterResource), img.Configs(own)
+	c := config.Resolve(img.Configs(image.TopicResource(topic)), cluster, broker, x.o.Config)
+	r := rulesOf(&c, x.o.Config.Long(config.ReplicaLagTimeMaxMs))
+	r.Log.ProducerIDExpirationMs = config.ResolveLive(cluster, broker, x.o.Config).ProducerIDExpirationMs
+	return r
 }
 
 // rulesOf takes from a topic's configuration what its replicas obey.

@@ -35,6 +35,8 @@ type Config struct {
 	Preallocate        bool  // preallocate
 	FlushMessages      int64 // flush.messages
 	FlushMs            int64 // flush.ms
+	// ProducerIDExpirationMs is producer.id.expiration.ms; 0 is Kafka's day.
+	ProducerIDExpirationMs int64
 	// Compacted: cleanup.policy holds compact, so a segment may end before the
 	// next one begins.
 	Compacted bool
@@ -62,9 +64,6 @@ type Options struct {
 	// Hint is what Log.Hint gave before that clean stop; with it (and
 	// CleanStart) Open does no I/O at all. nil means an ordinary load.
 	Hint *Hint
-
-	// ProducerIDExpirationMs is producer.id.expiration.ms; 0 is Kafka's day.
-	ProducerIDExpirationMs int64
 
 	// Failed is called once, when a write failed with anything but a full
 	// disk or a sync failed: the directory must go offline. It must not call
@@ -303,6 +302,7 @@ func (c *Config) setDefaults() {
 	orDefault(&c.IndexIntervalBytes, 4096)
 	orDefault(&c.FlushMessages, math.MaxInt64)
 	orDefault(&c.FlushMs, math.MaxInt64)
+	orDefault(&c.ProducerIDExpirationMs, defaultProducerExpirationMs)
 }
 
 func orDefault[T int32 | int64](v *T, d T) {

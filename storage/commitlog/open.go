@@ -24,9 +24,6 @@ func Open(o Options) (*Log, error) {
 	if l.o.Now == nil {
 		return nil, errors.New("commitlog: Options.Now is missing")
 	}
-	if l.o.ProducerIDExpirationMs == 0 {
-		l.o.ProducerIDExpirationMs = defaultProducerExpirationMs
-	}
 	l.cfg.setDefaults()
 	l.lane.snapshot = kafka.NoOffset
 	if h := o.Hint; h != nil && o.CleanStart {

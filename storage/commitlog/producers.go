@@ -41,7 +41,7 @@ func (r *recovery) loadProducers(snapshots []kafka.Offset) error {
 		if err != nil {
 			return err
 		}
-		if err := l.lane.producers.LoadSnapshot(b, r.nowMs, l.o.ProducerIDExpirationMs); err != nil {
+		if err := l.lane.producers.LoadSnapshot(b, r.nowMs, l.config().ProducerIDExpirationMs); err != nil {
 			l.log().Warn("producer snapshot is of no use", "file", l.path(at, segment.SnapshotSuffix), "reason", err)
 			if err := l.removeSnapshot(at); err != nil {
 				return err

@@ -95,7 +95,7 @@ func (l *Log) roll(base kafka.Offset) error {
 		return l.moveEmpty(s, base)
 	}
 	l.seal(s)
-	l.lane.producers.Expire(l.nowMs(), l.o.ProducerIDExpirationMs)
+	l.lane.producers.Expire(l.nowMs(), l.config().ProducerIDExpirationMs)
 	if err := l.saveProducers(base); err != nil {
 		l.sideWriteFailed("write producer snapshot", err)
 	}
@@ -174,7 +174,7 @@ func (l *Log) Checkpoint() error {
 	if err := l.writable(); err != nil {
 		return err
 	}
-	l.lane.producers.Expire(l.nowMs(), l.o.ProducerIDExpirationMs)
+	l.lane.producers.Expire(l.nowMs(), l.config().ProducerIDExpirationMs)
 	var err error
 	if l.unspilled() {
 		err = l.spillAll()

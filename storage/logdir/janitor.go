@@ -5,13 +5,14 @@ package logdir
 import (
 	"errors"
 	"io/fs"
+	"slices"
 	"sync"
 	"time"
 )
 
 // janitor removes files and folders a while after they were renamed out of the
 // way, so that readers finish and an operator can still change his mind. The
-// delay is one for all, so the queue is in order.
+// queue is in the order in which its elements are due.
 type janitor struct {
 	wake chan struct{} // capacity 1: the queue has a first element
 
@@ -29,19 +30,26 @@ func (j *janitor) init() { j.wake = make(chan struct{}, 1) }
 // removeLater takes over a file or folder that nobody looks for any more. What
 // is still there when the node stops is found by the next start.
 func (d *Dir) removeLater(path string) {
-	due := d.o.Now()
-	if d.o.FileDeleteDelay > 0 {
-		due = due.Add(d.o.FileDeleteDelay)
-	}
+	due := d.o.Now().Add(time.Duration(d.fileDeleteDelay.Load()))
 	j := &d.janitor
 	j.mu.Lock()
-	j.queue = append(j.queue, doomed{path, due})
+	at, _ := slices.BinarySearchFunc(j.queue, due, func(d doomed, due time.Time) int {
+		if d.due.After(due) {
+			return 1
+		}
+		return -1 // behind those that are due at the same time
+	})
+	j.queue = slices.Insert(j.queue, at, doomed{path, due})
 	j.mu.Unlock()
 	select {
 	case j.wake <- struct{}{}:
 	default:
 	}
 }
+
+// DelayDeletes changes log.segment.delete.delay.ms for what is deleted from now
+// on.
+func (d *Dir) DelayDeletes(delay time.Duration) { d.fileDeleteDelay.Store(int64(max(delay, 0))) }
 
 func (j *janitor) first() (doomed, bool) {
 	j.mu.Lock()
@@ -52,13 +60,18 @@ func (j *janitor) first() (doomed, bool) {
 	return j.queue[0], true
 }
 
-func (j *janitor) pop() {
+// pop takes next from the queue, unless something else is due before it now.
+func (j *janitor) pop(next doomed) bool {
 	j.mu.Lock()
 	defer j.mu.Unlock()
+	if j.queue[0] != next {
+		return false
+	}
 	j.queue = j.queue[1:]
 	if len(j.queue) == 0 {
 		j.queue = nil
 	}
+	return true
 }
 
 func (d *Dir) runJanitor() {
@@ -79,8 +92,9 @@ func (d *Dir) runJanitor() {
 			return
 		case <-d.janitor.wake:
 		case <-due:
-			d.janitor.pop()
-			d.remove(next.path)
+			if d.janitor.pop(next) {
+				d.remove(next.path)
+			}
 		}
 	}
 }

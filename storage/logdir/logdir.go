@@ -63,8 +63,6 @@ type Options struct {
 	FileDeleteDelay time.Duration
 	// Workers is how many logs Close closes at a time; GOMAXPROCS.
 	Workers int
-	// ProducerIDExpirationMs is producer.id.expiration.ms, for the logs.
-	ProducerIDExpirationMs int64
 }
 
 func (o *Options) ensureDefaults() {
@@ -129,6 +127,8 @@ type Dir struct {
 	stop       chan struct{}
 	goroutines sync.WaitGroup
 	janitor    janitor
+	// fileDeleteDelay is a time.Duration.
+	fileDeleteDelay atomic.Int64
 
 	offline struct {
 		sync.Mutex
@@ -205,6 +205,7 @@ func Open(o Options) (*Dir, error) {
 	}
 	d.flusher.init()
 	d.janitor.init()
+	d.DelayDeletes(o.FileDeleteDelay)
 	d.offline.c = make(chan struct{})
 	if err := d.open(); err != nil {
 		d.release()
