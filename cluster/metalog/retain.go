@@ -102,6 +102,10 @@ func (l *Log) chooseVictims() (*Checkpoint, []*segment, error) {
 	doomed := n > checkpointsMax || l.o.RetentionBytes >= 0 && total > l.o.RetentionBytes
 	if !doomed && l.o.RetentionMs >= 0 {
 		head, err := l.headOf(oldest)
+		if isCorrupt(err) { // nothing needs it, so it stays until there are too many
+			l.o.Logger.Error("an old checkpoint of metadata is damaged", "file", l.path(oldest.Name()), "err", err)
+			return nil, nil, nil
+		}
 		if err != nil {
 			return nil, nil, err
 		}
