@@ -10,6 +10,7 @@ import (
 	"io"
 	"math"
 	"net"
+	"path/filepath"
 	"runtime"
 	"strconv"
 	"time"
@@ -363,12 +364,21 @@ func (n *Node) serve(context.Context) error {
 	for i, f := range built {
 		features[i] = api.Feature{Name: f.Name, Min: f.Min, Max: f.Max}
 	}
+	dirs := make([]api.LogDir, len(n.dirs))
+	for i, d := range n.dirs {
+		path, err := filepath.Abs(d.Path())
+		if err != nil {
+			return err
+		}
+		dirs[i] = api.LogDir{Path: path, Dir: d}
+	}
 	n.api = api.New(api.Deps{
 		NodeID: n.ident.node, ClusterID: n.ident.cluster, Images: n.images, Table: n.table, Config: c, Features: features,
 		Controller:   n.line.Do,
 		KRaftVersion: func() int16 { return 1 },
 		ProducerID:   n.line.ProducerID,
 		Quorum:       n.raft.Describe,
+		Dirs:         dirs,
 		Sessions:     n.sessions,
 		Logger:       n.o.Logger,
 		Now:          n.o.Now,

@@ -65,6 +65,8 @@ type Deps struct {
 	Quorum func(ctx context.Context) (metalog.Quorum, error)
 	// ProducerID takes the next producer id of this broker's block.
 	ProducerID func(ctx context.Context) (kafka.ProducerID, error)
+	// Dirs are the log directories, in the order of the configuration.
+	Dirs []LogDir
 	// Sessions are the fetch sessions of this broker.
 	Sessions *fetchsession.Cache
 	Logger   *slog.Logger

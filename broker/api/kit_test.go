@@ -97,6 +97,7 @@ func start(t testing.TB, changes ...func(*setup)) *node {
 	n.images = NewImages()
 	n.api = New(Deps{NodeID: self, ClusterID: clusterID, Images: n.images, Table: n.table, Config: cfg, Features: features,
 		KRaftVersion: func() int16 { return 1 },
+		Dirs:         []LogDir{{s.path, n.dir}},
 		Controller:   n.controller, ProducerID: n.producerID,
 		Quorum:   func(context.Context) (metalog.Quorum, error) { return metalog.Quorum{Leader: self}, nil },
 		Sessions: fetchsession.NewCache(s.slots, 42, time.Now), Logger: logger, Now: time.Now})

@@ -35,6 +35,8 @@ const (
 	keyUnregisterBroker           = 64
 	keyListConfigResources        = 74
 	keyDescribeTopicPartitions    = 75
+	keyDescribeLogDirs            = 35
+	keyDescribeProducers          = 61
 )
 
 // row is one API.
@@ -117,6 +119,10 @@ func rows() []row {
 			shape:   shape{arrayAt(0, int8At(0), textAt(0), arrayAt(0, textAt(0), textAt(0))), boolAt(0)},
 			request: func() kmsg.Request { return new(kmsg.AlterConfigsRequest) },
 			handle:  (*API).handleAlterConfigs, purpose: "replace configurations; what is not named is deleted"},
+		{key: keyDescribeLogDirs, name: "DescribeLogDirs", min: 1, max: 5, advertisedMin: 1, flexibleFrom: 2, roles: call.Broker,
+			shape:   shape{arrayAt(0, textAt(0), field{kind: ints, max: newest})},
+			request: func() kmsg.Request { return new(kmsg.DescribeLogDirsRequest) },
+			handle:  (*API).handleDescribeLogDirs, purpose: "what log directories hold, and their room"},
 		{key: keyCreatePartitions, name: "CreatePartitions", min: 0, max: 3, advertisedMin: 0, flexibleFrom: 2,
 			roles: call.Broker | call.Controller, forwardable: true,
 			shape: shape{arrayAt(0, textAt(0), int32At(0),
@@ -154,6 +160,10 @@ func rows() []row {
 			shape:   shape{boolAt(0), int8At(1), boolAt(2)},
 			request: func() kmsg.Request { return new(kmsg.DescribeClusterRequest) },
 			handle:  (*API).handleDescribeCluster, purpose: "cluster id, brokers, controller"},
+		{key: keyDescribeProducers, name: "DescribeProducers", min: 0, max: 0, advertisedMin: 0, flexibleFrom: 0, roles: call.Broker,
+			shape:   shape{arrayAt(0, textAt(0), field{kind: ints, max: newest})},
+			request: func() kmsg.Request { return new(kmsg.DescribeProducersRequest) },
+			handle:  (*API).handleDescribeProducers, purpose: "producers that a partition remembers, and their open transactions"},
 		{key: keyUnregisterBroker, name: "UnregisterBroker", min: 0, max: 0, advertisedMin: 0, flexibleFrom: 0,
 			roles: call.Broker | call.Controller, forwardable: true,
 			shape:   shape{int32At(0)},
