@@ -29,6 +29,8 @@ type Server struct {
 	// where clients have another one.
 	serving atomic.Int32
 
+	gather sync.Pool // of buffers that writers borrow
+
 	drain   chan struct{} // closed when nothing new is taken
 	running sync.WaitGroup
 
@@ -53,6 +55,7 @@ func NewServer(o Options) *Server {
 	return &Server{
 		handler: o.Handler, limits: o.Limits, budget: o.Budget, logger: o.Logger, now: o.Now,
 		drain:     make(chan struct{}),
+		gather:    sync.Pool{New: func() any { return new([gatherBytes]byte) }},
 		listeners: make(map[net.Listener]struct{}),
 		conns:     make(map[*connection]struct{}),
 		perIP:     make(map[netip.Addr]int),

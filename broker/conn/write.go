@@ -27,13 +27,20 @@ const unreadMax = 10 * time.Minute
 // errNoSendfile is what sendfile(2) says of a file that it cannot read.
 const errNoSendfile = syscall.EINVAL
 
-// copyBytes is the buffer for sockets that cannot take a file.
-const copyBytes = 64 << 10
+// gatherBytes is what is gathered in memory for one write: small sections and
+// the bytes between them, and, on sockets that cannot take a file, all.
+const gatherBytes = 64 << 10
+
+// smallSectionBytes is up to which a section is read into memory where it could
+// go by sendfile(2): one system call for many sections, or for one and what
+// stands before and behind it, costs less than one for each.
+const smallSectionBytes = 8 << 10
 
 // writer puts replies on a socket. On a plain TCP socket, file ranges go by
 // sendfile(2) with explicit offsets, so that any number of connections share a
 // descriptor: TCPConn.ReadFrom would use the file's own position and hold its
-// lock while a slow peer drains. Everywhere else they are read and written.
+// lock while a slow peer drains. Small ones, and on other sockets all, are read
+// into a buffer that the connection borrows for the reply.
 //
 // A range whose source was truncated before, while or after it was sent ends
 // the connection: its reader must not take a mixture for a reply.
@@ -41,7 +48,8 @@ type writer struct {
 	c     *connection
 	raw   syscall.RawConn // nil where the socket takes no file
 	dueAt time.Time
-	buf   []byte // for copies; made at first use
+	buf   *[gatherBytes]byte // what is gathered; nil between replies
+	have  int                // bytes in it
 
 	// The rest serves the callbacks of raw, which are made once.
 	step     func(fd uintptr) bool
@@ -79,18 +87,43 @@ func (w *writer) parts(r *reply.Reply) error {
 	if !r.HasFiles() {
 		return w.send(r.Bytes())
 	}
+	w.buf, w.have = w.c.server.gather.Get().(*[gatherBytes]byte), 0
+	defer func() {
+		w.c.server.gather.Put(w.buf)
+		w.buf = nil
+	}()
 	for b, f := range r.Parts() {
+		if err := w.gather(b); err != nil {
+			return err
+		}
 		if f.Src == nil {
-			if err := w.send(b); err != nil {
-				return err
-			}
 			continue
 		}
-		if err := w.section(b, f); err != nil {
+		if err := w.section(f); err != nil {
 			return err
 		}
 	}
+	return w.flush()
+}
+
+// gather puts bytes into the buffer, and sends what does not fit.
+func (w *writer) gather(b []byte) error {
+	if len(b) > len(w.buf)-w.have {
+		if err := w.flush(); err != nil {
+			return err
+		}
+	}
+	if len(b) > len(w.buf) {
+		return w.send(b)
+	}
+	w.have += copy(w.buf[w.have:], b)
 	return nil
+}
+
+func (w *writer) flush() error {
+	n := w.have
+	w.have = 0
+	return w.send(w.buf[:n])
 }
 
 // arm keeps a write deadline in the socket, so that a peer that does not read
@@ -123,16 +156,16 @@ func (w *writer) send(b []byte) error {
 	return nil
 }
 
-// section sends bytes and the file range behind them.
-func (w *writer) section(b []byte, f reply.FileRange) error {
+// section sends a file range, behind what is gathered or with it.
+func (w *writer) section(f reply.FileRange) error {
 	if !f.Src.Intact() {
 		return errCut
 	}
 	var err error
-	if fd, ok := f.Src.Fd(); ok && w.raw != nil {
-		err = w.sendfile(b, fd, f)
+	if fd, ok := f.Src.Fd(); ok && w.raw != nil && f.LenBytes > smallSectionBytes {
+		err = w.sendfile(fd, f)
 	} else {
-		err = w.copy(b, f)
+		err = w.copy(f)
 	}
 	if !f.Src.Intact() {
 		return errCut
@@ -140,41 +173,33 @@ func (w *writer) section(b []byte, f reply.FileRange) error {
 	return err
 }
 
-// copy reads the range into memory and writes it, the leading bytes with its
-// first piece.
-func (w *writer) copy(b []byte, f reply.FileRange) error {
-	if w.buf == nil {
-		w.buf = make([]byte, copyBytes)
-	}
-	if len(b) > len(w.buf)/2 {
-		if err := w.send(b); err != nil {
-			return err
-		}
-		b = nil
-	}
-	have := copy(w.buf, b)
+// copy reads the range into memory, and sends it in pieces if it is large.
+func (w *writer) copy(f reply.FileRange) error {
 	pos, left := f.PosBytes, f.LenBytes
 	for left > 0 {
-		n := min(left, len(w.buf)-have)
-		if m, err := f.Src.ReadAt(w.buf[have:have+n], pos); m < n {
+		if w.have == len(w.buf) || left <= smallSectionBytes && left > len(w.buf)-w.have {
+			if err := w.flush(); err != nil {
+				return err
+			}
+		}
+		n := min(left, len(w.buf)-w.have)
+		if m, err := f.Src.ReadAt(w.buf[w.have:w.have+n], pos); m < n {
 			return fmt.Errorf("read a section of a reply: %w", err)
 		}
 		if !f.Src.Intact() {
 			return errCut
 		}
-		if err := w.send(w.buf[:have+n]); err != nil {
-			return err
-		}
-		have, pos, left = 0, pos+int64(n), left-n
+		w.have, pos, left = w.have+n, pos+int64(n), left-n
 	}
 	return nil
 }
 
-// sendfile sends b, held back with MSG_MORE so that it shares a packet with
-// the file's beginning, and then the range. What the file's system does not
-// let sendfile(2) read is copied.
-func (w *writer) sendfile(b []byte, fd int, f reply.FileRange) error {
-	for len(b) > 0 {
+// sendfile sends what is gathered, held back with MSG_MORE so that it shares a
+// packet with the file's beginning, and then the range. What the file's system
+// does not let sendfile(2) read is copied.
+func (w *writer) sendfile(fd int, f reply.FileRange) error {
+	b := w.buf[:w.have]
+	for w.have = 0; len(b) > 0; {
 		if err := w.arm(); err != nil {
 			return err
 		}
@@ -197,7 +222,7 @@ func (w *writer) sendfile(b []byte, fd int, f reply.FileRange) error {
 			return fmt.Errorf("send a section: %w", err)
 		}
 		if errors.Is(w.sendErr, errNoSendfile) {
-			return w.copy(nil, reply.FileRange{Src: f.Src, PosBytes: w.pos, LenBytes: w.left})
+			return w.copy(reply.FileRange{Src: f.Src, PosBytes: w.pos, LenBytes: w.left})
 		}
 		if w.sendErr != nil {
 			return fmt.Errorf("send a section: %w", w.sendErr)

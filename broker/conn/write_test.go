@@ -209,3 +209,39 @@ func TestSlowReaderOfTheSameFile(t *testing.T) {
 		}
 	}
 }
+
+// Whatever is gathered, copied or sent from its file, replies are whole.
+func TestAnyMixtureOfSections(t *testing.T) {
+	f := newFiles(t, vfs.OS{}, t.TempDir(), 1<<20)
+	random := rand.New(rand.NewPCG(1, 2))
+	var want []byte
+	w := serve(t, netx.OS{}, "127.0.0.1:0", func(c *call.Call) call.Outcome {
+		want = want[:0]
+		c.Reply.Begin(c.CorrelationID, false)
+		for range random.IntN(40) {
+			b := f.content[:random.IntN(300)]
+			if random.IntN(20) == 0 {
+				b = f.content[:random.IntN(3*gatherBytes)]
+			}
+			c.Reply.Appender().Raw(b)
+			pos, n := random.IntN(1<<19), random.IntN(2*smallSectionBytes)
+			if random.IntN(10) == 0 {
+				n = random.IntN(1 << 19)
+			}
+			c.Reply.AddFile(reply.FileRange{Src: f.source(0), PosBytes: int64(pos), LenBytes: n})
+			want = append(append(want, b...), f.content[pos:pos+n]...)
+		}
+		return call.Done
+	}, nil)
+	c := w.dial()
+	for i := range int32(200) {
+		write(t, c, request(1, i, nil))
+		got, b, err := read(c)
+		if err != nil || got != i || !bytes.Equal(b, want) {
+			t.Fatalf("reply %d: %d bytes, want %d, %v", got, len(b), len(want), err)
+		}
+	}
+	if n := f.refs.Load(); n != 0 {
+		t.Errorf("%d references are left", n)
+	}
+}
