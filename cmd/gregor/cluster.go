@@ -27,7 +27,7 @@ func newClusterCommand() *cobra.Command {
 		RunE:  func(c *cobra.Command, _ []string) error { return c.Help() },
 	}
 	n.flags(c)
-	c.AddCommand(newClusterInfoCommand(n), newClusterQuorumCommand(n))
+	c.AddCommand(newClusterInfoCommand(n), newClusterQuorumCommand(n), newClusterLogDirsCommand(n))
 	return c
 }
 

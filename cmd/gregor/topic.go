@@ -25,7 +25,8 @@ func newTopicCommand() *cobra.Command {
 		RunE:    func(c *cobra.Command, _ []string) error { return c.Help() },
 	}
 	n.flags(c)
-	c.AddCommand(newTopicListCommand(n), newTopicCreateCommand(n), newTopicDescribeCommand(n), newTopicAlterCommand(n), newTopicDeleteCommand(n))
+	c.AddCommand(newTopicListCommand(n), newTopicCreateCommand(n), newTopicDescribeCommand(n), newTopicAlterCommand(n), newTopicDeleteCommand(n),
+		newTopicOffsetsCommand(n), newTopicTrimCommand(n), newTopicEmptyCommand(n))
 	return c
 }
 
