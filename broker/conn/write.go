@@ -34,7 +34,7 @@ const gatherBytes = 64 << 10
 // smallSectionBytes is up to which a section is read into memory where it could
 // go by sendfile(2): one system call for many sections, or for one and what
 // stands before and behind it, costs less than one for each.
-const smallSectionBytes = 8 << 10
+const smallSectionBytes = 32 << 10
 
 // writer puts replies on a socket. On a plain TCP socket, file ranges go by
 // sendfile(2) with explicit offsets, so that any number of connections share a
