@@ -214,9 +214,9 @@ func TestSlowReaderOfTheSameFile(t *testing.T) {
 func TestAnyMixtureOfSections(t *testing.T) {
 	f := newFiles(t, vfs.OS{}, t.TempDir(), 1<<20)
 	random := rand.New(rand.NewPCG(1, 2))
-	var want []byte
+	wanted := make(chan []byte, 1)
 	w := serve(t, netx.OS{}, "127.0.0.1:0", func(c *call.Call) call.Outcome {
-		want = want[:0]
+		var want []byte
 		c.Reply.Begin(c.CorrelationID, false)
 		for range random.IntN(40) {
 			b := f.content[:random.IntN(300)]
@@ -231,16 +231,19 @@ func TestAnyMixtureOfSections(t *testing.T) {
 			c.Reply.AddFile(reply.FileRange{Src: f.source(0), PosBytes: int64(pos), LenBytes: n})
 			want = append(append(want, b...), f.content[pos:pos+n]...)
 		}
+		wanted <- want
 		return call.Done
 	}, nil)
 	c := w.dial()
 	for i := range int32(200) {
 		write(t, c, request(1, i, nil))
 		got, b, err := read(c)
+		want := <-wanted
 		if err != nil || got != i || !bytes.Equal(b, want) {
 			t.Fatalf("reply %d: %d bytes, want %d, %v", got, len(b), len(want), err)
 		}
 	}
+	w.server.Kill()
 	if n := f.refs.Load(); n != 0 {
 		t.Errorf("%d references are left", n)
 	}
