@@ -201,7 +201,7 @@ func (l *Log) judge(a *Append, b []byte, s *staged) error {
 	if s.h.Attributes.IsControl() {
 		marker = prodstate.ParseMarker(b)
 	}
-	rules := prodstate.Rules{Sequences: a.Origin == OriginClient, Epochs: a.Origin != OriginReplica}
+	rules := prodstate.Rules{Sequences: a.Origin == OriginClient, Epochs: a.Origin != OriginReplica, NowMs: l.nowMs()}
 	v, err := l.lane.producers.Apply(&s.h, marker, rules)
 	if err != nil {
 		return err

@@ -154,7 +154,7 @@ func (r *recovery) replayProducers(from kafka.Offset) error {
 			}
 			marker = prodstate.ParseMarker(body)
 		}
-		v, err := p.Apply(h, marker, prodstate.Rules{})
+		v, err := p.Apply(h, marker, prodstate.Rules{NowMs: r.nowMs})
 		if err != nil {
 			return err
 		}

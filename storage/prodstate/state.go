@@ -59,6 +59,7 @@ type entry struct {
 	kept             uint8 // of batches
 	coordinatorEpoch int32
 	timestampMs      int64
+	seenMs           int64 // when this process last took a batch
 	txnStart         kafka.Offset
 	batches          [BatchesKept]Batch // oldest first
 }
@@ -129,6 +130,9 @@ type Rules struct {
 	// Epochs: refuse stale producer epochs; off for what a leader has accepted
 	// already (a follower, recovery).
 	Epochs bool
+	// NowMs is the time of the append. A producer that writes records of long
+	// ago is alive nevertheless: forgotten, its repeats would be written twice.
+	NowMs int64
 }
 
 // Apply judges a batch of a producer (h.HasProducerID) whose base offset is
@@ -160,7 +164,7 @@ func (s *State) Apply(h *batch.Header, marker Marker, r Rules) (Verdict, error) 
 	e = s.change(e, isNew)
 	e.setEpoch(h.ProducerEpoch)
 	e.keep(Batch{LastSequence: h.LastSequence(), LastOffset: h.LastOffset(), OffsetDelta: h.LastOffsetDelta, TimestampMs: h.MaxTimestampMs})
-	e.timestampMs = h.MaxTimestampMs
+	e.timestampMs, e.seenMs = h.MaxTimestampMs, r.NowMs
 	if h.Attributes.IsTransactional() && !open {
 		e.txnStart = h.BaseOffset
 		return Verdict{Began: true, TxnStart: h.BaseOffset}, nil
@@ -218,7 +222,7 @@ func (s *State) applyMarker(e *entry, isNew bool, h *batch.Header, m Marker, r R
 	e.setEpoch(h.ProducerEpoch)
 	e.coordinatorEpoch = m.CoordinatorEpoch
 	e.txnStart = kafka.NoOffset
-	e.timestampMs = h.MaxTimestampMs
+	e.timestampMs, e.seenMs = h.MaxTimestampMs, r.NowMs
 	return v, nil
 }
 
@@ -276,7 +280,7 @@ func (s *State) Recall(earlier *State) {
 }
 
 // Expire forgets producers without an open transaction whose last record is
-// expirationMs old or older.
+// expirationMs old or older, and came as long ago.
 func (s *State) Expire(nowMs, expirationMs int64) {
 	for id, e := range s.producers {
 		if e.expired(nowMs, expirationMs) {
@@ -286,7 +290,7 @@ func (s *State) Expire(nowMs, expirationMs int64) {
 }
 
 func (e *entry) expired(nowMs, expirationMs int64) bool {
-	return e.txnStart == kafka.NoOffset && nowMs-e.timestampMs >= expirationMs
+	return e.txnStart == kafka.NoOffset && nowMs-max(e.timestampMs, e.seenMs) >= expirationMs
 }
 
 // List gives the producers, ordered by id.

@@ -94,6 +94,24 @@ func TestPoint20Sequences(t *testing.T) {
 	b.ok(2, 0, 77, 1)
 }
 
+// A producer that copies records of last year is not forgotten in the middle.
+func TestOldRecordsKeepTheirProducer(t *testing.T) {
+	b := &bench{t: t}
+	const nowMs, expirationMs = 50_000_000, 10_000
+	h := b.header(1, 0, 0, 1)
+	if _, err := b.apply(h, Marker{}, Rules{Sequences: true, Epochs: true, NowMs: nowMs}); err != nil {
+		t.Fatal(err)
+	}
+	b.s.Expire(nowMs+expirationMs-1, expirationMs)
+	if v, err := b.apply(h, Marker{}, producer); err != nil || !v.Duplicate {
+		t.Fatalf("its repeat: %+v, %v", v, err)
+	}
+	b.s.Expire(nowMs+expirationMs, expirationMs)
+	if b.s.Len() != 0 {
+		t.Fatal("it is not forgotten")
+	}
+}
+
 // Point 21: a stale producer epoch is INVALID_PRODUCER_EPOCH.
 func TestPoint21StaleEpoch(t *testing.T) {
 	b := &bench{t: t}
