@@ -20,6 +20,8 @@ func (l *Log) commit(through *Append) error {
 		return nil
 	}
 	s := l.active()
+	s.log.Ref() // what could be opened for the write can then be cut back too
+	defer s.log.Release()
 	if err := l.write(s); err != nil {
 		err = l.writeFailed(s, err)
 		for a := first; a != nil; a = a.Next {
