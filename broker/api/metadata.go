@@ -17,9 +17,6 @@ import (
 // and client both want it; the first answer still says that there is none, and
 // the client asks again.
 
-// noOperations stands for "authorized operations were not asked for".
-const noOperations = -2147483648
-
 // Operations that Kafka names for topics and for the cluster, as bits.
 const (
 	topicOperations   = 1<<3 | 1<<4 | 1<<5 | 1<<6 | 1<<7 | 1<<8 | 1<<10 | 1<<11
