@@ -55,7 +55,7 @@ func (d *deletion) answer(name *string, id kafka.TopicID, why *refusal) {
 }
 
 func (d *deletion) disabled(topics []kmsg.DeleteTopicsRequestTopic, version int16) Outcome {
-	why := refuse(kafka.TopicDeletionDisabled, "Topic deletion is disabled.")
+	why := &refusal{code: kafka.TopicDeletionDisabled} // no text, as in Kafka: the code says it all
 	if version < 3 {
 		why.code = kafka.InvalidRequest
 	}
