@@ -12,30 +12,47 @@ import (
 
 func newTopicAlterCommand(n *connection) *cobra.Command {
 	var partitions int
-	var dry bool
+	var changes configChanges
 	c := &cobra.Command{
 		Use:   "alter TOPIC...",
-		Short: "Add partitions",
+		Short: "Change configurations, add partitions",
 		Long: `Changes topics that exist.
+
+--set, --delete, --append and --subtract change their configurations, which hold at once. What may delete records is asked
+about first. gregor config explain KEY says what a key does.
 
 --partitions is how many there shall be afterwards. Partitions are never taken away, records stay where they are, and
 records of a key may go to another partition from then on.`,
-		Args:    cobra.MinimumNArgs(1),
-		Example: "  gregor topic alter orders --partitions 12\n  gregor topic alter orders payments --partitions 12 --dry-run",
+		Args: cobra.MinimumNArgs(1),
+		Example: "  gregor topic alter orders --set max.message.bytes=2000000 --delete compression.type\n" +
+			"  gregor topic alter orders payments --set retention.ms=86400000 --yes\n" +
+			"  gregor topic alter orders --partitions 12\n  gregor topic alter orders payments --partitions 12 --dry-run",
 		RunE: func(c *cobra.Command, names []string) error {
-			if !c.Flags().Changed("partitions") {
-				return usage("nothing to change: give --partitions")
+			grows := c.Flags().Changed("partitions")
+			if !grows && changes.empty() {
+				return usage("nothing to change: give --set, --delete, --append, --subtract or --partitions")
 			}
-			if partitions < 1 {
+			if grows && partitions < 1 {
 				return usage("--partitions %d: a topic has one at least", partitions)
 			}
+			if !changes.empty() {
+				targets := make([]configTarget, len(names))
+				for i, name := range names {
+					targets[i].topic = name
+				}
+				if err := n.alterConfigs(c, &changes, targets); err != nil || !grows {
+					return err
+				}
+			}
 			return n.withAdmin(c, func(ctx context.Context, admin *kadm.Client) error {
-				return growTopics(ctx, c, admin, partitions, dry, names)
+				return growTopics(ctx, c, admin, partitions, changes.dry, names)
 			})
 		},
 	}
 	c.Flags().IntVarP(&partitions, "partitions", "p", 0, "partitions that each topic shall have")
-	c.Flags().BoolVar(&dry, "dry-run", false, "only say what would happen")
+	c.Flags().StringArrayVar(&changes.set, "set", nil, "a topic setting, key=value; may be repeated")
+	changes.flags(c)
+	c.Flags().BoolVar(&changes.dry, "dry-run", false, "only say what would happen")
 	return c
 }
 
