@@ -37,21 +37,55 @@ func (a *API) handleDescribeCluster(c *call.Call) call.Outcome {
 		return a.answer(c, resp)
 	}
 	resp.ClusterID, resp.EndpointType = a.d.ClusterID, asked
+	if resp.EndpointType == endpointControllers {
+		if err := a.controllers(c, resp); err != nil {
+			text := message(err)
+			resp.ErrorCode, resp.ErrorMessage = int16(a.code(c, err)), &text
+			return a.answer(c, resp)
+		}
+	} else {
+		a.brokers(c, req.IncludeFencedBrokers, resp)
+	}
+	if req.IncludeClusterAuthorizedOperations {
+		resp.ClusterAuthorizedOperations = clusterOperations
+	}
+	return a.answer(c, resp)
+}
+
+func (a *API) brokers(c *call.Call, fenced bool, resp *kmsg.DescribeClusterResponse) {
 	v := view{img: a.image(), listener: c.Conn.Listener.Name, version: c.Version}
 	resp.ControllerID = int32(v.anyBroker(a.d.NodeID))
 	for b := range v.img.Brokers() {
 		e, ok := b.Endpoint(v.listener)
-		if !ok || b.Fenced && !req.IncludeFencedBrokers {
+		if !ok || b.Fenced && !fenced {
 			continue
 		}
 		r := kmsg.NewDescribeClusterResponseBroker()
 		r.NodeID, r.Host, r.Port, r.Rack, r.IsFenced = int32(b.BrokerID), e.Host, int32(e.Port), b.Rack, b.Fenced
 		resp.Brokers = append(resp.Brokers, r)
 	}
-	if req.IncludeClusterAuthorizedOperations {
-		resp.ClusterAuthorizedOperations = clusterOperations
+}
+
+// controllers are the voters that have the client's listener, and who of them
+// leads: admin clients that know controllers only send the rest to it.
+func (a *API) controllers(c *call.Call, resp *kmsg.DescribeClusterResponse) error {
+	ctx, cancel := within(c, describeQuorumTimeoutMs)
+	defer cancel()
+	q, err := a.d.Quorum(ctx)
+	if err != nil {
+		return err
 	}
-	return a.answer(c, resp)
+	resp.ControllerID = int32(q.Leader)
+	for i := range q.Nodes {
+		for _, e := range q.Nodes[i].Endpoints {
+			if e.Name == c.Conn.Listener.Name {
+				r := kmsg.NewDescribeClusterResponseBroker()
+				r.NodeID, r.Host, r.Port = int32(q.Nodes[i].VoterID), e.Host, int32(e.Port)
+				resp.Brokers = append(resp.Brokers, r)
+			}
+		}
+	}
+	return nil
 }
 
 // wrongEndpoint refuses to describe what the listener does not serve.
