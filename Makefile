@@ -36,8 +36,8 @@ generate: ## Write generated code and docs anew
 test: build check race clients ## All tests that need only Go and gcc; every decoder is fuzzed for two seconds
 	$(MAKE) --no-print-directory fuzz FUZZTIME=2s
 
-race: ## The concurrent packages under the race detector
-	CGO_ENABLED=1 $(GO) test -race -tags synctests $(RACE)
+race: ## The concurrent packages under the race detector, given-back memory overwritten
+	CGO_ENABLED=1 $(GO) test -race -tags synctests,invariants $(RACE)
 
 clients: build ## franz-go, Sarama, segmentio and librdkafka against bin/gregor; kill -9 under load
 	cd test/clients && GREGOR_BIN=$(CURDIR)/$(BIN) CGO_ENABLED=1 $(GO) test -count=1 -timeout 12m ./...
