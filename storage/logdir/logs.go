@@ -165,18 +165,12 @@ func (d *Dir) DeleteLog(log *commitlog.Log) error {
 // this directory, so that its name is free. Its data is kept until somebody
 // removes it by hand: metadata that is missing is no reason to lose data. The
 // log must not be open.
-func (d *Dir) SetAside(tp kafka.TopicPartition) error { return d.moveFolder(tp, straySuffix) }
-
-// DeleteFolder is DeleteLog for a partition that was not opened: its topic was
-// deleted while the node was down.
-func (d *Dir) DeleteFolder(tp kafka.TopicPartition) error { return d.moveFolder(tp, deleteSuffix) }
-
-func (d *Dir) moveFolder(tp kafka.TopicPartition, suffix string) error {
+func (d *Dir) SetAside(tp kafka.TopicPartition) error {
 	e, err := d.claim(tp)
 	if err != nil {
 		return fmt.Errorf("move the folder of %s away: %w", tp, err)
 	}
-	path, err := d.asideName(tp, suffix)
+	path, err := d.asideName(tp, straySuffix)
 	if err == nil {
 		err = d.o.FS.Rename(e.folder, path)
 	}
@@ -187,7 +181,7 @@ func (d *Dir) moveFolder(tp kafka.TopicPartition, suffix string) error {
 		d.forgetIfGone(e)
 		return fmt.Errorf("move the folder of %s away: %w", tp, err)
 	}
-	return d.gone(e, path, suffix)
+	return d.gone(e, path, straySuffix)
 }
 
 // gone drops an entry whose folder has been renamed to path.
