@@ -62,7 +62,7 @@ var brokerKeys = []Definition{
 	{Name: "listener.security.protocol.map", Type: String, Default: "SASL_SSL:SASL_SSL,PLAINTEXT:PLAINTEXT,SSL:SSL,SASL_PLAINTEXT:SASL_PLAINTEXT", Scope: PerBroker, Effect: Works, Doc: "Security protocol of each listener name. PLAINTEXT is the one that is built."},
 	{Name: "listeners", Type: List, Default: "PLAINTEXT://127.0.0.1:9092", Check: elements{}, Scope: PerBroker, Effect: Works, Doc: "Sockets to open, `NAME://host:port`. An empty host is every interface; port 0 takes a free one. gregor's default is loopback only."},
 	{Name: "max.connection.creation.rate", Type: Int, Default: "2147483647", Check: atLeast(0), Scope: ClusterWide, Doc: "New connections a second."},
-	{Name: "max.connections", Type: Int, Default: "2147483647", Check: atLeast(0), Scope: ClusterWide, Effect: Works, Doc: "Connections at once; further ones are closed."},
+	{Name: "max.connections", Type: Int, Default: "2147483647", Check: atLeast(0), Scope: ClusterWide, Effect: Works, Doc: "Connections at once; further ones wait until one has ended."},
 	{Name: "max.connections.per.ip", Type: Int, Default: "2147483647", Check: atLeast(0), Scope: ClusterWide, Effect: Works, Doc: "Connections at once from one address; further ones are closed."},
 	{Name: "max.connections.per.ip.overrides", Type: String, Scope: ClusterWide, Effect: Works, Doc: "Exceptions to `max.connections.per.ip`, `address:number,...`. Host names are not looked up."},
 	{Name: "max.incremental.fetch.session.cache.slots", Type: Int, Default: "1000", Check: atLeast(0), Effect: Works, Doc: "Fetch sessions kept at once."},
