@@ -20,7 +20,10 @@
 // I/O (freezes synctest's clock, and cannot combine).
 package lane
 
-import "sync"
+import (
+	"errors"
+	"sync"
+)
 
 // Job is one piece of work. It may be used again after Do returns, or after
 // run has seen a posted one, but never while it is queued.
@@ -34,12 +37,16 @@ type Job[T any] struct {
 // Next is the job behind j in the chain that run was given.
 func (j *Job[T]) Next() *Job[T] { return j.next }
 
-type role bool
+type role uint8
 
 const (
-	done   role = false
-	runner role = true
+	done role = iota
+	runner
+	broken
 )
+
+// errBroken is what callers of a broken lane panic with.
+var errBroken = errors.New("lane: a job panicked, what is behind the lane is not trusted any more")
 
 // Lane is ready once it has a run function (New). It must not be copied.
 type Lane[T any] struct {
@@ -47,12 +54,15 @@ type Lane[T any] struct {
 
 	mu   sync.Mutex // guards what follows, for nanoseconds
 	busy bool
+	gone bool // broken
 	head *Job[T]
 	tail *Job[T]
 }
 
 // New returns a lane that works off chains with run. A panic in run is not
-// caught: state behind a lane is not trusted after one.
+// caught, and breaks the lane: state behind it is not trusted any more, so all
+// who wait for it, and all who come later, panic as well instead of waiting for
+// ever.
 func New[T any](run func(chain *Job[T])) *Lane[T] {
 	l := &Lane[T]{}
 	l.Init(run)
@@ -67,6 +77,7 @@ func (l *Lane[T]) Init(run func(chain *Job[T])) { l.run = run }
 func (l *Lane[T]) Do(j *Job[T]) {
 	j.post = false
 	l.mu.Lock()
+	l.checkLocked()
 	if !l.busy {
 		l.busy = true
 		l.mu.Unlock()
@@ -79,8 +90,18 @@ func (l *Lane[T]) Do(j *Job[T]) {
 	}
 	l.pushLocked(j)
 	l.mu.Unlock()
-	if <-j.wake == runner {
+	switch <-j.wake {
+	case runner:
 		l.work(l.takeAll(), j)
+	case broken:
+		panic(errBroken)
+	}
+}
+
+func (l *Lane[T]) checkLocked() {
+	if l.gone {
+		l.mu.Unlock()
+		panic(errBroken)
 	}
 }
 
@@ -90,6 +111,7 @@ func (l *Lane[T]) Do(j *Job[T]) {
 func (l *Lane[T]) Post(j *Job[T]) {
 	j.post = true
 	l.mu.Lock()
+	l.checkLocked()
 	if l.busy {
 		l.pushLocked(j)
 		l.mu.Unlock()
@@ -119,10 +141,39 @@ func (l *Lane[T]) takeAll() *Job[T] {
 	return chain
 }
 
+// runOrBreak runs chain. When it panics, those who wait are told.
+func (l *Lane[T]) runOrBreak(chain, own *Job[T]) {
+	whole := false
+	defer func() {
+		if !whole {
+			l.breakDown(chain, own)
+		}
+	}()
+	l.run(chain)
+	whole = true
+}
+
+func (l *Lane[T]) breakDown(chain, own *Job[T]) {
+	l.mu.Lock()
+	l.gone = true
+	queued := l.head
+	l.head, l.tail = nil, nil
+	l.mu.Unlock()
+	for _, j := range []*Job[T]{chain, queued} {
+		for j != nil {
+			next := j.next
+			if j != own && !j.post {
+				j.wake <- broken
+			}
+			j = next
+		}
+	}
+}
+
 // work runs chain, wakes the waiters in it except own, and hands the lane over.
 func (l *Lane[T]) work(chain, own *Job[T]) {
 	for {
-		l.run(chain)
+		l.runOrBreak(chain, own)
 		for j := chain; j != nil; {
 			next := j.next // j may be reused by its owner once it is woken
 			if j != own && !j.post {

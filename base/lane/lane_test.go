@@ -98,3 +98,40 @@ func BenchmarkDo(b *testing.B) {
 		}
 	})
 }
+
+// After a panic nobody waits for ever: who waited and who comes later panics too.
+func TestPanicBreaksTheLane(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		enter := make(chan struct{})
+		l := New(func(chain *Job[int]) {
+			<-enter
+			panic("a bug")
+		})
+		try := func() (r any) {
+			defer func() { r = recover() }()
+			l.Do(&Job[int]{})
+			return nil
+		}
+		results := make(chan any, 4)
+		for range 3 {
+			go func() { results <- try() }()
+		}
+		synctest.Wait()
+		close(enter)
+		synctest.Wait()
+		results <- try()
+		bugs := 0
+		for range 4 {
+			switch r := <-results; r {
+			case "a bug":
+				bugs++
+			case errBroken:
+			default:
+				t.Errorf("recovered %v", r)
+			}
+		}
+		if bugs != 1 {
+			t.Errorf("%d callers saw the bug itself", bugs)
+		}
+	})
+}
