@@ -139,6 +139,9 @@ func (f *flattener) keyOf(v reflect.Value, i int) string {
 	if v.Kind() != reflect.Struct {
 		return fmt.Sprint(i)
 	}
+	if name, kind := v.FieldByName("Name"), v.FieldByName("Type"); name.IsValid() && kind.IsValid() {
+		return fmt.Sprintf("%d %s", kind.Int(), name.String())
+	}
 	for _, name := range []string{"Topic", "TopicID", "Name", "Partition", "ApiKey", "NodeID", "BatchIndex"} {
 		field := v.FieldByName(name)
 		if !field.IsValid() {

@@ -29,31 +29,28 @@ const (
 var without = []string{"transaction.version=0", "group.version=0", "share.version=0", "streams.version=0", "eligible.leader.replicas.version=0"}
 
 // start runs all brokers with the same settings and learns their clusters' ids.
-func start(t *testing.T, settings ...string) *list {
+func start(t *testing.T, found *ledger, settings ...string) *list {
 	t.Helper()
 	dir := t.TempDir()
-	if os.Getenv("GREGOR_BIN") == "" {
-		t.Fatal("GREGOR_BIN names the binary; make parity sets it")
-	}
-	var nodes [3]*kafka.Node
+	names := []string{apache, standard, strict}
+	nodes := make([]*kafka.Node, len(names))
 	var all sync.WaitGroup
 	all.Go(func() {
 		nodes[0] = kafka.StartApache(t, filepath.Join(dir, "kafka"), kafka.Options{Settings: settings, Features: without})
 	})
-	for i, mode := range []string{standard, strict} {
+	for i, mode := range names[1:] {
 		all.Go(func() {
 			nodes[i+1] = kafka.StartGregor(t, filepath.Join(dir, mode), kafka.Options{Settings: append([]string{"gregor.produce.validation=" + mode}, settings...)})
 		})
 	}
 	all.Wait()
-	l := &list{t: t, allowed: allowed, failed: map[string][]string{}}
-	for i, name := range []string{apache, standard, strict} {
+	l := &list{ledger: found, t: t, nodes: nodes}
+	for i, name := range names {
 		if nodes[i] == nil {
 			t.Fatalf("%s did not start", name)
 		}
 		l.sites = append(l.sites, newSite(t, name, nodes[i].Address))
 	}
-	l.used = make([]bool, len(l.allowed))
 	l.send(step{name: "DescribeCluster/first", build: func(*site) kmsg.Request { return kmsg.NewPtrDescribeClusterRequest() },
 		then: func(s *site, r kmsg.Response) { s.cluster = r.(*kmsg.DescribeClusterResponse).ClusterID }})
 	// Kafka fetches its first block of producer ids when it is asked for one.
@@ -183,19 +180,40 @@ func metadata(version int16, create bool, names ...*string) *kmsg.MetadataReques
 	return req
 }
 
-// TestParity is the list of requests.
-func TestParity(t *testing.T) {
-	l := start(t, "log.retention.ms=-1") // the records are old
-	defer l.finish()
-	for _, chapter := range []struct {
-		name string
-		send func()
-	}{
-		{"versions", l.versions}, {"frames", l.frames}, {"cluster", l.cluster}, {"topics", l.topics}, {"metadata", l.metadata}, {"produce", l.produce},
-		{"idempotence", l.idempotence}, {"offsets", l.offsets}, {"epochs", l.epochs}, {"fetch", l.fetch}, {"sessions", l.sessions}, {"producer ids", l.producerIDs},
-	} {
-		began, before := time.Now(), l.steps
-		chapter.send()
-		t.Logf("%s: %d requests in %v", chapter.name, l.steps-before, time.Since(began).Round(time.Millisecond))
+// stop ends the brokers.
+func (l *list) stop() {
+	for _, n := range l.nodes {
+		n.Kill()
 	}
+}
+
+// chapter is a part of the list.
+type chapter struct {
+	name string
+	send func()
+}
+
+func (l *list) run(chapters ...chapter) {
+	l.t.Helper()
+	for _, c := range chapters {
+		began, before := time.Now(), l.steps
+		c.send()
+		l.t.Logf("%s: %d requests in %v", c.name, l.steps-before, time.Since(began).Round(time.Millisecond))
+	}
+	l.stop()
+}
+
+// TestParity sends the list, in two configurations.
+func TestParity(t *testing.T) {
+	if os.Getenv("GREGOR_BIN") == "" {
+		t.Fatal("GREGOR_BIN names the binary; make parity sets it")
+	}
+	found := &ledger{allowed: allowed, used: make([]bool, len(allowed)), failed: map[string][]string{}}
+	defer found.finish(t)
+	l := start(t, found, "log.retention.ms=-1") // the records are old
+	l.run(chapter{"versions", l.versions}, chapter{"frames", l.frames}, chapter{"cluster", l.cluster}, chapter{"topics", l.topics}, chapter{"metadata", l.metadata},
+		chapter{"produce", l.produce}, chapter{"idempotence", l.idempotence}, chapter{"offsets", l.offsets}, chapter{"epochs", l.epochs},
+		chapter{"fetch", l.fetch}, chapter{"sessions", l.sessions}, chapter{"producer ids", l.producerIDs}, chapter{"pipelines", l.pipelines}, chapter{"admin", l.admin})
+	l = start(t, found, narrowSettings...)
+	l.run(chapter{"narrow", l.narrow})
 }

@@ -36,12 +36,24 @@ const (
 	keyInitProducerID       = 22
 	keyOffsetForLeaderEpoch = 23
 	keyDescribeCluster      = 60
+
+	keyDeleteRecords              = 21
+	keyDescribeConfigs            = 32
+	keyAlterConfigs               = 33
+	keyCreatePartitions           = 37
+	keyElectLeaders               = 43
+	keyIncrementalAlterConfigs    = 44
+	keyListPartitionReassignments = 46
+	keyListConfigResources        = 74
+	keyDescribeTopicPartitions    = 75
 )
 
 // served are the versions that both brokers serve.
 var served = map[int16][2]int16{
 	keyProduce: {3, 13}, keyFetch: {4, 18}, keyListOffsets: {1, 11}, keyMetadata: {0, 13}, keyApiVersions: {0, 5},
 	keyCreateTopics: {2, 7}, keyDeleteTopics: {1, 6}, keyInitProducerID: {0, 5}, keyOffsetForLeaderEpoch: {2, 4}, keyDescribeCluster: {0, 2},
+	keyDeleteRecords: {0, 2}, keyDescribeConfigs: {1, 4}, keyAlterConfigs: {0, 2}, keyCreatePartitions: {0, 3}, keyElectLeaders: {0, 2}, keyIncrementalAlterConfigs: {0, 1},
+	keyListPartitionReassignments: {0, 0}, keyListConfigResources: {0, 1}, keyDescribeTopicPartitions: {0, 0},
 }
 
 // site is one of the brokers, and what it alone has given names to.
