@@ -66,6 +66,7 @@ func (l *Log) load() error {
 		}
 	}
 	if r.end < l.o.RecoveryPoint {
+		l.log().Error("records that were on the disk are missing at the end of the log", "recovery_point", int64(l.o.RecoveryPoint), "log_end", int64(r.end))
 		return l.lowered(r.end)
 	}
 	return nil
