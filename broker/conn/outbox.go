@@ -63,6 +63,7 @@ func (b *outbox) take() *slot {
 // free puts a slot back that is in no queue. Of the many that a burst of
 // parked requests took, a few stay.
 func (b *outbox) free(s *slot) {
+	poison(s.call.Reply.Bytes())
 	s.call.Reset()
 	s.call.Reply.Shrink(replyKeepBytes)
 	s.whole, s.seen = false, false

@@ -89,6 +89,7 @@ func (w *writer) parts(r *reply.Reply) error {
 	}
 	w.buf, w.have = w.c.server.gather.Get().(*[gatherBytes]byte), 0
 	defer func() {
+		poison(w.buf[:])
 		w.c.server.gather.Put(w.buf)
 		w.buf = nil
 	}()
