@@ -59,7 +59,7 @@ func (c *Controller) judgeOne(t *task) {
 		return
 	}
 	if out.Reason != "" {
-		c.o.Logger.Info("controller refuses a request", "apiKey", t.req.Key(), "reason", out.Reason)
+		c.o.Logger.Info("controller refuses a request", "api_key", t.req.Key(), "reason", out.Reason)
 	}
 	if out.Atomic && len(out.Records) > c.o.RecordsMax {
 		t.answer(nil, fmt.Errorf("%d records in one operation: %w", len(out.Records), kafka.PolicyViolation))
@@ -74,7 +74,7 @@ func (c *Controller) judgeOne(t *task) {
 	if err != nil {
 		// The image does not take what the controller has decided: a defect. The
 		// next leader starts from what is committed.
-		c.o.Logger.Error("controller's records do not fit its image", "apiKey", t.req.Key(), "error", err)
+		c.o.Logger.Error("controller's records do not fit its image", "api_key", t.req.Key(), "err", err)
 		t.answer(nil, kafka.UnknownServerError)
 		c.o.Quorum.Abdicate(c.epoch)
 		c.resign("its records do not fit its image")

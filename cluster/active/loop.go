@@ -68,7 +68,7 @@ func (c *Controller) turn() {
 
 func (c *Controller) fail(err error) {
 	c.failed = fmt.Errorf("controller: %w", err)
-	c.o.Logger.Error("metadata cannot be replayed", "error", err)
+	c.o.Logger.Error("metadata cannot be replayed", "err", err)
 	if c.o.Failed != nil {
 		go c.o.Failed("controller", err)
 	}
@@ -174,7 +174,7 @@ func (c *Controller) resign(why string) {
 	if !c.serving {
 		return
 	}
-	c.o.Logger.Info("controller is no longer active", "epoch", int32(c.epoch), "reason", why, "inFlight", len(c.inflight))
+	c.o.Logger.Info("controller is no longer active", "epoch", int32(c.epoch), "reason", why, "in_flight", len(c.inflight))
 	for _, f := range c.inflight {
 		for _, t := range f.tasks {
 			t.answer(nil, kafka.NotController)

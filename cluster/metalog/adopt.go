@@ -152,7 +152,7 @@ func (l *Log) cutTail(s scanned) error {
 	if l.quorum.HasCommit && l.quorum.Commit > l.lastIndexLocked() {
 		return fmt.Errorf("index %d is committed, but the log ends with %d: %w", l.quorum.Commit, l.lastIndexLocked(), s.torn)
 	}
-	l.o.Logger.Warn("torn tail of the metadata log is cut off", "endOffset", int64(l.endLocked()), "droppedBytes", s.tornBytes, "reason", s.torn)
+	l.o.Logger.Warn("torn tail of the metadata log is cut off", "end_offset", int64(l.endLocked()), "dropped_bytes", s.tornBytes, "reason", s.torn)
 	if err := l.forgetEpochs(); err != nil {
 		return err
 	}

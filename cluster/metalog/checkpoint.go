@@ -109,7 +109,7 @@ func (l *Log) WriteCheckpoint(s State) (Checkpoint, error) {
 	if !l.register(c) { // a newer one was installed meanwhile
 		return c, l.removeFile(c.Name())
 	}
-	l.o.Logger.Info("metadata checkpoint written", "endOffset", int64(c.End), "epoch", int32(c.Epoch), "bytes", c.SizeBytes)
+	l.o.Logger.Info("metadata checkpoint written", "end_offset", int64(c.End), "epoch", int32(c.Epoch), "bytes", c.SizeBytes)
 	return c, l.retain(s.Forget)
 }
 

@@ -126,7 +126,7 @@ func (n *Node) stalled(err error) {
 		return
 	}
 	n.lastFailed = err.Error()
-	n.o.Logger.Error("metadata log cannot be written, retrying", "error", err)
+	n.o.Logger.Error("metadata log cannot be written, retrying", "err", err)
 }
 
 // takeInbox takes all that is queued and returns what to do with it.
@@ -147,7 +147,7 @@ func (n *Node) takeInbox(ctx context.Context) func() error {
 		}
 		for _, p := range proposals {
 			if err := n.core.propose(p); err != nil && !errors.Is(err, errNotLeading) {
-				n.o.Logger.Warn("metadata proposal is dropped, giving up the leadership", "epoch", int32(p.Epoch), "offset", int64(p.Base), "error", err)
+				n.o.Logger.Warn("metadata proposal is dropped, giving up the leadership", "epoch", int32(p.Epoch), "offset", int64(p.Base), "err", err)
 				n.core.abdicate()
 				break
 			}
@@ -170,7 +170,7 @@ func (n *Node) receive(ctx context.Context, r received) {
 		n.mu.Lock()
 		n.mu.dropped++
 		n.mu.Unlock()
-		n.o.Logger.Warn("metadata quorum message is dropped", "from", int32(r.from.NodeID), "error", err)
+		n.o.Logger.Warn("metadata quorum message is dropped", "from", int32(r.from.NodeID), "err", err)
 		return
 	}
 	n.noteHeard(r.from)
@@ -191,7 +191,7 @@ func (n *Node) fetch(ctx context.Context, r received) {
 		n.post(func() {
 			n.fetching = false
 			if err != nil {
-				n.o.Logger.Warn("metadata checkpoint was not received", "from", int32(r.from.NodeID), "checkpoint", name, "error", err)
+				n.o.Logger.Warn("metadata checkpoint was not received", "from", int32(r.from.NodeID), "checkpoint", name, "err", err)
 				return
 			}
 			n.core.incoming[name] = r.m
@@ -303,7 +303,7 @@ func (n *Node) fail(op string, err error) {
 	}
 	n.mu.Unlock()
 	if first {
-		n.o.Logger.Error("metadata quorum has failed", "op", op, "error", err)
+		n.o.Logger.Error("metadata quorum has failed", "op", op, "err", err)
 		if n.o.Failed != nil {
 			go n.o.Failed(op, err)
 		}

@@ -130,7 +130,7 @@ func readCheckpoints(fsys vfs.FS, dir string, logger *slog.Logger) (map[kafka.To
 		}
 		parsed, err := parseCheckpoint(b)
 		if err != nil {
-			logger.Error("checkpoint file is damaged and taken as empty", "file", path, "error", err)
+			logger.Error("checkpoint file is damaged and taken as empty", "file", path, "err", err)
 			continue
 		}
 		for tp, offset := range parsed {

@@ -131,7 +131,7 @@ func (d *Dir) runFlusher() {
 			err = d.checkpointHighWatermarks()
 		}
 		if err != nil {
-			d.o.Logger.Error("checkpoint of the log directory failed", "dir", d.o.Path, "error", err)
+			d.o.Logger.Error("checkpoint of the log directory failed", "dir", d.o.Path, "err", err)
 		}
 	}
 }

@@ -101,7 +101,7 @@ func (d *Dir) runJanitor() {
 
 func (d *Dir) remove(path string) {
 	if err := d.o.FS.RemoveAll(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		d.o.Logger.Warn("cannot remove what was deleted; the next start tries again", "path", path, "error", err)
+		d.o.Logger.Warn("cannot remove what was deleted; the next start tries again", "path", path, "err", err)
 		return
 	}
 	d.o.Logger.Debug("removed what was deleted", "path", path)

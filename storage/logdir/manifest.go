@@ -185,7 +185,7 @@ func (d *Dir) readManifest(m marker) (map[kafka.TopicPartition]remembered, error
 		all, err = parseManifest(b, m)
 	}
 	if err != nil {
-		d.o.Logger.Warn("every log of the directory is loaded from its own files", "file", path, "error", err)
+		d.o.Logger.Warn("every log of the directory is loaded from its own files", "file", path, "err", err)
 		return nil, nil
 	}
 	return all, nil

@@ -48,7 +48,7 @@ func (d *Dir) Fail(op string, err error) {
 	}
 	d.offline.Unlock()
 	if first {
-		d.o.Logger.Error("log directory goes offline", "dir", d.o.Path, "op", op, "error", err)
+		d.o.Logger.Error("log directory goes offline", "dir", d.o.Path, "op", op, "err", err)
 	}
 }
 

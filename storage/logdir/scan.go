@@ -130,7 +130,7 @@ func (d *Dir) readTopicID(folder string) kafka.TopicID {
 		}
 	}
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		d.o.Logger.Warn("topic id of a partition cannot be read", "file", path, "error", err)
+		d.o.Logger.Warn("topic id of a partition cannot be read", "file", path, "err", err)
 	}
 	return kafka.TopicID{}
 }
