@@ -25,8 +25,8 @@ import (
 	"sync"
 )
 
-// Job is one piece of work. It may be used again after Do returns, or after
-// run has seen a posted one, but never while it is queued.
+// Job is one piece of work. It may be used again after Do returns; a posted one
+// never, since nobody learns when the lane has let go of it.
 type Job[T any] struct {
 	V    T
 	next *Job[T]
