@@ -20,6 +20,7 @@ const (
 	SourceClusterBroker ConfigSource = 3 // dynamic, for all brokers
 	SourceStatic        ConfigSource = 4 // server.properties, environment, --set
 	SourceDefault       ConfigSource = 5
+	SourceBrokerLogger  ConfigSource = 6
 	SourceClientMetrics ConfigSource = 7 // of a telemetry subscription
 )
 

@@ -43,7 +43,10 @@ type Options struct {
 	Now    func() time.Time
 	Random io.Reader // ids of the node, its cluster and its topics
 	Logger *slog.Logger
-	Build  ops.Build
+	// LogLevel is the level of Logger, for those who may change it; nil where it
+	// is fixed.
+	LogLevel *slog.LevelVar
+	Build    ops.Build
 	// OpenFilesMax bounds the segment and index files that are open at once,
 	// where gregor.open.files.max does not. Default 1,000.
 	OpenFilesMax int

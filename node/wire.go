@@ -381,6 +381,7 @@ func (n *Node) serve(context.Context) error {
 		Dirs:         dirs,
 		Sessions:     n.sessions,
 		Logger:       n.o.Logger,
+		LogLevel:     n.o.LogLevel,
 		Now:          n.o.Now,
 	})
 	limits := conn.DefaultLimits()

@@ -132,6 +132,8 @@ func (a *API) alterConfigs(c *call.Call, list []alterConfig, validateOnly bool, 
 		switch r := &list[i]; {
 		case seen[r.resource] > 1:
 			r.refuse(kafka.InvalidRequest, "Each resource must appear at most once.")
+		case a.hasLoggers(r.resource.Type):
+			a.alterLoggers(r, validateOnly)
 		case a.judgeBroker(r):
 			passed = append(passed, i)
 		}

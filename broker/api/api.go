@@ -70,6 +70,8 @@ type Deps struct {
 	// Sessions are the fetch sessions of this broker.
 	Sessions *fetchsession.Cache
 	Logger   *slog.Logger
+	// LogLevel is the level of Logger; nil where it is fixed.
+	LogLevel *slog.LevelVar
 	Now      func() time.Time
 }
 

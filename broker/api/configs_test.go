@@ -375,6 +375,64 @@ func TestAlterConfigsReplaces(t *testing.T) {
 	})
 }
 
+// The log level changes at once, and only here.
+func TestBrokerLoggers(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		n := start(t)
+		c := n.dial()
+		level := func(name string) string {
+			r := c.describeConfigs(4, ofResource(8, name))[0]
+			if r.ErrorCode != 0 {
+				return verdict(r.ErrorCode, r.ErrorMessage)
+			}
+			if len(r.Configs) != 1 {
+				t.Fatalf("%+v", r.Configs)
+			}
+			return valueOf(r, "root")
+		}
+		if got := level("1"); got != "INFO 6" {
+			t.Error(got)
+		}
+		before := n.images.Load().Offset()
+		for _, x := range []struct {
+			change kmsg.IncrementalAlterConfigsRequestResource
+			try    bool
+			want   string
+			level  string
+		}{
+			{change(8, "1", "root=DEBUG"), false, "NONE", "DEBUG 6"}, {change(8, "01", "root=TRACE"), false, "NONE", "TRACE 6"},
+			{change(8, "1", "root=FATAL"), false, "NONE", "FATAL 6"}, {change(8, "1", "root=WARN"), true, "NONE", "FATAL 6"},
+			{change(8, "1", "root=WARN"), false, "NONE", "WARN 6"}, {change(8, "1"), false, "NONE", "WARN 6"},
+			{change(8, "2", "root=DEBUG"), false, "INVALID_REQUEST Unexpected node id. Expected 1, but received 2", "WARN 6"},
+			{change(8, "", "root=DEBUG"), false, "INVALID_REQUEST Node id must be an integer, but it is: ", "WARN 6"},
+			{change(8, "1", "nope=DEBUG"), false, "INVALID_CONFIG Logger nope does not exist!", "WARN 6"},
+			{change(8, "1", "nope!"), false, "INVALID_CONFIG Logger nope does not exist!", "WARN 6"},
+			{change(8, "1", "root=debug"), false, "INVALID_CONFIG Cannot set the log level of root to debug as it is not a supported log level. Valid log levels are DEBUG, ERROR, FATAL, INFO, TRACE, WARN", "WARN 6"},
+			{change(8, "1", "root!"), false, "INVALID_REQUEST Removing the log level of the root logger is not allowed", "WARN 6"},
+			{change(8, "1", "root+INFO"), false, "INVALID_REQUEST APPEND operation is not allowed for the BROKER_LOGGER resource", "WARN 6"},
+			{change(8, "1", "root=INFO", "root=DEBUG"), false, "INVALID_REQUEST Error due to duplicate config keys", "WARN 6"},
+		} {
+			if got := c.alter(1, x.try, x.change)[0]; got != x.want {
+				t.Errorf("got %s, want %s", got, x.want)
+			}
+			if got := level("1"); got != x.level {
+				t.Errorf("after %s: %s, want %s", x.want, got, x.level)
+			}
+		}
+		for name, want := range map[string]string{
+			"": "INVALID_REQUEST Broker id must not be empty", "x": "INVALID_REQUEST Broker id must be an integer, but it is: x",
+			"2": "INVALID_REQUEST Unexpected broker id, expected 1 but received 2",
+		} {
+			if got := level(name); got != want {
+				t.Errorf("%q: %s", name, got)
+			}
+		}
+		if n.images.Load().Offset() != before {
+			t.Error("a level went into the metadata")
+		}
+	})
+}
+
 func TestListConfigResources(t *testing.T) {
 	inBubble(t, func(t *testing.T) {
 		n := start(t)
@@ -400,7 +458,7 @@ func TestListConfigResources(t *testing.T) {
 			types   []int8
 			want    string
 		}{
-			{0, nil, "0 [16:m]"}, {1, nil, "0 [16:m 2:a 2:b 4:1]"}, {1, []int8{2}, "0 [2:a 2:b]"}, {1, []int8{2, 4}, "0 [2:a 2:b 4:1]"},
+			{0, nil, "0 [16:m]"}, {1, nil, "0 [16:m 2:a 2:b 4:1 8:1]"}, {1, []int8{8}, "0 [8:1]"}, {1, []int8{2}, "0 [2:a 2:b]"}, {1, []int8{2, 4}, "0 [2:a 2:b 4:1]"},
 			{1, []int8{32}, "0 []"}, {1, []int8{2, 99}, "35 []"}, {1, []int8{0}, "35 []"}, {1, []int8{-1}, "35 []"},
 		} {
 			if got := list(x.version, x.types...); got != x.want {

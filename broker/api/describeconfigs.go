@@ -105,7 +105,10 @@ func (a *API) entries(t image.ResourceType, name string) ([]config.Entry, kafka.
 	case image.ResourceGroup:
 		return nil, kafka.InvalidRequest, "Configurations of groups are not built yet"
 	}
-	return nil, kafka.InvalidRequest, "Levels of single loggers are not built yet; set gregor.log.level"
+	if !a.hasLoggers(t) {
+		return nil, kafka.InvalidRequest, "The log level of this broker is fixed"
+	}
+	return a.describeLoggers(name)
 }
 
 // self is this broker as a resource.
@@ -166,7 +169,11 @@ func (a *API) handleListConfigResources(c *call.Call) call.Outcome {
 		add(image.ResourceTopic, t.Name)
 	}
 	for b := range img.Brokers() {
-		add(image.ResourceBroker, strconv.Itoa(int(b.BrokerID)))
+		name := strconv.Itoa(int(b.BrokerID))
+		add(image.ResourceBroker, name)
+		if a.hasLoggers(image.ResourceBrokerLogger) {
+			add(image.ResourceBrokerLogger, name)
+		}
 	}
 	return a.answer(c, resp)
 }

@@ -113,7 +113,7 @@ func rows() []row {
 			roles:   call.Broker | call.Controller,
 			shape:   shape{arrayAt(0, int8At(0), textAt(0), field{kind: texts, max: newest}), boolAt(1), boolAt(3)},
 			request: func() kmsg.Request { return new(kmsg.DescribeConfigsRequest) },
-			handle:  (*API).handleDescribeConfigs, purpose: "configurations of topics, brokers and telemetry subscriptions: values, sources, synonyms, documentation"},
+			handle:  (*API).handleDescribeConfigs, purpose: "configurations of topics, brokers, loggers and telemetry subscriptions: values, sources, synonyms, documentation"},
 		{key: keyAlterConfigs, name: "AlterConfigs", min: 0, max: 2, advertisedMin: 0, flexibleFrom: 2,
 			roles: call.Broker | call.Controller, forwardable: true,
 			shape:   shape{arrayAt(0, int8At(0), textAt(0), arrayAt(0, textAt(0), textAt(0))), boolAt(0)},

@@ -56,7 +56,7 @@ func start(c *cobra.Command, file string, set []string, execAt time.Time) error 
 		return &failure{exitUsage, err, nil}
 	}
 	limitMemory(settings.Long(config.GregorMemoryLimitBytes))
-	logger := newLogger(c.ErrOrStderr(), settings.Text(config.GregorLogLevel))
+	logger, level := newLogger(c.ErrOrStderr(), settings.Text(config.GregorLogLevel))
 	for _, w := range warnings {
 		logger.Warn("configuration", "key", w.Key, "warning", w.Message)
 	}
@@ -72,6 +72,7 @@ func start(c *cobra.Command, file string, set []string, execAt time.Time) error 
 		Now:          time.Now,
 		Random:       rand.Reader,
 		Logger:       logger,
+		LogLevel:     level,
 		Build:        build(),
 		Hostname:     hostname,
 	})
@@ -90,12 +91,12 @@ func load(file string, set []string) (*config.Node, []config.Warning, error) {
 	return config.Load(config.Sources{File: file, Read: os.ReadFile, Set: set, Environ: os.Environ(), Hostname: hostname})
 }
 
-func newLogger(w io.Writer, level string) *slog.Logger {
-	var l slog.Level
-	if err := l.UnmarshalText([]byte(level)); err != nil {
-		l = slog.LevelInfo // package config has checked it
+func newLogger(w io.Writer, text string) (*slog.Logger, *slog.LevelVar) {
+	level := new(slog.LevelVar)
+	if err := level.UnmarshalText([]byte(text)); err != nil {
+		level.Set(slog.LevelInfo) // package config has checked it
 	}
-	return slog.New(slog.NewTextHandler(w, &slog.HandlerOptions{Level: l}))
+	return slog.New(slog.NewTextHandler(w, &slog.HandlerOptions{Level: level})), level
 }
 
 // runnable is what live needs of a node.
