@@ -39,3 +39,26 @@ func TestAStartThatFailsEndsAtOnce(t *testing.T) {
 		t.Errorf("only %d starts failed", failures)
 	}
 }
+
+// Ends may come twice, and in any order; the first one counts.
+func TestEndsMayComeTwice(t *testing.T) {
+	for name, ends := range map[string][]bool{"close, kill": {true, false}, "kill, close": {false, true}, "close, close": {true, true}, "kill, kill": {false, false}} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				n := Start(t, Options{})
+				n.up = false
+				for i, clean := range ends {
+					if !clean {
+						n.Kill()
+					} else if err := n.Close(t.Context()); err != nil && i == 0 {
+						t.Error(err)
+					}
+				}
+				_, err := n.Disk.Stat("/data/.kafka_cleanshutdown")
+				if marked := err == nil; marked != ends[0] {
+					t.Errorf("marked as stopped cleanly: %v", marked)
+				}
+			})
+		})
+	}
+}
