@@ -34,6 +34,7 @@ func TestMain(m *testing.M) {
 //	halt [signal]     stops it (TERM) and checks that it ends with 0
 //	exits N cmd...    runs a command and wants exit code N
 //	get path          asks the node's admin listener, as exec would
+//	damage file       turns the bits of its last byte around and appends ten bytes
 //	normal file       replaces what differs between runs: times, ports, ids
 func TestScripts(t *testing.T) {
 	testscript.Run(t, testscript.Params{
@@ -46,6 +47,7 @@ func TestScripts(t *testing.T) {
 			"exits":  exits,
 			"get":    get,
 			"normal": normalize,
+			"damage": damage,
 		},
 		Setup: func(e *testscript.Env) error {
 			e.Values[running{}] = &process{}
@@ -158,6 +160,12 @@ func getMain() {
 		fmt.Fprintln(os.Stderr, answer, err)
 		os.Exit(1)
 	}
+}
+
+func damage(ts *testscript.TestScript, _ bool, args []string) {
+	b := []byte(ts.ReadFile(args[0]))
+	b[len(b)-1] ^= 0xff
+	ts.Check(os.WriteFile(ts.MkAbs(args[0]), append(b, "0123456789"...), 0o644))
 }
 
 var normal = []struct {
