@@ -33,6 +33,7 @@ type fetchState struct {
 	results []fetched
 	nodes   []frame.NodeEndpoint
 	timer   *time.Timer
+	breath  *time.Timer
 }
 
 // reset lets go of the frame, of sources that a panic left behind, and of what
@@ -230,7 +231,7 @@ func (f *fetching) run() {
 	timer := f.timer(wait)
 	defer timer.Stop()
 	for {
-		if f.idle() {
+		if wait > 0 && f.idle() {
 			select {
 			case <-f.session.C():
 				f.session.Woken()
@@ -241,11 +242,46 @@ func (f *fetching) run() {
 			}
 		}
 		f.drop()
+		began := f.api.d.Now()
 		f.pass(bytesMax)
 		if f.enough(bytesMin) || wait <= 0 || f.session.Kicked() {
 			return
 		}
+		if !f.breathe(breath(f.api.d.Now().Sub(began)), timer) {
+			wait = 0
+		}
 	}
+}
+
+// breath is how long a fetch that found too little lets partitions move before
+// it looks again. Many small appends would make it look at all partitions after
+// each one; so it spends a ninth of its time on looking.
+func breath(pass time.Duration) time.Duration {
+	const worthwhile, most = 50 * time.Microsecond, 20 * time.Millisecond
+	if d := 8 * pass; d >= worthwhile {
+		return min(d, most)
+	}
+	return 0
+}
+
+// breathe waits for d, and is false if the client's time is up meanwhile.
+func (f *fetching) breathe(d time.Duration, deadline *time.Timer) bool {
+	if d <= 0 {
+		return true
+	}
+	if f.s.fetch.breath == nil {
+		f.s.fetch.breath = time.NewTimer(d)
+	} else {
+		f.s.fetch.breath.Reset(d)
+	}
+	defer f.s.fetch.breath.Stop()
+	select {
+	case <-f.s.fetch.breath.C:
+		return true
+	case <-deadline.C:
+	case <-f.c.Conn.Closed:
+	}
+	return false
 }
 
 // enough reports whether the answer may leave. A partition that is not there

@@ -107,3 +107,54 @@ func TestPanicInAFetchLeavesNothing(t *testing.T) {
 		}
 	})
 }
+
+func TestBreath(t *testing.T) {
+	for pass, want := range map[time.Duration]time.Duration{
+		0: 0, 2 * time.Microsecond: 0, 100 * time.Microsecond: 800 * time.Microsecond, time.Second: 20 * time.Millisecond,
+	} {
+		if got := breath(pass); got != want {
+			t.Errorf("after a pass of %v: %v, want %v", pass, got, want)
+		}
+	}
+}
+
+// A fetch that takes breath still ends with its client's time, and when there
+// is enough.
+func TestFetchThatBreathes(t *testing.T) {
+	n := start(t, onMachine(t))
+	id := n.topic("t", 200)
+	var places []place
+	for p := range int32(200) {
+		places = append(places, place{"t", id, p, 0})
+	}
+	stop := make(chan struct{})
+	producing := make(chan struct{})
+	go func() {
+		defer close(producing)
+		c := n.dial()
+		for p := int32(0); ; p++ {
+			select {
+			case <-stop:
+				return
+			default:
+				c.produce(9, "t", id, p%200, 1, records("x"))
+			}
+		}
+	}()
+	req := fetchRequest(13, places...)
+	req.MinBytes, req.MaxWaitMillis = 40<<20, 300
+	c := n.dial()
+	began := time.Now()
+	c.do(req)
+	if d := time.Since(began); d < 300*time.Millisecond || d > 5*time.Second {
+		t.Errorf("answered after %v, want 300ms", d)
+	}
+	req.MinBytes, req.MaxWaitMillis = 20_000, 60_000
+	began = time.Now()
+	c.do(req)
+	if d := time.Since(began); d > 30*time.Second {
+		t.Errorf("answered after %v although there was enough", d)
+	}
+	close(stop)
+	<-producing
+}
