@@ -21,7 +21,6 @@ import (
 	"gregor/replica/isr"
 	"gregor/storage/commitlog"
 	"gregor/wire/batch"
-	"gregor/wire/compress"
 )
 
 // Rules are what a topic's configuration asks of its replicas. assign makes
@@ -33,10 +32,6 @@ type Rules struct {
 	ISR         isr.Rules
 	Log         commitlog.Config
 }
-
-// StoresZstd reports whether the topic compresses with zstd, which consumers
-// before Fetch version 10 cannot read.
-func (r *Rules) StoresZstd() bool { return !r.Batch.KeepCodec && r.Batch.Codec == compress.Zstd }
 
 // Role is what this replica is at the moment.
 type Role int8

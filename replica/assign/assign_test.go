@@ -116,7 +116,7 @@ func TestRulesFromConfig(t *testing.T) {
 		"message.timestamp.type": "LogAppendTime", "gregor.produce.validation": "strict", "min.insync.replicas": "2", "max.message.bytes": "5"}, nil, nil, cfg)
 	r = rulesOf(&c, 30_000)
 	if r.Batch.KeepCodec || r.Batch.Codec != compress.Zstd || r.Batch.Level != 7 || !r.Batch.Compacted || !r.Batch.Strict ||
-		r.Batch.TimestampType != batch.LogAppendTime || r.ISR.MinInsyncReplicas != 2 || r.Batch.MessageBytesMax != 5 || !r.StoresZstd() {
+		r.Batch.TimestampType != batch.LogAppendTime || r.ISR.MinInsyncReplicas != 2 || r.Batch.MessageBytesMax != 5 {
 		t.Errorf("set by hand: %+v", r)
 	}
 }
