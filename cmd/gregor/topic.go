@@ -26,7 +26,7 @@ func newTopicCommand() *cobra.Command {
 	}
 	n.flags(c)
 	c.AddCommand(newTopicListCommand(n), newTopicCreateCommand(n), newTopicDescribeCommand(n), newTopicAlterCommand(n), newTopicDeleteCommand(n),
-		newTopicOffsetsCommand(n), newTopicTrimCommand(n), newTopicEmptyCommand(n))
+		newTopicOffsetsCommand(n), newTopicTrimCommand(n), newTopicEmptyCommand(n), newTopicAnalyzeCommand(n))
 	return c
 }
 
