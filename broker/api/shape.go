@@ -20,6 +20,8 @@ type field struct {
 	kind     kind
 	min, max int16
 	of       shape // of the elements of an array, or of a struct that may be null
+	// nullFrom is the first version in which an array may be null.
+	nullFrom int16
 }
 
 type kind uint8
@@ -62,6 +64,15 @@ func (f field) until(max int16) field {
 	return f
 }
 
+// since names the first version in which an array may be null.
+func (f field) since(nullFrom int16) field {
+	f.nullFrom = nullFrom
+	return f
+}
+
+// filled says that an array may not be null, which ends the connection.
+func (f field) filled() field { return f.since(newest) }
+
 // walker is one walk.
 type walker struct {
 	r        frame.Reader
@@ -96,7 +107,7 @@ func (w *walker) field(f *field) {
 	case text:
 		w.text()
 	case array:
-		for n := w.count(1); n > 0 && w.r.Err() == nil; n-- {
+		for n := w.count(f, 1); n > 0 && w.r.Err() == nil; n-- {
 			w.fields(f.of)
 		}
 	case maybe:
@@ -104,11 +115,11 @@ func (w *walker) field(f *field) {
 			w.fields(f.of)
 		}
 	case tiny:
-		w.r.Raw(w.count(1))
+		w.r.Raw(w.count(f, 1))
 	case ints:
-		w.r.Raw(4 * w.count(4))
+		w.r.Raw(4 * w.count(f, 4))
 	case texts:
-		for n := w.count(1); n > 0 && w.r.Err() == nil; n-- {
+		for n := w.count(f, 1); n > 0 && w.r.Err() == nil; n-- {
 			w.text()
 		}
 	}
@@ -123,12 +134,15 @@ func (w *walker) text() {
 }
 
 // count reads an array's count; a null array has none.
-func (w *walker) count(elementBytesMin int) int {
+func (w *walker) count(f *field, elementBytesMin int) int {
 	var n int
 	if w.flexible {
 		n = w.r.CompactArrayLen(w.left, elementBytesMin)
 	} else {
 		n = w.r.ArrayLen(w.left, elementBytesMin)
+	}
+	if n < 0 && w.version < f.nullFrom {
+		w.r.Fail("null in place of an array")
 	}
 	n = max(n, 0)
 	w.left -= n

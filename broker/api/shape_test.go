@@ -101,6 +101,25 @@ func TestCountsAreBounded(t *testing.T) {
 	}
 }
 
+// Null is taken for an array only from the version on that allows it.
+func TestNullArrays(t *testing.T) {
+	null := binary.BigEndian.AppendUint32(nil, 1<<32-1)
+	body := append(null, 0, 0, 0, 1, 0, 0)
+	table := rows()
+	for _, tc := range []struct {
+		key, version int16
+		ok           bool
+	}{{keyMetadata, 0, false}, {keyMetadata, 1, true}, {keyDeleteTopics, 1, false}, {keyCreateTopics, 2, false}, {keyOffsetForLeaderEpoch, 2, false}} {
+		for i := range table {
+			if r := &table[i]; r.key == tc.key {
+				if err := r.shape.check(body, tc.version, false, 10); (err == nil) != tc.ok {
+					t.Errorf("%s v%d: %v", r.name, tc.version, err)
+				}
+			}
+		}
+	}
+}
+
 // allocatedBytes is what the process has allocated so far, without stopping it.
 func allocatedBytes() uint64 {
 	sample := []metrics.Sample{{Name: "/gc/heap/allocs:bytes"}}
