@@ -3,7 +3,6 @@
 package config
 
 import (
-	"fmt"
 	"regexp"
 	"strconv"
 	"strings"
@@ -58,10 +57,8 @@ func ValidateClientMetrics(values map[string]string) error {
 			return &InvalidSubscriptionError{"Invalid value " + strconv.FormatInt(ms, 10) + " for interval.ms, interval must be between 100 and 3600000 (1 hour)", kafka.InvalidRequest}
 		}
 	}
-	if _, err := ParseClientMatch(values["match"]); err != nil {
-		return &InvalidSubscriptionError{err.Error(), kafka.InvalidConfig}
-	}
-	return nil
+	_, err := ParseClientMatch(values["match"])
+	return err
 }
 
 func clientMetricsKey(name string) *Definition {
@@ -74,7 +71,7 @@ func clientMetricsKey(name string) *Definition {
 }
 
 // ParseClientMatch reads match: a pattern for each selector, that a client's
-// value must match whole.
+// value must match whole. The error is an *InvalidSubscriptionError.
 func ParseClientMatch(text string) (map[string]*regexp.Regexp, error) {
 	v, _ := parseType(List, text)
 	list, _ := v.([]string)
@@ -84,7 +81,7 @@ func ParseClientMatch(text string) (map[string]*regexp.Regexp, error) {
 		selector, pattern = strings.TrimSpace(selector), strings.TrimSpace(pattern)
 		re, err := regexp.Compile("^(?:" + pattern + ")$")
 		if !ok || !clientSelectors[selector] || err != nil {
-			return nil, fmt.Errorf("Illegal client matching pattern: %s", s) //nolint:staticcheck // Kafka's text
+			return nil, &InvalidSubscriptionError{"Illegal client matching pattern: " + s, kafka.InvalidConfig}
 		}
 		out[selector] = re
 	}

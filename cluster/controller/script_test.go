@@ -261,13 +261,11 @@ var idText = regexp.MustCompile(`"[@#][^"]+"`)
 func (w *world) ids(body string) string {
 	return idText.ReplaceAllStringFunc(body, func(s string) string {
 		name := strings.Trim(s, `"`)
-		id := uuid(0)
+		id := uuid(99) // of no topic
 		if t := w.img.Topic(name[1:]); name[0] == '@' && t != nil {
 			id = t.ID
 		} else if n, err := strconv.Atoi(name[1:]); err == nil {
 			id = uuid(byte(n))
-		} else {
-			id = uuid(99) // of no topic
 		}
 		b, _ := json.Marshal(id)
 		return string(b)
