@@ -44,7 +44,8 @@ func (a *API) describeProducers(c *call.Call, name string, t *image.Topic, id in
 		return r
 	}
 	if t == nil {
-		r.ErrorCode = int16(kafka.UnknownTopicOrPartition)
+		text := notHosted
+		r.ErrorCode, r.ErrorMessage = int16(kafka.UnknownTopicOrPartition), &text
 		return r
 	}
 	p, err := a.partition(t, kafka.PartitionID(id), left)
