@@ -78,7 +78,7 @@ func chaos(t *testing.T, seed uint64) {
 			n.power.CutAt(0)
 		}
 	}
-	l := s.leader(3)
+	s.leader(3)
 	s.proposeMany(3)
 	s.tick(6 * electionTicks)
 	if err := h.check(s); err != nil {
@@ -89,7 +89,7 @@ func chaos(t *testing.T, seed uint64) {
 		last = max(last, i)
 	}
 	s.same(last)
-	if l = s.leader(3); l.core.log.Committed().Index < last {
+	if l := s.leader(3); l.core.log.Committed().Index < last {
 		t.Errorf("committed to %d, was %d", l.core.log.Committed().Index, last)
 	}
 }
