@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"sort"
+	"strings"
 
 	"gregor/base/kafka"
 	"gregor/storage/prodstate"
@@ -48,8 +49,8 @@ func (r *Report) addError(err error) error {
 }
 
 // Verify reads the segments of a partition's folder whole: sizes, CRCs and
-// offsets of the batches, then what the indexes say of them, and the snapshots.
-// The error is what kept it from reading, not what it found.
+// offsets of the batches, what the indexes say of them, producer snapshots and
+// checkpoints. The error is what kept it from reading, not what it found.
 func (r *Report) Verify(folder string) error {
 	segments, err := Segments(folder)
 	if err != nil {
@@ -78,12 +79,7 @@ func (r *Report) segment(folder string, base, end kafka.Offset) error {
 	r.Segments++
 	var batches []at
 	err := Walk(path, func(b *Batch) error {
-		r.Batches++
-		r.Records += int64(b.Count)
-		r.Bytes += int64(len(b.Bytes))
-		if err := batch.VerifyCRC(b.Bytes); err != nil {
-			r.add(path, b.PosBytes, "%v", err)
-		}
+		r.crc(path, b)
 		if b.BaseOffset < base || b.LastOffset() >= end {
 			r.add(path, b.PosBytes, "offsets %d to %d do not belong into the segment from %d to %d", b.BaseOffset, b.LastOffset(), base, end)
 		}
@@ -94,6 +90,16 @@ func (r *Report) segment(folder string, base, end kafka.Offset) error {
 		return err
 	}
 	return errors.Join(r.offsetIndex(folder, base, batches), r.timeIndex(folder, base, batches), r.txnIndex(folder, base))
+}
+
+// crc counts a batch and checks it.
+func (r *Report) crc(path string, b *Batch) {
+	r.Batches++
+	r.Records += int64(b.Count)
+	r.Bytes += int64(len(b.Bytes))
+	if err := batch.VerifyCRC(b.Bytes); err != nil {
+		r.add(path, b.PosBytes, "%v", err)
+	}
 }
 
 func (r *Report) offsetIndex(folder string, base kafka.Offset, batches []at) error {
@@ -152,10 +158,16 @@ func (r *Report) snapshots(folder string) error {
 		return err
 	}
 	for _, e := range entries {
+		path := filepath.Join(folder, e.Name())
+		if strings.HasSuffix(e.Name(), ".checkpoint") { // of the metadata log
+			if err := r.addError(Walk(path, func(b *Batch) error { r.crc(path, b); return nil })); err != nil {
+				return err
+			}
+			continue
+		}
 		if _, suffix, ok := segment.ParseName(e.Name()); !ok || suffix != segment.SnapshotSuffix {
 			continue
 		}
-		path := filepath.Join(folder, e.Name())
 		info, err := e.Info()
 		if err != nil {
 			return err
