@@ -120,6 +120,29 @@ func TestDescribeConfigsTellsWhatIsAsked(t *testing.T) {
 	})
 }
 
+// A small request cannot make the broker build any size of answer: things may
+// be named twice, but not without end.
+func TestDescribeConfigsOfOneThingManyTimes(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		n := start(t, func(s *setup) { s.set = []string{"gregor.request.elements.max=2000"} })
+		c := n.dial()
+		var many []kmsg.DescribeConfigsRequestResource
+		for i := range 1500 {
+			many = append(many, ofResource(4, strings.Repeat("0", i%20)+"1"))
+		}
+		keys, refused := 0, 0
+		for _, r := range c.describeConfigs(4, many...) {
+			keys += len(r.Configs)
+			if kafka.Code(r.ErrorCode) == kafka.InvalidRequest {
+				refused++
+			}
+		}
+		if keys > 4000 || refused < 1400 {
+			t.Errorf("%d keys told, %d refused", keys, refused)
+		}
+	})
+}
+
 func TestDescribeConfigsRefusals(t *testing.T) {
 	inBubble(t, func(t *testing.T) {
 		n := start(t)

@@ -29,19 +29,31 @@ func (a *API) handleDescribeConfigs(c *call.Call) call.Outcome {
 	unknown := slices.ContainsFunc(req.Resources, func(r kmsg.DescribeConfigsRequestResource) bool {
 		return !isConfigured(image.ResourceType(r.ResourceType))
 	})
+	told := map[image.Resource]bool{}
+	repeated := 0 // keys told of things that were told before
 	for i := range req.Resources {
+		thing := image.Resource{Type: image.ResourceType(req.Resources[i].ResourceType), Name: req.Resources[i].ResourceName}
+		if thing.Type == image.ResourceBroker && thing.Name != "" {
+			thing = a.self() // 01 is 1, too
+		}
 		r := kmsg.NewDescribeConfigsResponseResource()
 		r.ResourceType, r.ResourceName = req.Resources[i].ResourceType, req.Resources[i].ResourceName
-		text := ""
-		if unknown { // Kafka refuses all resources for one of them, in these words
-			text = unknownConfigResource
-			r.ErrorCode = int16(kafka.InvalidRequest)
-		} else {
-			var code kafka.Code
+		var code kafka.Code
+		var text string
+		switch {
+		case unknown: // Kafka refuses all things for one of them, in these words
+			code, text = kafka.InvalidRequest, unknownConfigResource
+		case repeated > a.limits.elementsMax:
+			// A small request could ask for any size of answer otherwise.
+			code, text = kafka.InvalidRequest, "The request names the same things too often."
+		default:
 			code, text = a.describeConfigs(&req.Resources[i], req, &r)
-			r.ErrorCode = int16(code)
 		}
-		r.ErrorMessage = &text
+		r.ErrorCode, r.ErrorMessage = int16(code), &text
+		if told[thing] {
+			repeated += len(r.Configs)
+		}
+		told[thing] = true
 		resp.Resources = append(resp.Resources, r)
 	}
 	return a.answer(c, resp)
@@ -64,8 +76,12 @@ func (a *API) describeConfigs(asked *kmsg.DescribeConfigsRequestResource, req *k
 	if code != kafka.None {
 		return code, text
 	}
+	wanted := make(map[string]bool, len(asked.ConfigNames))
+	for _, name := range asked.ConfigNames {
+		wanted[name] = true
+	}
 	for i := range entries {
-		if len(asked.ConfigNames) == 0 || slices.Contains(asked.ConfigNames, entries[i].Name) {
+		if len(wanted) == 0 || wanted[entries[i].Name] {
 			to.Configs = append(to.Configs, wireEntry(&entries[i], req.IncludeSynonyms, req.IncludeDocumentation))
 		}
 	}
