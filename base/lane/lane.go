@@ -21,7 +21,8 @@
 package lane
 
 import (
-	"errors"
+	"fmt"
+	"runtime/debug"
 	"sync"
 )
 
@@ -37,16 +38,12 @@ type Job[T any] struct {
 // Next is the job behind j in the chain that run was given.
 func (j *Job[T]) Next() *Job[T] { return j.next }
 
-type role uint8
+type role bool
 
 const (
-	done role = iota
-	runner
-	broken
+	done   role = false
+	runner role = true
 )
-
-// errBroken is what callers of a broken lane panic with.
-var errBroken = errors.New("lane: a job panicked, what is behind the lane is not trusted any more")
 
 // Lane is ready once it has a run function (New). It must not be copied.
 type Lane[T any] struct {
@@ -54,15 +51,13 @@ type Lane[T any] struct {
 
 	mu   sync.Mutex // guards what follows, for nanoseconds
 	busy bool
-	gone bool // broken
 	head *Job[T]
 	tail *Job[T]
 }
 
-// New returns a lane that works off chains with run. A panic in run is not
-// caught, and breaks the lane: state behind it is not trusted any more, so all
-// who wait for it, and all who come later, panic as well instead of waiting for
-// ever.
+// New returns a lane that works off chains with run. A panic in run ends the
+// process, whoever stands above and would recover it: what is behind the lane
+// is not trusted any more, and others wait for it.
 func New[T any](run func(chain *Job[T])) *Lane[T] {
 	l := &Lane[T]{}
 	l.Init(run)
@@ -77,7 +72,6 @@ func (l *Lane[T]) Init(run func(chain *Job[T])) { l.run = run }
 func (l *Lane[T]) Do(j *Job[T]) {
 	j.post = false
 	l.mu.Lock()
-	l.checkLocked()
 	if !l.busy {
 		l.busy = true
 		l.mu.Unlock()
@@ -90,18 +84,8 @@ func (l *Lane[T]) Do(j *Job[T]) {
 	}
 	l.pushLocked(j)
 	l.mu.Unlock()
-	switch <-j.wake {
-	case runner:
+	if <-j.wake == runner {
 		l.work(l.takeAll(), j)
-	case broken:
-		panic(errBroken)
-	}
-}
-
-func (l *Lane[T]) checkLocked() {
-	if l.gone {
-		l.mu.Unlock()
-		panic(errBroken)
 	}
 }
 
@@ -111,7 +95,6 @@ func (l *Lane[T]) checkLocked() {
 func (l *Lane[T]) Post(j *Job[T]) {
 	j.post = true
 	l.mu.Lock()
-	l.checkLocked()
 	if l.busy {
 		l.pushLocked(j)
 		l.mu.Unlock()
@@ -141,39 +124,22 @@ func (l *Lane[T]) takeAll() *Job[T] {
 	return chain
 }
 
-// runOrBreak runs chain. When it panics, those who wait are told.
-func (l *Lane[T]) runOrBreak(chain, own *Job[T]) {
-	whole := false
+// runOrDie runs chain. A panic is raised again where nobody recovers it.
+func (l *Lane[T]) runOrDie(chain *Job[T]) {
 	defer func() {
-		if !whole {
-			l.breakDown(chain, own)
+		if r := recover(); r != nil {
+			stack := debug.Stack()
+			go panic(fmt.Sprintf("lane: %v\n\n%s", r, stack))
+			select {}
 		}
 	}()
 	l.run(chain)
-	whole = true
-}
-
-func (l *Lane[T]) breakDown(chain, own *Job[T]) {
-	l.mu.Lock()
-	l.gone = true
-	queued := l.head
-	l.head, l.tail = nil, nil
-	l.mu.Unlock()
-	for _, j := range []*Job[T]{chain, queued} {
-		for j != nil {
-			next := j.next
-			if j != own && !j.post {
-				j.wake <- broken
-			}
-			j = next
-		}
-	}
 }
 
 // work runs chain, wakes the waiters in it except own, and hands the lane over.
 func (l *Lane[T]) work(chain, own *Job[T]) {
 	for {
-		l.runOrBreak(chain, own)
+		l.runOrDie(chain)
 		for j := chain; j != nil; {
 			next := j.next // j may be reused by its owner once it is woken
 			if j != own && !j.post {

@@ -3,6 +3,9 @@
 package lane
 
 import (
+	"os"
+	"os/exec"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -99,39 +102,24 @@ func BenchmarkDo(b *testing.B) {
 	})
 }
 
-// After a panic nobody waits for ever: who waited and who comes later panics too.
-func TestPanicBreaksTheLane(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		enter := make(chan struct{})
-		l := New(func(chain *Job[int]) {
-			<-enter
-			panic("a bug")
-		})
-		try := func() (r any) {
-			defer func() { r = recover() }()
+// A connection recovers the panics of its handlers, and the runner of a lane is
+// often a connection's goroutine. The process must end all the same.
+func TestPanicEndsTheProcess(t *testing.T) {
+	if os.Getenv("LANE_TEST_PANIC") != "" {
+		l := New(func(*Job[int]) { panic("a bug") })
+		func() {
+			defer func() { _ = recover() }()
 			l.Do(&Job[int]{})
-			return nil
-		}
-		results := make(chan any, 4)
-		for range 3 {
-			go func() { results <- try() }()
-		}
-		synctest.Wait()
-		close(enter)
-		synctest.Wait()
-		results <- try()
-		bugs := 0
-		for range 4 {
-			switch r := <-results; r {
-			case "a bug":
-				bugs++
-			case errBroken:
-			default:
-				t.Errorf("recovered %v", r)
-			}
-		}
-		if bugs != 1 {
-			t.Errorf("%d callers saw the bug itself", bugs)
-		}
-	})
+		}()
+		os.Exit(0)
+	}
+	c := exec.Command(os.Args[0], "-test.run=^TestPanicEndsTheProcess$")
+	c.Env = append(os.Environ(), "LANE_TEST_PANIC=1")
+	out, err := c.CombinedOutput()
+	if err == nil {
+		t.Fatal("the process went on")
+	}
+	if !strings.Contains(string(out), "lane: a bug") || !strings.Contains(string(out), "lane_test.go") {
+		t.Fatalf("the end of the process does not tell what happened where:\n%s", out)
+	}
 }
