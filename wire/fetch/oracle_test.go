@@ -509,6 +509,11 @@ func FuzzParse(f *testing.F) {
 		want := kmsg.NewPtrFetchRequest()
 		want.Version = version
 		if err := want.ReadFrom(body); err != nil {
+			if version >= FlexibleFrom && version < VersionMax {
+				// kmsg reads tagged fields also in versions that do not have them
+				// yet; to us those are unknown tags, of any length.
+				return
+			}
 			t.Fatalf("kmsg: %v", err)
 		}
 		ignoreEarlyTags(want)
