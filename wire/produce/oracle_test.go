@@ -309,6 +309,10 @@ func FuzzParse(f *testing.F) {
 		want := kmsg.NewPtrProduceRequest()
 		want.Version = version
 		if err := want.ReadFrom(body); err != nil {
+			if version >= FlexibleFrom {
+				// kmsg refuses varints with bits above the 32nd, which Kafka drops.
+				return
+			}
 			t.Fatalf("kmsg: %v", err)
 		}
 		if len(want.Topics) != len(got.Topics) || want.Acks != got.Acks {
