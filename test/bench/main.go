@@ -52,7 +52,7 @@ func main() {
 	flag.StringVar(&o.output, "json", "", "file to write every single measurement to, one a line")
 	flag.IntVar(&o.rounds, "rounds", rounds, "how often everything is measured; ROUNDS in the environment is the default")
 	flag.Int64Var(&o.bytes, "bytes", 2e9, "bytes of each produce and consume load")
-	flag.Int64Var(&o.warmBytes, "warm", -1, "bytes of page cache to keep warm; -1 is what is free less 2 GB, 0 is none")
+	flag.Int64Var(&o.warmBytes, "warm", -1, "bytes of page cache to keep warm; -1 is what is free less the room for the loads, 0 is none")
 	flag.DurationVar(&o.duration, "duration", 5*time.Second, "of each latency run")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)

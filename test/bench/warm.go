@@ -11,8 +11,9 @@ import (
 	"strconv"
 )
 
-// warmReserveBytes stays free for processes.
-const warmReserveBytes = 2 << 30
+// warmReserveBytes stays free for processes and for what the loads write: with
+// less, what a consumer is to read hot was given up for the warm pages already.
+const warmReserveBytes = 11 << 30
 
 // warmth keeps the page cache full of pages of a sparse file: they cost no
 // disk, and the kernel gives them up at once for new ones.
