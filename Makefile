@@ -33,8 +33,8 @@ generate: ## Write generated code and docs anew
 	$(GO) generate ./...
 	$(GO) test ./config ./broker/api ./ops -update
 
-test: build check race clients ## All tests that need only Go and gcc; every decoder is fuzzed for two seconds
-	$(MAKE) --no-print-directory fuzz FUZZTIME=2s
+test: build check race clients ## All tests that need only Go and gcc; every decoder is fuzzed for a moment
+	$(MAKE) --no-print-directory fuzz FUZZTIME=3000x
 
 race: ## The concurrent packages under the race detector, given-back memory overwritten
 	CGO_ENABLED=1 $(GO) test -race -tags synctests,invariants $(RACE)
@@ -54,7 +54,7 @@ limits: build ## What this machine allows: TCP, files, sendfile, fdatasync, CRC
 bench: build ## Produce, consume and latency beside the machine's limits, in one run
 	ROUNDS=$(ROUNDS) $(GO) run ./test/bench -gregor ./$(BIN)
 
-fuzz: ## Fuzz every decoder for FUZZTIME each
+fuzz: ## Fuzz every decoder for FUZZTIME each (30s, or a number of runs as 3000x)
 	@for pkg in $$($(GO) list ./...); do for f in $$($(GO) test -list '^Fuzz' $$pkg 2>/dev/null | grep '^Fuzz'); do \
 		echo "$$pkg $$f"; $(GO) test -run '^$$' -fuzz "^$$f$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 1x $$pkg || exit 1; done; done
 
