@@ -117,8 +117,8 @@ func startNode(ts *testscript.TestScript, _ bool, args []string) {
 func stopNode(ts *testscript.TestScript, _ bool, args []string) {
 	p := ts.Value(running{}).(*process)
 	signal := syscall.SIGTERM
-	if len(args) > 0 && args[0] == "INT" {
-		signal = syscall.SIGINT
+	if len(args) > 0 {
+		signal = map[string]syscall.Signal{"INT": syscall.SIGINT, "HUP": syscall.SIGHUP}[args[0]]
 	}
 	ts.Check(p.command.Process.Signal(signal))
 	select {

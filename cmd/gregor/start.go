@@ -31,7 +31,7 @@ func newStartCommand(execAt time.Time) *cobra.Command {
 	c := &cobra.Command{
 		Use:   "start",
 		Short: "Run a node in the foreground",
-		Long: `Runs a node until SIGTERM or SIGINT, which stop it cleanly; a second one kills it. When the node serves, one line on
+		Long: `Runs a node until SIGTERM, SIGINT or SIGHUP, which stop it cleanly; a second one kills it. When the node serves, one line on
 stdout says where; logs go to stderr.
 
 Configuration goes by Kafka's own keys: --set wins over KAFKA_* in the environment, that over the file, that over the
@@ -77,7 +77,7 @@ func start(c *cobra.Command, file string, set []string, execAt time.Time) error 
 		Hostname:     hostname,
 	})
 	signals := make(chan os.Signal, 2)
-	signal.Notify(signals, stopSignals...)
+	signal.Notify(signals, nodeStopSignals()...)
 	defer signal.Stop(signals)
 	return live(c, n, logger, signals, execAt)
 }
