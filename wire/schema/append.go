@@ -50,8 +50,14 @@ func AppendUvarint(b []byte, v uint32) []byte {
 // AppendCount appends the count of an array that is not null.
 func AppendCount(b []byte, n int) []byte { return AppendUvarint(b, uint32(n)+1) }
 
+// AppendCountInflexible is AppendCount in the older encoding.
+func AppendCountInflexible(b []byte, n int) []byte { return AppendInt32(b, int32(n)) }
+
 // AppendNull appends a null string, bytes or array.
 func AppendNull(b []byte) []byte { return append(b, 0) }
+
+// AppendNullInflexible appends a null array in the older encoding.
+func AppendNullInflexible(b []byte) []byte { return AppendInt32(b, -1) }
 
 // AppendString appends a string.
 func AppendString(b []byte, v string) []byte {
@@ -77,6 +83,33 @@ func AppendNullableBytes(b []byte, v []byte) []byte {
 		return AppendNull(b)
 	}
 	return AppendBytes(b, v)
+}
+
+// AppendStringInflexible is AppendString in the older encoding. The string is
+// of at most 32,767 bytes: its writer has seen to that.
+func AppendStringInflexible(b []byte, v string) []byte {
+	return append(AppendInt16(b, int16(len(v))), v...)
+}
+
+// AppendNullableStringInflexible is AppendNullableString in the older encoding.
+func AppendNullableStringInflexible(b []byte, v *string) []byte {
+	if v == nil {
+		return AppendInt16(b, -1)
+	}
+	return AppendStringInflexible(b, *v)
+}
+
+// AppendBytesInflexible is AppendBytes in the older encoding.
+func AppendBytesInflexible(b []byte, v []byte) []byte {
+	return append(AppendInt32(b, int32(len(v))), v...)
+}
+
+// AppendNullableBytesInflexible is AppendNullableBytes in the older encoding.
+func AppendNullableBytesInflexible(b []byte, v []byte) []byte {
+	if v == nil {
+		return AppendInt32(b, -1)
+	}
+	return AppendBytesInflexible(b, v)
 }
 
 // BeginTag appends the key of a tagged field; its value is appended next, and

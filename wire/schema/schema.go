@@ -12,6 +12,10 @@
 //	tags         uvarint(count), then for each, ascending by key:
 //	             uvarint key, uvarint size, size bytes
 //
+// The older encoding, here called inflexible, has an int16 as the length of a
+// string, an int32 as that of bytes and as an array's count, -1 for null, and no
+// tags.
+//
 // A Reader never reads beyond its bytes and never allocates more for a count
 // than the remaining bytes could hold. What it hands out is copied: records
 // outlive the batch buffers that they are read from. Values are not shared
@@ -40,12 +44,19 @@ type Tag struct {
 // every later read gives zero values, so that generated code needs one check
 // at its end.
 type Reader struct {
-	b   []byte
-	err error
+	b          []byte
+	err        error
+	inflexible bool
 }
 
 // NewReader reads b.
 func NewReader(b []byte) Reader { return Reader{b: b} }
+
+// NewInflexibleReader reads b in the older encoding.
+func NewInflexibleReader(b []byte) Reader { return Reader{b: b, inflexible: true} }
+
+// Inflexible says that what follows is in the older encoding.
+func (r *Reader) Inflexible() { r.inflexible = true }
 
 // Err is the first error.
 func (r *Reader) Err() error { return r.err }
@@ -149,20 +160,36 @@ func (r *Reader) Uvarint() uint32 {
 // nullableBytes gives an alias of a length-prefixed field; ok is false for
 // null.
 func (r *Reader) nullableBytes() (p []byte, ok bool) {
-	n := r.Uvarint()
-	if n == 0 {
+	if r.inflexible {
+		return r.takeNullable(int64(r.Int32()))
+	}
+	n := int64(r.Uvarint()) - 1
+	return r.takeNullable(n)
+}
+
+func (r *Reader) takeNullable(n int64) (p []byte, ok bool) {
+	if n < 0 {
 		return nil, false
 	}
-	if uint64(n-1) > uint64(len(r.b)) {
+	if n > int64(len(r.b)) {
 		r.Fail("length beyond the end")
 		return nil, false
 	}
-	return r.take(int(n - 1)), true
+	return r.take(int(n)), true
+}
+
+// nullableText is nullableBytes of a string, whose length the older encoding
+// has in two bytes.
+func (r *Reader) nullableText() (p []byte, ok bool) {
+	if r.inflexible {
+		return r.takeNullable(int64(r.Int16()))
+	}
+	return r.nullableBytes()
 }
 
 // String reads a string that must not be null.
 func (r *Reader) String() string {
-	p, ok := r.nullableBytes()
+	p, ok := r.nullableText()
 	if !ok {
 		r.Fail("null for a string that has to be there")
 	}
@@ -171,7 +198,7 @@ func (r *Reader) String() string {
 
 // NullableString reads a string; nil is null.
 func (r *Reader) NullableString() *string {
-	p, ok := r.nullableBytes()
+	p, ok := r.nullableText()
 	if !ok {
 		return nil
 	}
@@ -201,15 +228,20 @@ func (r *Reader) NullableBytes() []byte {
 // elementBytesMin bytes each. ok is false for null. A count that the remaining
 // bytes cannot hold is an error, so callers may allocate by it.
 func (r *Reader) NullableCount(elementBytesMin int) (n int, ok bool) {
-	c := r.Uvarint()
-	if c == 0 {
+	var c int64
+	if r.inflexible {
+		c = int64(r.Int32())
+	} else {
+		c = int64(r.Uvarint()) - 1
+	}
+	if c < 0 {
 		return 0, false
 	}
-	if uint64(c-1)*uint64(elementBytesMin) > uint64(len(r.b)) {
+	if c*int64(elementBytesMin) > int64(len(r.b)) {
 		r.Fail("array count beyond the end")
 		return 0, false
 	}
-	return int(c - 1), true
+	return int(c), true
 }
 
 // Count is NullableCount for an array that must not be null.
@@ -235,8 +267,13 @@ type Tags struct {
 	sub  Reader
 }
 
-// Tags starts the walk.
-func (r *Reader) Tags() Tags { return Tags{r: r, left: r.Uvarint()} }
+// Tags starts the walk. In the older encoding there are none.
+func (r *Reader) Tags() Tags {
+	if r.inflexible {
+		return Tags{r: r}
+	}
+	return Tags{r: r, left: r.Uvarint()}
+}
 
 // Next moves to the next tagged field. It reports false at the end and on an
 // error, which then is the reader's.

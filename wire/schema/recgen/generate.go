@@ -8,6 +8,7 @@ import (
 	"io"
 	"math"
 	"slices"
+	"strconv"
 	"strings"
 )
 
@@ -32,11 +33,18 @@ func generate(out io.Writer, name string, f *file) {
 	for _, k := range []kind{kindRecord, kindControl} {
 		w.registry(f, k)
 	}
+	w.registry(f, kindKey)
+	w.registry(f, kindValue)
 	for _, s := range f.structs {
 		w.structType(s)
 		w.defaults(s)
-		if s.kind != kindStruct {
+		switch s.kind {
+		case kindRecord, kindControl:
 			w.methods(s)
+		case kindKey:
+			w.keyMethods(s)
+		case kindValue:
+			w.valueMethods(s)
 		}
 		w.encoder(s)
 		w.decoder(s)
@@ -54,6 +62,10 @@ func (w writer) registry(f *file, k kind) {
 	if len(of) == 0 {
 		return
 	}
+	if k == kindKey || k == kindValue {
+		w.types(of, k)
+		return
+	}
 	fn, iface, what := "newRecord", "Record", "api key"
 	if k == kindControl {
 		fn, iface, what = "newControl", "Control", "type"
@@ -64,6 +76,30 @@ func (w writer) registry(f *file, k kind) {
 		w.p("case %d:\nreturn &%s{}, %d", s.key, s.name, s.max)
 	}
 	w.p("}\nreturn nil, 0\n}\n")
+}
+
+// types writes the constants of the types of keys, or the function from a type
+// to an empty key or value.
+func (w writer) types(of []*structure, k kind) {
+	fn, what := "NewValue", "value"
+	if k == kindKey {
+		fn, what = "NewKey", "key"
+		w.p("// Types of records, which stand in front of their keys.\nconst (")
+		keys := make([]string, len(of))
+		for i, s := range of {
+			w.p("Type%s int16 = %d", strings.TrimSuffix(s.name, "Key"), s.key)
+			keys[i] = strconv.Itoa(s.key)
+		}
+		w.p(")\n")
+		w.p("// knownType says whether there is a record of a type.")
+		w.p("func knownType(typ int16) bool {\nswitch typ {\ncase %s:\nreturn true\n}\nreturn false\n}\n", strings.Join(keys, ", "))
+	}
+	w.p("// %s returns an empty %s of a type; nil if there is none.", fn, what)
+	w.p("func %s(typ int16) %s {\nswitch typ {", fn, strings.TrimPrefix(fn, "New"))
+	for _, s := range of {
+		w.p("case %d:\nreturn &%s{}", s.key, s.name)
+	}
+	w.p("}\nreturn nil\n}\n")
 }
 
 func (w writer) doc(lines []string) {
@@ -78,6 +114,10 @@ func (w writer) structType(s *structure) {
 	for _, f := range s.fields {
 		w.doc(f.doc)
 		w.p("%s %s", f.name, f.goField())
+	}
+	if s.flexible == none {
+		w.p("}\n")
+		return
 	}
 	w.p("// Unknown are tagged fields of a newer writer.\nUnknown []schema.Tag\n}\n")
 }
@@ -98,7 +138,7 @@ func (f *field) goField() string {
 	switch {
 	case f.array:
 		return "[]" + f.goElement()
-	case f.nullable && f.base == "string":
+	case f.nullable && (f.base == "string" || f.st != nil):
 		return "*" + f.goElement()
 	}
 	return f.goElement()
@@ -126,6 +166,45 @@ func (s *structure) literal() string {
 		}
 	}
 	return b.String() + "}"
+}
+
+func (w writer) keyMethods(s *structure) {
+	w.p("// Type is %d.\nfunc (*%s) Type() int16 { return %d }\n", s.key, s.name, s.key)
+	w.p("// Append appends the key with its type in front.")
+	w.p("func (v *%s) Append(b []byte) []byte {\nreturn v.appendTo(schema.AppendInt16(b, %d))\n}\n", s.name, s.key)
+	w.p("// Decode reads what Append has written. It keeps nothing of b.")
+	w.p("func (v *%s) Decode(b []byte) error {\nr := schema.NewInflexibleReader(b)", s.name)
+	w.p("if r.Int16() != %d {\nr.Fail(\"another type of key\")\n}", s.key)
+	w.p("v.decode(&r)\nreturn r.End()\n}\n")
+}
+
+func (w writer) valueMethods(s *structure) {
+	w.p("// Type is %d.\nfunc (*%s) Type() int16 { return %d }\n", s.key, s.name, s.key)
+	version := 0
+	if len(s.written) != 0 {
+		version = s.written[0].version
+	}
+	w.p("// Append appends the value at version %d, which Kafka writes, with the version in front.", version)
+	w.p("func (v *%s) Append(b []byte) []byte { return v.AppendVersion(b, %d) }\n", s.name, version)
+	w.p("// AppendVersion is Append at a version of the caller's choice.")
+	w.p("func (v *%s) AppendVersion(b []byte, version int16) []byte {", s.name)
+	w.p("return v.AppendTo(schema.AppendInt16(b, version), version)\n}\n")
+	w.p("// Decode reads what Append has written and tells its version. It keeps nothing of b.")
+	w.p("func (v *%s) Decode(b []byte) (version int16, err error) {\nr := schema.NewReader(b)", s.name)
+	if s.max == 0 {
+		w.p("if version = r.Int16(); r.Err() == nil && version != 0 {")
+	} else {
+		w.p("if version = r.Int16(); r.Err() == nil && (version < 0 || version > %d) {", s.max)
+	}
+	w.p("return version, unknownVersion(%d, version)\n}", s.key)
+	switch s.flexible {
+	case 0:
+	case none:
+		w.p("r.Inflexible()")
+	default:
+		w.p("if version < %d {\nr.Inflexible()\n}", s.flexible)
+	}
+	w.p("v.decode(&r, version)\nreturn version, r.End()\n}\n")
 }
 
 func (w writer) methods(s *structure) {
@@ -182,7 +261,7 @@ func (f *field) differs() string {
 	case f.base == "string":
 		return x + ` != ""`
 	case f.base == "uuid":
-		return x + " != " + f.goElement() + "{}"
+		return x + " != (" + f.goElement() + "{})"
 	}
 	return x + " != 0"
 }
@@ -190,6 +269,9 @@ func (f *field) differs() string {
 // in is the Go condition that the field is in the version, "" if it always is.
 func (f *field) in() string {
 	var c []string
+	if f.from > 0 && f.from == f.to {
+		return fmt.Sprintf("version == %d", f.from)
+	}
 	if f.from > 0 {
 		c = append(c, fmt.Sprintf("version >= %d", f.from))
 	}
@@ -230,10 +312,21 @@ func and(a, b string) string {
 
 func (w writer) encoder(s *structure) {
 	plain, tagged := s.split()
-	w.p("// AppendTo appends the encoding in a version.")
-	w.p("func (v *%s) AppendTo(b []byte, version int16) []byte {", s.name)
+	if s.kind == kindKey {
+		w.p("func (v *%s) appendTo(b []byte) []byte {", s.name)
+	} else {
+		w.p("// AppendTo appends the encoding in a version.")
+		w.p("func (v *%s) AppendTo(b []byte, version int16) []byte {", s.name)
+	}
 	for _, f := range plain {
-		w.when(f.in(), func() { w.appendField(f) })
+		w.when(f.in(), func() { w.appendField(s, f) })
+	}
+	if s.flexible == none {
+		w.p("return b\n}\n")
+		return
+	}
+	if s.flexible > 0 {
+		w.p("if version < %d {\nreturn b\n}", s.flexible)
 	}
 	if len(tagged) == 0 {
 		w.p("b = schema.AppendUvarint(b, uint32(len(v.Unknown)))")
@@ -248,35 +341,66 @@ func (w writer) encoder(s *structure) {
 	for _, f := range tagged {
 		w.p("if %s {", and(f.in(), f.differs()))
 		w.p("b, kept = schema.AppendTagsBelow(b, kept, %d)\nb, mark = schema.BeginTag(b, %d)", f.tag, f.tag)
-		w.appendField(f)
+		w.appendField(s, f)
 		w.p("b = schema.EndTag(b, mark)\n}")
 	}
 	w.p("return schema.AppendTags(b, kept)\n}\n")
 }
 
-func (w writer) appendField(f *field) {
+// lengths writes an append whose name ends in Inflexible where the version is
+// not flexible. The format's first verb is the place of that ending.
+func (w writer) lengths(s *structure, f *field, format string, args ...any) {
+	both := func(suffix string) { w.p(format, append([]any{suffix}, args...)...) }
+	switch {
+	case f.tag >= 0 || s.flexible <= f.from:
+		both("")
+	case s.flexible == none || f.to < s.flexible:
+		both("Inflexible")
+	default:
+		w.p("if version >= %d {", s.flexible)
+		both("")
+		w.p("} else {")
+		both("Inflexible")
+		w.p("}")
+	}
+}
+
+func (w writer) appendField(s *structure, f *field) {
 	x := "v." + f.name
 	if !f.array {
-		w.appendValue(f, x)
+		w.appendValue(s, f, x)
 		return
 	}
 	if f.nullable {
-		w.p("if %s == nil {\nb = schema.AppendNull(b)\n} else {", x)
+		w.p("if %s == nil {", x)
+		w.lengths(s, f, "b = schema.AppendNull%s(b)")
+		w.p("} else {")
 	}
-	w.p("b = schema.AppendCount(b, len(%s))\nfor i := range %s {", x, x)
-	w.appendValue(f, x+"[i]")
+	w.lengths(s, f, "b = schema.AppendCount%s(b, len(%s))", x)
+	w.p("for i := range %s {", x)
+	w.appendValue(s, f, x+"[i]")
 	w.p("}")
 	if f.nullable {
 		w.p("}")
 	}
 }
 
-func (w writer) appendValue(f *field, x string) {
+func (w writer) appendValue(s *structure, f *field, x string) {
+	variable := f.base == "string" || f.base == "bytes"
 	switch {
+	case f.st != nil && f.nullable && !f.array:
+		w.p("if %s == nil {\nb = schema.AppendInt8(b, -1)\n} else {", x)
+		w.p("b = %s.AppendTo(schema.AppendInt8(b, 1), version)\n}", x)
+	case f.st != nil && s.kind == kindKey:
+		w.p("b = %s.appendTo(b)", x)
 	case f.st != nil:
 		w.p("b = %s.AppendTo(b, version)", x)
 	case f.nullable && !f.array:
-		w.p("b = schema.AppendNullable%s(b, %s)", titles[f.base], x)
+		w.lengths(s, f, "b = schema.AppendNullable%[2]s%[1]s(b, %[3]s)", titles[f.base], x)
+	case variable && f.goType != "":
+		w.lengths(s, f, "b = schema.Append%[2]s%[1]s(b, %[3]s(%[4]s))", titles[f.base], f.base, x)
+	case variable:
+		w.lengths(s, f, "b = schema.Append%[2]s%[1]s(b, %[3]s)", titles[f.base], x)
 	case f.goType != "" && f.base != "uuid":
 		w.p("b = schema.Append%s(b, %s(%s))", titles[f.base], f.base, x)
 	default:
@@ -286,9 +410,17 @@ func (w writer) appendValue(f *field, x string) {
 
 func (w writer) decoder(s *structure) {
 	plain, tagged := s.split()
-	w.p("func (v *%s) decode(r *schema.Reader, version int16) {\n*v = %s", s.name, s.literal())
+	version := ", version int16"
+	if s.kind == kindKey {
+		version = ""
+	}
+	w.p("func (v *%s) decode(r *schema.Reader%s) {\n*v = %s", s.name, version, s.literal())
 	for _, f := range plain {
 		w.when(f.in(), func() { w.readField(f, "r") })
+	}
+	if s.flexible == none {
+		w.p("}\n")
+		return
 	}
 	if len(tagged) == 0 {
 		w.p("for t := r.Tags(); t.Next(); {\nv.Unknown = t.Keep(v.Unknown)\n}\n}\n")
@@ -320,6 +452,8 @@ func (w writer) readField(f *field, r string) {
 
 func (w writer) readValue(f *field, r, x string) {
 	switch {
+	case f.st != nil && f.nullable && !f.array:
+		w.p("if %s.Int8() >= 0 {\n%s = new(%s)\n%s.decode(%s, version)\n}", r, x, f.base, x, r)
 	case f.st != nil:
 		w.p("%s.decode(%s, version)", x, r)
 	case f.nullable && !f.array:

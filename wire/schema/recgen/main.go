@@ -25,8 +25,13 @@
 //	}
 //	control LeaderChange type 2 versions 0-1 written 0 { … }
 //
+//	key OffsetCommitKey type 1 { … }
+//	value OffsetCommitValue type 1 versions 0-4 flexible 4+ written 3 { … }
+//
 // A record has an api key; a control record has a type, and its value starts
-// with its version. "written" says at which version it is written: a number;
+// with its version. Records of a coordinator's topic are pairs of a key, which
+// starts with its type, and a value, which starts with its version; of these
+// the generated Append and Decode include the prefix. "written" says at which version it is written: a number;
 // v@l, "version v from metadata.version level l on"; or lowest, the lowest
 // version that can carry what differs from the defaults. Without it there is
 // only version 0.
@@ -36,10 +41,11 @@
 // it to be read into, ? at the end for nullable. After them, in this order and
 // all optional: the versions that have it (2+ or 0-2), "tag n" for a tagged
 // field, and "= value" for its default. Null is nil in Go, a nullable string a
-// *string. A tagged field that equals its default is not written. The default
+// *string, a nullable struct a pointer. A tagged field that equals its default is not written. The default
 // of a nullable field is null.
 //
-// Every version is flexible. Fields that a version lacks are not written, and
+// Every version is flexible, but of keys none is and of values and structs only
+// what "flexible" says. Fields that a version lacks are not written, and
 // have their defaults when read. Unknown tagged fields are kept in Unknown.
 package main
 

@@ -22,19 +22,25 @@ const (
 	kindStruct kind = iota
 	kindRecord
 	kindControl
+	kindKey
+	kindValue
 )
 
-// structure is a record, a control record or a struct.
+// none is the flexible version of what is never flexible.
+const none = math.MaxInt16
+
+// structure is a record, a control record, a key, a value or a struct.
 type structure struct {
-	kind    kind
-	name    string
-	doc     []string
-	key     int // api key of a record, type of a control record
-	max     int // highest version
-	lowest  bool
-	written []step // ascending by level
-	fields  []*field
-	line    int
+	kind     kind
+	name     string
+	doc      []string
+	key      int // api key of a record, type of the others
+	max      int // highest version
+	flexible int // lowest version that is, or none
+	lowest   bool
+	written  []step // ascending by level
+	fields   []*field
+	line     int
 }
 
 // step: version is written from metadata.version level on.
@@ -58,7 +64,8 @@ var (
 	basics = map[string]int{ // fewest bytes on the wire
 		"int8": 1, "int16": 2, "uint16": 2, "int32": 4, "int64": 8, "float64": 8, "bool": 1, "string": 1, "bytes": 1, "uuid": 16,
 	}
-	headLine = regexp.MustCompile(`^(record|control|struct) (\w+)(?: (?:key|type) (\d+))?(?: versions 0-(\d+))?(?: written ([\w@ ]+?))? \{$`)
+	headLine = regexp.MustCompile(`^(record|control|key|value|struct) (\w+)(?: (?:key|type) (\d+))?(?: versions 0-(\d+))?` +
+		`(?: flexible (none|\d+\+))?(?: written ([\w@ ]+?))? \{$`)
 	typeText = regexp.MustCompile(`^(\[\])?(\w+)(?:\(([\w.]+)\))?(\?)?$`)
 	versions = regexp.MustCompile(`^(\d+)(?:\+|-(\d+))$`)
 )
@@ -108,7 +115,7 @@ func parse(name, text string) (*file, error) {
 func parseHead(line string) (*structure, error) {
 	m := headLine.FindStringSubmatch(line)
 	if m == nil {
-		return nil, fmt.Errorf("%q is no record, control or struct", line)
+		return nil, fmt.Errorf("%q is no record, control, key, value or struct", line)
 	}
 	s := &structure{name: m[2]}
 	switch m[1] {
@@ -116,13 +123,27 @@ func parseHead(line string) (*structure, error) {
 		s.kind = kindRecord
 	case "control":
 		s.kind = kindControl
+	case "key":
+		s.kind, s.flexible = kindKey, none
+	case "value":
+		s.kind = kindValue
+	}
+	switch m[5] {
+	case "":
+	case "none":
+		s.flexible = none
+	default:
+		s.flexible, _ = strconv.Atoi(strings.TrimSuffix(m[5], "+"))
+	}
+	if s.kind == kindKey && m[4]+m[5]+m[6] != "" {
+		return nil, fmt.Errorf("%s: a key has one version, which is not flexible", s.name)
 	}
 	if (s.kind == kindStruct) != (m[3] == "") {
 		return nil, fmt.Errorf("%s: a record needs a key or type, a struct has none", s.name)
 	}
 	s.key, _ = strconv.Atoi(m[3])
 	s.max, _ = strconv.Atoi(m[4])
-	for _, w := range strings.Fields(m[5]) {
+	for _, w := range strings.Fields(m[6]) {
 		if w == "lowest" {
 			s.lowest = true
 			continue
@@ -203,6 +224,12 @@ func resolve(name string, f *file) error {
 			if err := fl.resolve(byName); err != nil {
 				return fmt.Errorf("%s:%d: %w", name, fl.line, err)
 			}
+			if fl.tag >= 0 && fl.from < s.flexible {
+				return fmt.Errorf("%s:%d: %s: a tagged field in a version that is not flexible", name, fl.line, fl.name)
+			}
+			if fl.st != nil && fl.st.flexible != s.flexible {
+				return fmt.Errorf("%s:%d: %s: %s is flexible from another version on", name, fl.line, fl.name, fl.base)
+			}
 			if fl.tag >= 0 && tags[fl.tag] {
 				return fmt.Errorf("%s:%d: tag %d is used twice", name, fl.line, fl.tag)
 			}
@@ -219,7 +246,7 @@ func (f *field) resolve(byName map[string]*structure) error {
 			return fmt.Errorf("%s: no type %s", f.name, f.base)
 		}
 	}
-	if f.nullable && !f.array && f.base != "string" && f.base != "bytes" {
+	if f.nullable && !f.array && f.base != "string" && f.base != "bytes" && f.st == nil {
 		return fmt.Errorf("%s: a %s cannot be nullable", f.name, f.base)
 	}
 	if f.def != "" && (f.nullable || f.array || f.st != nil || f.base == "bytes" || f.base == "uuid") {
@@ -229,16 +256,20 @@ func (f *field) resolve(byName map[string]*structure) error {
 }
 
 // bytesMin is the least that one element takes on the wire, whatever the
-// version; it bounds what a count may make the decoder allocate.
+// version and whether it is flexible; it bounds what a count may make the
+// decoder allocate.
 func (f *field) bytesMin() int {
 	if f.st == nil {
 		return basics[f.base]
 	}
-	n := 1 // the count of tagged fields
+	n := 0
+	if f.st.flexible == 0 {
+		n = 1 // the count of tagged fields
+	}
 	for _, in := range f.st.fields {
 		switch {
 		case in.tag >= 0 || in.from > 0 || in.to != math.MaxInt16:
-		case in.array:
+		case in.array || in.nullable:
 			n++
 		default:
 			n += in.bytesMin()
