@@ -147,6 +147,7 @@ func TestBrokerLimitsChangeWithoutARestart(t *testing.T) {
 
 		alter(ctx, t, admin, "", "log.segment.delete.delay.ms", "5000")
 		createTopic(ctx, t, c, nil)
+		useTopic(ctx, t, c)
 		if _, err := admin.DeleteTopic(ctx, "t"); err != nil {
 			t.Fatal(err)
 		}

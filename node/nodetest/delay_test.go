@@ -30,6 +30,7 @@ func TestDeleteDelay(t *testing.T) {
 				n := Start(t, Options{Set: []string{fmt.Sprint("log.segment.delete.delay.ms=", tc.ms)}})
 				c := n.Client()
 				createTopic(ctx, t, c, nil)
+				useTopic(ctx, t, c)
 				if _, err := kadm.NewClient(c).DeleteTopic(ctx, "t"); err != nil {
 					t.Fatal(err)
 				}

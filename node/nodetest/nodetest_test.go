@@ -88,6 +88,22 @@ func createTopic(ctx context.Context, t *testing.T, c *kgo.Client, configs map[s
 	}
 }
 
+// useTopic puts a record into each partition: one that was never used has no
+// folder.
+func useTopic(ctx context.Context, t *testing.T, c *kgo.Client) {
+	t.Helper()
+	producer, err := kgo.NewClient(append(c.Opts(), kgo.RecordPartitioner(kgo.ManualPartitioner()))...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer producer.Close()
+	for p := range int32(partitions) {
+		if err := producer.ProduceSync(ctx, &kgo.Record{Topic: "t", Partition: p, Value: []byte("used")}).FirstErr(); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
 func TestCrashesAndStopsKeepEveryAcknowledgedRecord(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), time.Hour)

@@ -67,7 +67,7 @@ func (l *Log) hint(last *logSegment) (Hint, error) {
 	defer l.mu.Unlock()
 	t := &l.tail
 	h.LogStart, h.LocalLogStart, h.LogEnd, h.Epoch, h.SizeBytes = t.LogStart, t.LocalLogStart, t.LogEnd, t.Epoch, t.SizeBytes
-	h.LastStable = h.LogEnd
+	h.LastStable, h.StartEpoch = h.LogEnd, l.pub.epochs.at(t.LogStart)
 	if first, ok := l.openTxnLocked(); ok {
 		h.LastStable = first
 	}
@@ -84,6 +84,21 @@ func (l *Log) openTxnLocked() (kafka.Offset, bool) {
 		}
 	}
 	return first, ok
+}
+
+// Discard ends the log if it has no folder yet, and reports whether it did. It
+// belongs to the verbs of the lane; readers may come at any time.
+func (l *Log) Discard() (discarded bool) {
+	_ = l.loading.pass(func() bool {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		return l.pub.made || l.pub.closed
+	}, func() error {
+		l.shut()
+		discarded = true
+		return nil
+	})
+	return discarded
 }
 
 // Kill closes the files and writes nothing: what a test's crash or an offline

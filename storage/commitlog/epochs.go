@@ -232,12 +232,31 @@ func (l *Log) EndOffsetForEpoch(epoch kafka.LeaderEpoch) (EpochEnd, error) {
 }
 
 // EpochAt is the leader epoch of the record at off; kafka.NoLeaderEpoch where
-// it is unknown.
+// it is unknown. Those of the log start and of a leader's log end are known
+// without a load.
 func (l *Log) EpochAt(off kafka.Offset) (kafka.LeaderEpoch, error) {
+	l.mu.Lock()
+	epoch, known := l.epochUnloadedLocked(off)
+	l.mu.Unlock()
+	if known {
+		return epoch, nil
+	}
 	if err := l.ready(); err != nil {
 		return kafka.NoLeaderEpoch, err
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.pub.epochs.at(off), nil
+}
+
+func (l *Log) epochUnloadedLocked(off kafka.Offset) (epoch kafka.LeaderEpoch, known bool) {
+	switch t := &l.tail; {
+	case l.pub.loaded || l.pub.closed:
+		return kafka.NoLeaderEpoch, false
+	case off == t.LogEnd && len(l.pub.pending) > 0:
+		return t.Epoch, true
+	case off == t.LogStart && off < t.LogEnd:
+		return l.o.Hint.StartEpoch, true
+	}
+	return kafka.NoLeaderEpoch, false
 }

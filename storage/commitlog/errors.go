@@ -84,6 +84,15 @@ func storageError(op string, err error) error {
 	return fmt.Errorf("%s: %w: %w", op, kafka.KafkaStorageError, err)
 }
 
+// coded makes err carry KAFKA_STORAGE_ERROR unless it has a code.
+func coded(err error) error {
+	var code kafka.Code
+	if errors.As(err, &code) {
+		return err
+	}
+	return storageError("load", err)
+}
+
 func missing(err error) bool { return errors.Is(err, fs.ErrNotExist) }
 
 func isNoSpace(err error) bool {

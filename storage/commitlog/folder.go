@@ -30,12 +30,15 @@ func (l *Log) list() (*folderFiles, error) {
 	infos, err := l.o.FS.ReadDir(dir)
 	if missing(err) {
 		if err := l.o.FS.MkdirAll(dir); err != nil {
-			return nil, fmt.Errorf("create %s: %w", dir, err)
+			return nil, l.notCreated(dir, err)
 		}
 		l.lane.dirUnsynced = true
 	} else if err != nil {
 		return nil, fmt.Errorf("list %s: %w", dir, err)
 	}
+	l.mu.Lock()
+	l.pub.made = true
+	l.mu.Unlock()
 	return sortFiles(infos), nil
 }
 

@@ -64,6 +64,9 @@ type Options struct {
 	// Hint is what Log.Hint gave before that clean stop; with it (and
 	// CleanStart) Open does no I/O at all. nil means an ordinary load.
 	Hint *Hint
+	// New: nobody has made the folder yet. It is made at the first use, so a
+	// partition that is never used costs no I/O.
+	New bool
 
 	// Failed is called once, when a write failed with anything but a full
 	// disk or a sync failed: the directory must go offline. It must not call
@@ -103,10 +106,11 @@ type Hint struct {
 	LogEnd          kafka.Offset
 	LastStable      kafka.Offset // first offset of the oldest open transaction; LogEnd where none is open
 	Epoch           kafka.LeaderEpoch
-	SizeBytes       int64        // of all log files
-	LastBase        kafka.Offset // base offset of the last segment
-	LastSizeBytes   int64        // of its log file
-	LastModTimeNano int64        // of its log file
+	StartEpoch      kafka.LeaderEpoch // of the record at LogStart
+	SizeBytes       int64             // of all log files
+	LastBase        kafka.Offset      // base offset of the last segment
+	LastSizeBytes   int64             // of its log file
+	LastModTimeNano int64             // of its log file
 }
 
 func (h *Hint) lastStable() kafka.Offset {
@@ -126,7 +130,9 @@ func (h *Hint) lastStable() kafka.Offset {
 // on the segment's file under mu, then read files without a lock.
 //
 // Nothing is opened before the first use; a log with a Hint does not even list
-// its folder until then. Whoever comes first loads, others wait for it.
+// its folder until then, and a new one has none. Whoever comes first loads,
+// others wait for it. What the tail alone tells (where the log begins and ends,
+// that there is nothing behind its end) is no use.
 //
 // Invariants: what lies below the published log end is never rewritten except
 // by a truncation, which publishes the shorter tail and gives the file another
@@ -149,6 +155,7 @@ type Log struct {
 type published struct {
 	loaded   bool
 	closed   bool
+	made     bool          // there is a folder
 	err      error         // why nothing can be changed any more
 	segments []*logSegment // by base offset, at least one; replaced, not changed in place
 	hw, lso  place

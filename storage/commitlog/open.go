@@ -15,8 +15,12 @@ const (
 )
 
 // Open opens a log; a missing folder is created with partition.metadata. With
-// a Hint of a clean stop nothing is read until the first use.
+// a Hint of a clean stop nothing is read until the first use, and a New log
+// has no folder until then.
 func Open(o Options) (*Log, error) {
+	if o.New {
+		o.CleanStart, o.Hint = true, &Hint{Epoch: kafka.NoLeaderEpoch, StartEpoch: kafka.NoLeaderEpoch}
+	}
 	l := &Log{o: o, folder: o.Dir, cfg: o.Config}
 	if l.o.Logger == nil {
 		l.o.Logger = slog.New(slog.DiscardHandler)
@@ -25,6 +29,7 @@ func Open(o Options) (*Log, error) {
 		return nil, errors.New("commitlog: Options.Now is missing")
 	}
 	l.cfg.setDefaults()
+	l.pub.made = !o.New
 	l.lane.snapshot = kafka.NoOffset
 	if h := o.Hint; h != nil && o.CleanStart {
 		l.tail = Tail{LogStart: h.LogStart, LocalLogStart: h.LocalLogStart, LogEnd: h.LogEnd,
@@ -41,6 +46,10 @@ func Open(o Options) (*Log, error) {
 
 func (l *Log) nowMs() int64 { return l.o.Now().UnixMilli() }
 
+// idleLocked: nobody has used the log yet, and its tail is what it was
+// opened with.
+func (l *Log) idleLocked() bool { return !l.pub.loaded && !l.pub.closed && l.o.Hint != nil }
+
 // ready loads the log at its first use.
 func (l *Log) ready() error {
 	err := l.loading.pass(func() bool {
@@ -49,7 +58,7 @@ func (l *Log) ready() error {
 		return l.pub.loaded || l.pub.closed
 	}, l.load)
 	if err != nil {
-		return err
+		return coded(err)
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()

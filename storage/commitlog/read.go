@@ -147,6 +147,10 @@ func (l *Log) read(c *Cursor, from kafka.Offset, bytesMax int, bound Bound, oneB
 func (l *Log) look(v *view, c *Cursor, from kafka.Offset, bound Bound) (pos int64, known bool, err error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	if from == l.tail.LogEnd && l.idleLocked() {
+		v.tail = l.tail
+		return 0, false, nil
+	}
 	if err := l.settledLocked(); err != nil {
 		return 0, false, err
 	}

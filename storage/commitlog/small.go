@@ -90,7 +90,19 @@ func (l *Log) checkMetadata() error {
 		l.log().Warn("partition.metadata was torn by a crash and is written again", "file", path, "reason", bad)
 	}
 	l.lane.dirUnsynced = true
-	return l.writeSmall(metadataFile, appendMetadata(nil, l.o.TopicID))
+	if err := l.writeSmall(metadataFile, appendMetadata(nil, l.o.TopicID)); err != nil {
+		return l.notCreated(path, err)
+	}
+	return nil
+}
+
+// notCreated: what a new log is made of could not be written. A full disk
+// passes, and the next use tries again.
+func (l *Log) notCreated(path string, err error) error {
+	if passing(err) {
+		return storageError("create "+path, err)
+	}
+	return l.fail("create "+path, err)
 }
 
 func (l *Log) syncMetadata() error {

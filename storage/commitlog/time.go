@@ -34,6 +34,9 @@ type timeView struct {
 func (l *Log) timeViews() ([]timeView, Tail, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	if l.tail.LogStart == l.tail.LogEnd && l.idleLocked() {
+		return nil, l.tail, nil
+	}
 	if err := l.settledLocked(); err != nil {
 		return nil, Tail{}, err
 	}

@@ -27,7 +27,11 @@ func TestTheDelayOfDeletesChanges(t *testing.T) {
 			}
 			return strings.Join(left, " ")
 		}
-		drop := func(topic string) { ok(t, d.DeleteLog(openLog(t, d, tp(topic, 0)))) }
+		drop := func(topic string) {
+			log := openLog(t, d, tp(topic, 0))
+			use(t, log)
+			ok(t, d.DeleteLog(log))
+		}
 		drop("minute")
 		d.DelayDeletes(5 * time.Second)
 		drop("seconds")

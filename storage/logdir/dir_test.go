@@ -53,7 +53,14 @@ func openLog(t *testing.T, d *Dir, p kafka.TopicPartition) *commitlog.Log {
 	return log
 }
 
-func appendTo(log *commitlog.Log, value string) error {
+func appendTo(log *commitlog.Log, value string) error { return appendValue(log, value, 0) }
+
+func appendIn(t *testing.T, log *commitlog.Log, epoch kafka.LeaderEpoch) {
+	t.Helper()
+	ok(t, appendValue(log, "value", epoch))
+}
+
+func appendValue(log *commitlog.Log, value string, epoch kafka.LeaderEpoch) error {
 	var b batch.Builder
 	b.Begin(batch.NoProducer(0, 0))
 	b.Add(1000, []byte("key"), []byte(value))
@@ -62,7 +69,7 @@ func appendTo(log *commitlog.Log, value string) error {
 		return err
 	}
 	a := &commitlog.Append{Batches: bytes, ExpectedEpoch: kafka.NoLeaderEpoch}
-	log.Append(a, 0)
+	log.Append(a, epoch)
 	log.AdvanceHighWatermark(log.Tail().LogEnd)
 	return a.Err
 }
@@ -71,6 +78,14 @@ func appendSome(t *testing.T, log *commitlog.Log, n int) {
 	t.Helper()
 	for i := range n {
 		ok(t, appendTo(log, fmt.Sprint("value ", i)))
+	}
+}
+
+// use makes the folder of a new log.
+func use(t *testing.T, log *commitlog.Log) {
+	t.Helper()
+	if _, err := log.Segments(); err != nil {
+		t.Fatal(err)
 	}
 }
 
@@ -168,7 +183,7 @@ func TestCleanStopIsRemembered(t *testing.T) {
 	d := open(t, fsys)
 	log := openLog(t, d, tp("orders", 0))
 	appendSome(t, log, 5)
-	openLog(t, d, tp("empty", 3))
+	use(t, openLog(t, d, tp("empty", 3)))
 	ok(t, d.Close(77))
 
 	if got := read(t, fsys, markerFile); got != `{"version":0,"brokerEpoch":77}` {
@@ -512,7 +527,7 @@ func TestOpenLogTwiceIsRefused(t *testing.T) {
 func TestOldMessageFormatIsLeftAlone(t *testing.T) {
 	fsys := vfs.NewMemory()
 	d := open(t, fsys)
-	openLog(t, d, tp("new", 0))
+	use(t, openLog(t, d, tp("new", 0)))
 	ok(t, d.Close(1))
 	old := make([]byte, 34) // offset, size, crc, magic 1, attributes, …
 	old[11], old[16] = 22, 1

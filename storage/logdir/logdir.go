@@ -163,6 +163,7 @@ type entry struct {
 	kept    kept            // as found, for as long as the log is not open; see lowered
 	hint    *commitlog.Hint // of the manifest, until the log is opened
 	opening bool
+	fresh   bool // no folder of this name was found
 	// unrecovered: after an unclean stop nobody has opened the log yet, so
 	// nobody knows whether its tail is whole.
 	unrecovered bool
@@ -318,7 +319,8 @@ func (d *Dir) CleanStart() bool { return d.clean }
 // for BrokerRegistration; -1 where there is none to trust.
 func (d *Dir) PreviousBrokerEpoch() kafka.BrokerEpoch { return d.epoch }
 
-// Logs lists the partitions that have a folder, opened or not.
+// Logs lists the partitions that have a folder, opened or not, and those that
+// will have one with their first use.
 func (d *Dir) Logs() []Found {
 	d.mu.Lock()
 	defer d.mu.Unlock()

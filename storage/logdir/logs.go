@@ -33,7 +33,8 @@ func (d *Dir) dropLocked(e *entry) {
 	d.stale[e.tp] = d.listing
 }
 
-// OpenLog opens the log of a partition, or makes a new one. After an unclean
+// OpenLog opens the log of a partition, or makes a new one, whose folder comes
+// with its first use. After an unclean
 // stop it recovers the log before it returns, so whoever opens many logs does so
 // from several goroutines. A log that cannot be opened leaves its folder as it
 // is. The log belongs to the caller, who ends it by DeleteLog or leaves it to
@@ -64,6 +65,7 @@ func (d *Dir) OpenLog(tp kafka.TopicPartition, topicID kafka.TopicID, config com
 		LogStart:       e.kept.logStart,
 		CleanStart:     !e.unrecovered,
 		Hint:           e.hint,
+		New:            e.fresh,
 		Failed:         d.Fail,
 		Dirty:          d.dirty,
 		DeleteLater:    d.removeLater,
@@ -113,7 +115,7 @@ func (d *Dir) claim(tp kafka.TopicPartition) (*entry, error) {
 	}
 	e := d.logs[tp]
 	if e == nil {
-		e = &entry{tp: tp, folder: d.path(tp.String())}
+		e = &entry{tp: tp, folder: d.path(tp.String()), fresh: true}
 		d.addLocked(e)
 	}
 	if e.opening || e.log.Load() != nil {
@@ -150,6 +152,14 @@ func (d *Dir) DeleteLog(log *commitlog.Log) error {
 	d.mu.Unlock()
 	if !known {
 		return fmt.Errorf("delete log %s: %w", tp, ErrClosed)
+	}
+	if log.Discard() {
+		d.mu.Lock()
+		defer d.mu.Unlock()
+		if d.logs[tp] == e {
+			d.dropLocked(e)
+		}
+		return nil
 	}
 	path, err := d.asideName(tp, deleteSuffix)
 	if err == nil {

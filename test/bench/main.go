@@ -34,6 +34,7 @@ import (
 type options struct {
 	gregor, kafka string
 	dir, output   string
+	only          string
 	rounds        int
 	bytes         int64
 	warmBytes     int64
@@ -50,6 +51,7 @@ func main() {
 	flag.StringVar(&o.kafka, "kafka", os.Getenv("KAFKA_LIBS"), "folder with Apache Kafka's jars, to measure it beside gregor")
 	flag.StringVar(&o.dir, "dir", "", "folder on the file system to measure (default: the system's temporary one)")
 	flag.StringVar(&o.output, "json", "", "file to write every single measurement to, one a line")
+	flag.StringVar(&o.only, "only", os.Getenv("ONLY"), "admin: topics in bulk and the command line; loads: all else (default both; ONLY in the environment is the default)")
 	flag.IntVar(&o.rounds, "rounds", rounds, "how often everything is measured; ROUNDS in the environment is the default")
 	flag.Int64Var(&o.bytes, "bytes", 2e9, "bytes of each produce and consume load")
 	flag.Int64Var(&o.warmBytes, "warm", -1, "bytes of page cache to keep warm; -1 is what is free less the room for the loads, 0 is none")
@@ -67,10 +69,16 @@ func run(ctx context.Context, o options) (err error) {
 	if o.gregor, err = filepath.Abs(o.gregor); err != nil {
 		return err
 	}
+	if o.only != "" && o.only != onlyAdmin && o.only != onlyLoads {
+		return fmt.Errorf("-only %s: allowed are %s, %s", o.only, onlyAdmin, onlyLoads)
+	}
 	if o.dir, err = os.MkdirTemp(o.dir, "gregor-bench-"); err != nil {
 		return err
 	}
 	defer os.RemoveAll(o.dir)
+	if o.only == onlyAdmin {
+		o.warmBytes = 0
+	}
 	warm, err := newWarmth(filepath.Join(o.dir, "warm"), o.warmBytes)
 	if err != nil {
 		return err
@@ -92,16 +100,39 @@ func run(ctx context.Context, o options) (err error) {
 	for round := range o.rounds {
 		fmt.Fprintf(os.Stderr, "round %d of %d\n", round+1, o.rounds)
 		b.figures.round()
+		if err := b.round(ctx, systems, round); err != nil {
+			return err
+		}
+	}
+	b.figures.print(os.Stdout, o.kafka != "")
+	return nil
+}
+
+// Parts of a round, for -only.
+const (
+	onlyAdmin = "admin"
+	onlyLoads = "loads"
+)
+
+func (b *session) round(ctx context.Context, systems []system, round int) error {
+	if b.options.only != onlyAdmin {
 		if err := b.ceilings(ctx); err != nil {
 			return fmt.Errorf("limits: %w", err)
 		}
-		for _, s := range systems {
-			if err := b.measure(ctx, s, filepath.Join(o.dir, fmt.Sprint(s.name(), round))); err != nil {
+	}
+	for _, s := range systems {
+		dir := filepath.Join(b.options.dir, fmt.Sprint(s.name(), round))
+		if b.options.only != onlyLoads {
+			if err := b.administer(ctx, s, dir+"admin"); err != nil {
+				return fmt.Errorf("%s: %w", s.name(), err)
+			}
+		}
+		if b.options.only != onlyAdmin {
+			if err := b.measure(ctx, s, dir); err != nil {
 				return fmt.Errorf("%s: %w", s.name(), err)
 			}
 		}
 	}
-	b.figures.print(os.Stdout, o.kafka != "")
 	return nil
 }
 

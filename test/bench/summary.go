@@ -92,6 +92,11 @@ func (f *figures) targets() []target {
 	all := []target{
 		{"exec to first answered ApiVersions, ms", own("exec to first ApiVersions, ms"), 100},
 		{"idle resident memory, MB", own("idle resident memory, MB"), 50},
+		{createTopics, own(createTopics), 2},
+		{describeNew, own(describeNew), 50},
+		{describeAgain, own(describeAgain), 50},
+		{describeOld, own(describeOld), 50},
+		{slowestCommand, own(slowestCommand), 100},
 	}
 	for _, row := range []struct {
 		load, limit string

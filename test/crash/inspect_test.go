@@ -66,7 +66,8 @@ func (w *world) inspect(image *vfs.Memory, loss vfs.Loss) []finding {
 func (w *world) inspectPart(dir *logdir.Dir, p *part, folder logdir.Found, there, killed bool) (finding, error) {
 	creating := p.log == nil
 	if !there {
-		if p.leaving || creating || (!killed && p.durable == 0) {
+		neverUsed := p.now.end() == 0 && p.start == 0
+		if p.leaving || creating || neverUsed || (!killed && p.durable == 0) {
 			return finding{gone: true}, nil
 		}
 		return finding{}, errors.New("its folder is gone")
