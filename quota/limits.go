@@ -1,0 +1,129 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package quota
+
+import "net/netip"
+
+// Kind is what a quota limits.
+type Kind uint8
+
+// The kinds of quotas.
+const (
+	Produce    Kind = iota // bytes of Produce requests a second
+	Fetch                  // bytes of Fetch responses a second
+	Request                // time of handlers, in percent of one
+	Mutation               // partitions created and deleted a second
+	Connection             // connections of an address a second
+	kinds
+)
+
+// ofClients are the kinds that a client's own requests are charged by.
+const ofClients = Request + 1
+
+// Kinds lists all kinds.
+func Kinds() []Kind { return []Kind{Produce, Fetch, Request, Mutation, Connection} }
+
+// String names the kind, for metrics.
+func (k Kind) String() string {
+	return [kinds]string{"produce", "fetch", "request", "controller-mutation", "connection"}[k]
+}
+
+// Key is Kafka's name of the limit.
+func (k Kind) Key() string {
+	return [kinds]string{"producer_byte_rate", "consumer_byte_rate", "request_percentage", "controller_mutation_rate", "connection_creation_rate"}[k]
+}
+
+// KindOf finds the kind of Kafka's key.
+func KindOf(key string) (Kind, bool) {
+	for _, k := range Kinds() {
+		if k.Key() == key {
+			return k, true
+		}
+	}
+	return 0, false
+}
+
+// Part is one part of an entity. The zero Part is not there.
+type Part struct {
+	named   bool
+	Default bool
+	Name    string
+}
+
+// Named is the part of that name.
+func Named(name string) Part { return Part{named: true, Name: name} }
+
+// Others is the part that stands for all names without an entity of their own.
+var Others = Part{Default: true}
+
+// Entity is whom a limit is for: a user, a client id, or both.
+type Entity struct{ User, ClientID Part }
+
+// Limits are all limits of a cluster. They are built once and then read only.
+type Limits struct {
+	entities  map[Entity]*[kinds]float64 // 0: none
+	addresses map[netip.Addr]float64
+	others    float64 // of addresses without a limit of their own
+}
+
+// NewLimits has none.
+func NewLimits() *Limits {
+	return &Limits{entities: map[Entity]*[kinds]float64{}, addresses: map[netip.Addr]float64{}}
+}
+
+// Set adds the limit of an entity; one that is not above 0 is none.
+func (l *Limits) Set(e Entity, k Kind, perSecond float64) {
+	if l.entities[e] == nil {
+		l.entities[e] = new([kinds]float64)
+	}
+	l.entities[e][k] = perSecond
+}
+
+// SetAddress adds the limit of an address.
+func (l *Limits) SetAddress(a netip.Addr, perSecond float64) { l.addresses[a.Unmap()] = perSecond }
+
+// SetAddresses sets the limit of all addresses without one of their own.
+func (l *Limits) SetAddresses(perSecond float64) { l.others = perSecond }
+
+// share is who is counted together under one limit.
+type share struct {
+	kind         Kind
+	user, client Part
+}
+
+// find gives the limit of a client: the first that there is, in Kafka's order
+// of precedence. Who is limited by user is counted with all client ids of that
+// user, and the other way round; a default limits each name for itself.
+func (l *Limits) find(k Kind, user, clientID string) (perSecond float64, by share) {
+	if len(l.entities) == 0 {
+		return 0, share{}
+	}
+	u, c := Named(user), Named(clientID)
+	for _, e := range [...]Entity{
+		{u, c}, {u, Others}, {u, Part{}},
+		{Others, c}, {Others, Others}, {Others, Part{}},
+		{Part{}, c}, {Part{}, Others},
+	} {
+		found := l.entities[e]
+		if found == nil || !(found[k] > 0) {
+			continue
+		}
+		by = share{kind: k}
+		if e.User != (Part{}) {
+			by.user = u
+		}
+		if e.ClientID != (Part{}) {
+			by.client = c
+		}
+		return found[k], by
+	}
+	return 0, share{}
+}
+
+// ofAddress gives the limit of an address, 0 for none.
+func (l *Limits) ofAddress(a netip.Addr) float64 {
+	if perSecond, ok := l.addresses[a]; ok {
+		return perSecond
+	}
+	return l.others
+}
