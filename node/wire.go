@@ -271,6 +271,9 @@ func (n *Node) register(ctx context.Context) error {
 	n.loops.run(func(ctx context.Context) {
 		replica.Sweep(ctx, n.table, millis(int64(c.Int(config.ProducerIDExpirationCheckIntervalMs))), n.o.Logger)
 	})
+	n.loops.run(func(ctx context.Context) {
+		replica.NewRetention(n.table, n.o.Now, n.o.Logger).Run(ctx, millis(c.Long(config.LogInitialTaskDelayMs)), millis(c.Long(config.LogRetentionCheckIntervalMs)))
+	})
 	n.executor = assign.NewExecutor(assign.Options{
 		Self: n.ident.node, Table: n.table, Dirs: dirs, Config: c, Homes: homes, Flusher: flusher, Workers: workers,
 		Now: n.o.Now, Logger: n.o.Logger,

@@ -30,6 +30,8 @@ import (
 	"gregor/cluster/metalog"
 	"gregor/cluster/metarec"
 	"gregor/replica"
+	"gregor/storage/logdir"
+	"gregor/storage/retention"
 	"gregor/storage/segment"
 )
 
@@ -49,8 +51,14 @@ type fakeDir struct {
 	offline error
 }
 
-func (d fakeDir) Path() string   { return d.path }
-func (d fakeDir) Offline() error { return d.offline }
+func (d fakeDir) Path() string        { return d.path }
+func (d fakeDir) Offline() error      { return d.offline }
+func (d fakeDir) DeletesPending() int { return 2 }
+
+func (d fakeDir) Dropped() [retention.Reasons]logdir.Dropped {
+	return [retention.Reasons]logdir.Dropped{retention.Time: {Segments: 3, Bytes: 300}}
+}
+
 func (d fakeDir) Usage() (vfs.Usage, error) {
 	return vfs.Usage{TotalBytes: 100, FreeBytes: 9}, d.offline
 }
@@ -169,6 +177,9 @@ func TestMetricsAreReadAtScrapeTime(t *testing.T) {
 			`kafka_log_logmanager_offlinelogdirectorycount 1`,
 			`gregor_log_directory_online{directory="/data"} 1`,
 			`gregor_log_directory_online{directory="/b?d"} 0`,
+			`gregor_log_deleted_bytes_total{directory="/data",reason="time"} 300`,
+			`gregor_log_deleted_segments_total{directory="/data",reason="log start"} 0`,
+			`gregor_log_deletes_pending{directory="/data"} 2`,
 			"kafka_server_replicamanager_leadercount 1\n",
 			"kafka_server_replicamanager_underreplicatedpartitions 1\n",
 			"kafka_controller_kafkacontroller_offlinepartitionscount 1\n",

@@ -11,6 +11,8 @@ import (
 	"gregor/cluster/image"
 	"gregor/cluster/metalog"
 	"gregor/replica"
+	"gregor/storage/logdir"
+	"gregor/storage/retention"
 	"gregor/storage/segment"
 )
 
@@ -59,6 +61,8 @@ type Directory interface {
 	Path() string
 	Offline() error
 	Usage() (vfs.Usage, error)
+	Dropped() [retention.Reasons]logdir.Dropped
+	DeletesPending() int
 }
 
 // topicCounts is what one walk over the image finds.

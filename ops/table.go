@@ -2,6 +2,8 @@
 
 package ops
 
+import "gregor/storage/retention"
+
 // group is metrics that one read fills.
 type group struct {
 	title   string
@@ -134,7 +136,12 @@ var (
 	directoryTotal     = gauge("gregor_log_directory_total_bytes", "Size of its file system; absent while that does not answer.", "directory")
 	directoryFree      = gauge("gregor_log_directory_free_bytes", "Room left on its file system; absent while that does not answer.", "directory")
 
-	directoryGroup = group{"Log directories", []*metric{directoriesOffline, directoryOnline, directoryTotal, directoryFree}, func(e *emitter, c *collector) {
+	droppedSegments = counter("gregor_log_deleted_segments_total", "Segments that left a log, by reason: log start (DeleteRecords), size (retention.bytes), time (retention.ms).", "directory", "reason")
+	droppedBytes    = counter("gregor_log_deleted_bytes_total", "Bytes of their log files, by the same reasons.", "directory", "reason")
+	deletesPending  = gauge("gregor_log_deletes_pending", "Files and folders under a deleted name that wait for file.delete.delay.ms.", "directory")
+
+	directoryGroup = group{"Log directories", []*metric{directoriesOffline, directoryOnline, directoryTotal, directoryFree,
+		droppedSegments, droppedBytes, deletesPending}, func(e *emitter, c *collector) {
 		var failed int64
 		for _, d := range c.sources.Directories {
 			online := d.Offline() == nil
@@ -146,6 +153,11 @@ var (
 				e.count(directoryTotal, usage.TotalBytes, d.Path())
 				e.count(directoryFree, usage.FreeBytes, d.Path())
 			}
+			for reason, n := range d.Dropped() {
+				e.count(droppedSegments, n.Segments, d.Path(), retention.Reason(reason).String())
+				e.count(droppedBytes, n.Bytes, d.Path(), retention.Reason(reason).String())
+			}
+			e.count(deletesPending, int64(d.DeletesPending()), d.Path())
 		}
 		if len(c.sources.Directories) > 0 {
 			e.count(directoriesOffline, failed)

@@ -20,6 +20,7 @@ import (
 	"gregor/base/park"
 	"gregor/replica/isr"
 	"gregor/storage/commitlog"
+	"gregor/storage/retention"
 	"gregor/wire/batch"
 )
 
@@ -31,6 +32,7 @@ type Rules struct {
 	CompactOnly bool
 	ISR         isr.Rules
 	Log         commitlog.Config
+	Retention   retention.Rules
 }
 
 // Role is what this replica is at the moment.

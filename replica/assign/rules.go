@@ -3,13 +3,16 @@
 package assign
 
 import (
+	"math"
 	"strconv"
+	"time"
 
 	"gregor/cluster/image"
 	"gregor/config"
 	"gregor/replica"
 	"gregor/replica/isr"
 	"gregor/storage/commitlog"
+	"gregor/storage/retention"
 	"gregor/wire/batch"
 	"gregor/wire/compress"
 )
@@ -42,7 +45,12 @@ func rulesOf(c *config.Topic, lagMaxMs int64) *replica.Rules {
 			SegmentBytes: c.SegmentBytes, SegmentMs: c.SegmentMs, SegmentJitterMs: c.SegmentJitterMs,
 			IndexBytes: c.SegmentIndexBytes, IndexIntervalBytes: c.IndexIntervalBytes, Preallocate: c.Preallocate,
 			FlushMessages: c.FlushMessages, FlushMs: c.FlushMs, Compacted: c.CleanupPolicy.Compact,
+			FileDeleteDelayMs: min(c.FileDeleteDelayMs, math.MaxInt64/int64(time.Millisecond)),
 		},
+		Retention: retention.Rules{Delete: c.CleanupPolicy.Delete, Ms: c.RetentionMs, Bytes: c.RetentionBytes},
+	}
+	if c.FileDeleteDelayMs == 0 { // as an option that is the directory's
+		r.Log.FileDeleteDelayMs = -1
 	}
 	if c.FlushMs <= 0 { // at once
 		r.Log.FlushMs, r.Log.FlushMessages = 0, 1

@@ -33,6 +33,7 @@ func (l *Log) Close() (Hint, error) {
 		l.trim(s)
 	}
 	err := errors.Join(l.spillAll(), l.saveEpochs())
+	_ = l.removeDoomed() // it has told, and the next start goes on with it
 	if l.tail.LogEnd > max(l.lane.snapshot, 0) {
 		err = errors.Join(err, l.saveProducers(l.tail.LogEnd))
 	}
@@ -63,6 +64,7 @@ func (l *Log) hint(last *logSegment) (Hint, error) {
 	case !missing(err) || last.sizeBytes > 0:
 		return h, err
 	}
+	l.hintOldest(&h)
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	t := &l.tail

@@ -6,6 +6,8 @@ import (
 	"errors"
 
 	"gregor/base/kafka"
+	"gregor/base/vfs"
+	"gregor/storage/retention"
 	"gregor/wire/batch"
 )
 
@@ -96,22 +98,38 @@ func (l *Log) DropSegments(off kafka.Offset) (dropped int, err error) {
 		return 0, err
 	}
 	off = min(off, l.Tail().HighWatermark)
+	var plan retention.Plan
 	for dropped < len(l.pub.segments)-1 && l.pub.segments[dropped+1].base <= off {
+		plan.Bytes[retention.LogStart] += l.pub.segments[dropped].sizeBytes
 		dropped++
 	}
 	if dropped == 0 {
 		return 0, nil
 	}
-	if next := l.pub.segments[dropped]; !next.createdInFile {
+	done, err := l.drop(dropped)
+	if !done {
+		return 0, err
+	}
+	plan.Segments[retention.LogStart] = dropped
+	l.tellDropped(&plan)
+	return dropped, err
+}
+
+// drop takes the first n segments out of the log; at least one stays. Their
+// files are renamed from the oldest on, so that whatever a crash leaves is the
+// end of the log, without a hole. A segment whose files could not be renamed
+// holds up those behind it, and Retain tries it again; readers do not see it.
+func (l *Log) drop(n int) (dropped bool, err error) {
+	if next := l.pub.segments[n]; !next.createdInFile {
 		// Its name is then all that tells where the log goes on.
-		if err := errors.Join(l.createLogFile(next), l.o.FS.SyncDir(l.dir())); err != nil {
+		if err := errors.Join(l.createEmpty(next), l.o.FS.SyncDir(l.dir())); err != nil {
 			l.sideWriteFailed("create a segment", err)
-			return 0, err
+			return false, err
 		}
 	}
-	gone := l.pub.segments[:dropped]
+	gone := l.pub.segments[:n]
 	l.mu.Lock()
-	l.pub.segments = append([]*logSegment(nil), l.pub.segments[dropped:]...)
+	l.pub.segments = append([]*logSegment(nil), l.pub.segments[n:]...)
 	first := l.pub.segments[0].base
 	for _, s := range gone {
 		s.dead = true
@@ -124,16 +142,40 @@ func (l *Log) DropSegments(off kafka.Offset) (dropped int, err error) {
 	}
 	l.updateStableLocked()
 	l.mu.Unlock()
-	var errs []error
-	for _, s := range gone {
-		errs = append(errs, l.removeFiles(s))
+	l.lane.doomed = append(l.lane.doomed, gone...)
+	err = l.removeDoomed()
+	if saved := l.saveEpochs(); saved != nil {
+		l.sideWriteFailed("write leader epoch checkpoint", saved)
 	}
-	if err := l.saveEpochs(); err != nil {
-		l.sideWriteFailed("write leader epoch checkpoint", err)
+	return true, err
+}
+
+// removeDoomed renames the files of the segments that left the log.
+func (l *Log) removeDoomed() error {
+	var err error
+	for err == nil && len(l.lane.doomed) > 0 {
+		if err = l.removeFiles(l.lane.doomed[0]); err == nil {
+			l.lane.doomed = l.lane.doomed[1:]
+		}
 	}
-	if err := errors.Join(errs...); err != nil {
+	if len(l.lane.doomed) == 0 {
+		l.lane.doomed = nil
+	}
+	l.mu.Lock()
+	l.pub.leftovers = err != nil
+	l.mu.Unlock()
+	if err != nil {
 		l.sideWriteFailed("drop segments", err)
-		return dropped, err
 	}
-	return dropped, nil
+	return err
+}
+
+// createEmpty makes the log file of a segment without room for its records: a
+// full disk must not be in the way of what gives room back.
+func (l *Log) createEmpty(s *logSegment) error {
+	if err := s.log.With(func(vfs.File) error { return nil }); err != nil {
+		return err
+	}
+	s.createdInFile, l.lane.dirUnsynced = true, true
+	return nil
 }

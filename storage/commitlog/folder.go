@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"time"
 
 	"gregor/base/kafka"
 	"gregor/base/vfs"
@@ -179,9 +180,13 @@ func (l *Log) endOfFile(name string) (kafka.Offset, error) {
 func (l *Log) removeFiles(s *logSegment) error {
 	names := []string{segment.LogSuffix, segment.IndexSuffix, segment.TimeIndexSuffix, segment.TxnIndexSuffix, segment.SnapshotSuffix}
 	dir := l.dir()
-	for _, f := range s.files() {
-		f.Retire(f.Path() + segment.DeletedSuffix)
+	if !s.retired { // else this is another try
+		for _, f := range s.files() {
+			f.Retire(f.Path() + segment.DeletedSuffix)
+		}
+		s.retired = true
 	}
+	delayMs := l.config().FileDeleteDelayMs
 	var errs []error
 	for _, suffix := range names {
 		path := filepath.Join(dir, segment.Name(s.base, suffix))
@@ -192,10 +197,10 @@ func (l *Log) removeFiles(s *logSegment) error {
 		}
 		if err != nil {
 			errs = append(errs, fmt.Errorf("delete segment: %w", err))
-			continue
+			break // the log file comes first: it is there as long as anything is
 		}
 		if l.o.DeleteLater != nil {
-			l.o.DeleteLater(to)
+			l.o.DeleteLater(to, time.Duration(delayMs)*time.Millisecond)
 		} else if err := l.o.FS.Remove(to); err != nil {
 			errs = append(errs, fmt.Errorf("delete segment: %w", err))
 		}

@@ -5,8 +5,8 @@
 // epochs, producer state and recovery.
 //
 // What changes the log is called by one goroutine at a time, on the
-// partition's lane: Append, the truncations, Roll, RollIfOld, StartEpoch,
-// Configure, AdvanceLogStart, DeleteRecords, DropSegments, Flush, FlushDue,
+// partition's lane: Append, the truncations, Roll, StartEpoch,
+// Configure, AdvanceLogStart, DeleteRecords, DropSegments, Retain, Flush, FlushDue,
 // FlushDueAtMs, Checkpoint, Producers, RenameDir, Close and Kill. Everything
 // else may be called from anywhere at any time. Of the world above it the log
 // knows one number, the high watermark.
@@ -21,6 +21,7 @@ import (
 	"gregor/base/kafka"
 	"gregor/base/vfs"
 	"gregor/storage/prodstate"
+	"gregor/storage/retention"
 	"gregor/storage/segment"
 )
 
@@ -37,6 +38,9 @@ type Config struct {
 	FlushMs            int64 // flush.ms
 	// ProducerIDExpirationMs is producer.id.expiration.ms; 0 is Kafka's day.
 	ProducerIDExpirationMs int64
+	// FileDeleteDelayMs is file.delete.delay.ms: 0 is the directory's, and below
+	// it none.
+	FileDeleteDelayMs int64
 	// Compacted: cleanup.policy holds compact, so a segment may end before the
 	// next one begins.
 	Compacted bool
@@ -79,8 +83,10 @@ type Options struct {
 	// once other records take the place. nil needs no telling.
 	Lowered func(off kafka.Offset) error
 	// DeleteLater takes over files that were renamed to .deleted, to remove
-	// them after file.delete.delay.ms. nil removes them at once.
-	DeleteLater func(path string)
+	// them after delay, which is as in Config. nil removes them at once.
+	DeleteLater func(path string, delay time.Duration)
+	// Dropped counts segments that were deleted, on the lane.
+	Dropped func(why retention.Reason, segments int, bytes int64)
 }
 
 // Tail is where a log begins and ends, at one moment.
@@ -111,6 +117,10 @@ type Hint struct {
 	LastBase        kafka.Offset      // base offset of the last segment
 	LastSizeBytes   int64             // of its log file
 	LastModTimeNano int64             // of its log file
+	// The oldest segment, for retention.Oldest.
+	OldestEnd       kafka.Offset
+	OldestSizeBytes int64
+	OldestNewestMs  int64
 }
 
 func (h *Hint) lastStable() kafka.Offset {
@@ -165,8 +175,11 @@ type published struct {
 	pending  epochList // epochs that began before the log was loaded
 	// cutting is open while a truncation changes files: nobody begins to read then.
 	cutting chan struct{}
-	cut     bool         // there was a truncation since the last Synced
-	cutTo   kafka.Offset // the lowest of them
+	// leftovers: files of segments that left the log could not be renamed yet.
+	leftovers bool
+	futureMs  int64        // the last timestamp of the future that was told
+	cut       bool         // there was a truncation since the last Synced
+	cutTo     kafka.Offset // the lowest of them
 }
 
 // laneState is what only the lane touches once the log is loaded.
@@ -177,6 +190,7 @@ type laneState struct {
 	dirUnsynced  bool  // a file was created since the folder was last synced
 	unflushedMs  int64 // when the oldest unflushed append came; 0: none
 	failedCalled bool
+	doomed       []*logSegment // out of the log, and their files still have their names
 	batchOfAppend
 }
 

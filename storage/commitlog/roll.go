@@ -75,19 +75,6 @@ func (l *Log) Roll() error {
 	return l.roll(l.tail.LogEnd)
 }
 
-// RollIfOld starts a new segment if the last one is older than segment.ms, so
-// that retention can get at a log that nobody writes to.
-func (l *Log) RollIfOld() error {
-	if err := l.writable(); err != nil {
-		return err
-	}
-	s := l.active()
-	if s.sizeBytes == 0 || l.ageMs(s, l.nowMs()) <= l.cfg.SegmentMs-jitter(s.base, min(l.cfg.SegmentJitterMs, l.cfg.SegmentMs)) {
-		return nil
-	}
-	return l.roll(l.tail.LogEnd)
-}
-
 // roll closes the active segment and starts one at base. Nothing is staged.
 func (l *Log) roll(base kafka.Offset) error {
 	s := l.active()

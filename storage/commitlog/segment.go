@@ -32,6 +32,10 @@ type logSegment struct {
 	dead      bool       // no longer in the log: truncated, deleted or replaced
 	shown     index.Time // greatest timestamp; as of the published end
 	shownOK   bool       // false: to be read from the time index
+	// writtenMs is when the file had last been written as it reached
+	// writtenBytes, for segments without timestamps.
+	writtenMs    int64
+	writtenBytes int64
 
 	// Lane.
 	top           index.Time // greatest timestamp, and the last offset of its batch
@@ -41,6 +45,7 @@ type logSegment struct {
 	firstKnown    bool
 	unspilled     bool // closed, but its index could not be written yet
 	createdInFile bool // the log file exists
+	retired       bool // its files have .deleted names, or are about to get them
 
 	// Sizes of the index files when the folder was listed.
 	indexBytes, timeBytes, txnBytes int64

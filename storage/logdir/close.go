@@ -72,6 +72,12 @@ func (d *Dir) closeCleanly(epoch kafka.BrokerEpoch) error {
 	if err != nil {
 		return err
 	}
+	left := d.removeFiles()
+	for i, e := range entries {
+		if left[e.folder] {
+			all[i].hint = nil
+		}
+	}
 	if err := d.syncer.SyncFS(); err != nil {
 		d.Fail("syncfs", err)
 		return err

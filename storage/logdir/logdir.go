@@ -248,7 +248,7 @@ func (d *Dir) open() error {
 		return err
 	}
 	for _, folder := range folders.deleted {
-		d.removeLater(folder)
+		d.removeLater(folder, 0)
 	}
 	for _, folder := range folders.ignored {
 		d.o.Logger.Warn("folder in the log directory is left alone", "folder", folder)

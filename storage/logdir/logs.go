@@ -69,6 +69,7 @@ func (d *Dir) OpenLog(tp kafka.TopicPartition, topicID kafka.TopicID, config com
 		Failed:         d.Fail,
 		Dirty:          d.dirty,
 		DeleteLater:    d.removeLater,
+		Dropped:        d.countDropped,
 		Lowered:        func(off kafka.Offset) error { return d.lowered(e, off) },
 	})
 	d.mu.Lock()
@@ -202,7 +203,7 @@ func (d *Dir) gone(e *entry, path, suffix string) error {
 	}
 	d.mu.Unlock()
 	if suffix == deleteSuffix {
-		d.removeLater(path)
+		d.removeLater(path, 0)
 	}
 	d.o.Logger.Info("folder of a partition was moved away", "partition", e.tp.String(), "to", path)
 	if err := d.o.FS.SyncDir(d.o.Path); err != nil {

@@ -19,18 +19,19 @@ import (
 // time and is worth nothing without the marker it belongs to (decision 4).
 // Numbers are big endian.
 //
-//	"GREGMANI"  version u16 = 2
+//	"GREGMANI"  version u16 = 3
 //	marker:     inode u64, modification time i64 (ns), length u32, content
 //	count u32, then for each partition
 //	            topic length u16, topic, partition u32, topic id 16
 //	            recovery point, high watermark, log start: i64 each
 //	            has hint u8; if 1: LogStart, LocalLogStart, LogEnd, LastStable i64,
-//	            Epoch, StartEpoch i32, SizeBytes, LastBase, LastSizeBytes, LastModTimeNano i64
+//	            Epoch, StartEpoch i32, SizeBytes, LastBase, LastSizeBytes, LastModTimeNano,
+//	            OldestEnd, OldestSizeBytes, OldestNewestMs i64
 //	CRC-32C of everything before it, u32
 const (
 	manifestFile     = "gregor.manifest"
 	manifestMagic    = "GREGMANI"
-	manifestVersion  = 2
+	manifestVersion  = 3
 	manifestBytesMax = 1 << 30
 	manifestEntryMin = 2 + 1 + 4 + 16 + 3*8 + 1
 )
@@ -87,7 +88,8 @@ func (w *manifestWriter) add(tp kafka.TopicPartition, r remembered) {
 	}
 	b = binary.BigEndian.AppendUint32(b, uint32(h.Epoch))
 	b = binary.BigEndian.AppendUint32(b, uint32(h.StartEpoch))
-	for _, n := range [...]int64{h.SizeBytes, int64(h.LastBase), h.LastSizeBytes, h.LastModTimeNano} {
+	for _, n := range [...]int64{h.SizeBytes, int64(h.LastBase), h.LastSizeBytes, h.LastModTimeNano,
+		int64(h.OldestEnd), h.OldestSizeBytes, h.OldestNewestMs} {
 		b = binary.BigEndian.AppendUint64(b, uint64(n))
 	}
 	w.b = b
@@ -161,7 +163,8 @@ func parseManifest(b []byte, m marker) (map[kafka.TopicPartition]remembered, err
 		e.kept = kept{recoveryPoint: r.o(), highWatermark: r.o(), logStart: r.o()}
 		if r.take(1)[0] == 1 {
 			e.hint = &commitlog.Hint{LogStart: r.o(), LocalLogStart: r.o(), LogEnd: r.o(), LastStable: r.o(),
-				Epoch: kafka.LeaderEpoch(r.u32()), StartEpoch: kafka.LeaderEpoch(r.u32()), SizeBytes: r.i64(), LastBase: r.o(), LastSizeBytes: r.i64(), LastModTimeNano: r.i64()}
+				Epoch: kafka.LeaderEpoch(r.u32()), StartEpoch: kafka.LeaderEpoch(r.u32()), SizeBytes: r.i64(), LastBase: r.o(), LastSizeBytes: r.i64(), LastModTimeNano: r.i64(),
+				OldestEnd: r.o(), OldestSizeBytes: r.i64(), OldestNewestMs: r.i64()}
 		}
 		all[tp] = e
 	}

@@ -1,0 +1,134 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package replica
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"gregor/storage/commitlog"
+	"gregor/storage/retention"
+)
+
+// Retention makes retention.ms and retention.bytes true for the partitions of a
+// node.
+//
+//	tick ─► every partition: is something due? (no file, no lane)
+//	      ─► those for which it is, by log directory ─► lane: delete, wake the readers
+//
+// A pass costs nanoseconds for a partition that has nothing due, opened or not,
+// so 100,000 of them cost milliseconds. Deletion runs in a goroutine for each
+// directory that has some to do, which lives as long as the pass: a disk that
+// hangs holds up its own partitions only, and the next pass goes by it.
+//
+// Rejected: a heap of the times at which segments become due, which every
+// append, roll and configuration would have to keep right.
+type Retention struct {
+	table  *Table
+	now    func() time.Time
+	logger *slog.Logger
+
+	work sync.WaitGroup
+	mu   sync.Mutex // guards busy
+	busy map[string]bool
+}
+
+// NewRetention makes a Retention of the partitions of a table.
+func NewRetention(table *Table, now func() time.Time, logger *slog.Logger) *Retention {
+	return &Retention{table: table, now: now, logger: logger, busy: make(map[string]bool)}
+}
+
+// Run makes the first pass after delay (log.initial.task.delay.ms) and another
+// at every interval (log.retention.check.interval.ms), until ctx ends, and
+// returns when no deletion is under way.
+func (r *Retention) Run(ctx context.Context, delay, interval time.Duration) {
+	defer r.work.Wait()
+	first := time.NewTimer(delay)
+	defer first.Stop()
+	select {
+	case <-ctx.Done():
+		return
+	case <-first.C:
+	}
+	tick := time.NewTicker(interval)
+	defer tick.Stop()
+	for {
+		r.pass(ctx)
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+	}
+}
+
+// pass looks at all partitions once, and sees to it that what is due is deleted.
+func (r *Retention) pass(ctx context.Context) {
+	nowMs := r.now().UnixMilli()
+	due := make(map[string][]*Partition)
+	r.table.All(func(p *Partition) bool {
+		if log := p.Log(); log != nil && log.RetentionDue(p.Rules().Retention, nowMs) {
+			dir := filepath.Dir(log.Dir())
+			due[dir] = append(due[dir], p)
+		}
+		return ctx.Err() == nil
+	})
+	for dir, list := range due {
+		if !r.begin(dir) {
+			continue
+		}
+		r.work.Go(func() {
+			defer r.end(dir)
+			for _, p := range list {
+				if ctx.Err() != nil {
+					return
+				}
+				p.retain(r.logger)
+			}
+		})
+	}
+}
+
+// begin is false while an earlier pass is still at work in the directory.
+func (r *Retention) begin(dir string) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.busy[dir] {
+		return false
+	}
+	r.busy[dir] = true
+	return true
+}
+
+func (r *Retention) end(dir string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	delete(r.busy, dir)
+}
+
+// retain deletes what is due by the rules that hold now.
+func (p *Partition) retain(logger *slog.Logger) {
+	p.OnLane(func(log *commitlog.Log) {
+		if p.Status().Role == Offline {
+			return
+		}
+		plan, err := log.Retain(p.Rules().Retention)
+		if plan.Count() > 0 {
+			p.wakeAll() // those who stand below the log start learn it now
+			p.scheduleFlush(log)
+			for why := range retention.Reasons {
+				if n := plan.Segments[why]; n > 0 {
+					logger.Info("segments were deleted", "partition", p.tp.String(), "reason", why.String(), "segments", n,
+						"bytes", plan.Bytes[why], "log_start", int64(plan.Start))
+				}
+			}
+		}
+		if err != nil && !errors.Is(err, commitlog.ErrFailed) && !errors.Is(err, commitlog.ErrClosed) {
+			logger.Warn("retention of a log failed; the next pass tries again", "partition", p.tp.String(), "err", err)
+		}
+	})
+}
