@@ -78,6 +78,8 @@ type Env struct {
 	// ListConfig reports whether the values of a key are lists, and what they
 	// start from where it is not set. nil knows no lists.
 	ListConfig func(t image.ResourceType, key string) (base string, ok bool)
+	// Mutations is the requester's controller_mutation_rate. nil: no limit.
+	Mutations MutationQuota
 	// MayDescribe and MayDelete ask for the requester's rights on a topic. nil
 	// allows all.
 	MayDescribe, MayDelete func(topic string) bool
@@ -141,6 +143,8 @@ func Handle(img *image.Image, env *Env, req kmsg.Request) (Outcome, error) {
 		return incrementalAlterConfigs(img, env, r), nil
 	case *kmsg.AlterConfigsRequest:
 		return alterConfigs(img, env, r), nil
+	case *kmsg.AlterClientQuotasRequest:
+		return alterClientQuotas(img, env, r), nil
 	}
 	return Outcome{}, fmt.Errorf("api key %d at the controller: %w", req.Key(), kafka.UnsupportedVersion)
 }

@@ -32,6 +32,7 @@ func createPartitions(img *image.Image, env *Env, req *kmsg.CreatePartitionsRequ
 	if req.ValidateOnly {
 		g.recs = nil
 	}
+	g.resp.ThrottleMillis = g.throttleMs()
 	return Outcome{Records: g.recs, Atomic: true, Response: g.resp}
 }
 
@@ -95,7 +96,11 @@ func (g *growth) grow(ask *kmsg.CreatePartitionsRequestTopic) ([]metarec.Record,
 	case ask.Assignment != nil && len(ask.Assignment) != want-has:
 		return nil, refuse(kafka.InvalidReplicaAssignment,
 			"Attempted to add %d additional partition(s), but only %d assignment(s) were specified.", want-has, len(ask.Assignment))
-	case t.Partition(0) == nil: // no record makes such a topic
+	}
+	if why := g.charge(want-has, g.resp.Version >= strictCreatePartitions); why != nil {
+		return nil, why
+	}
+	if t.Partition(0) == nil { // no record makes such a topic
 		return nil, refuse(kafka.UnknownServerError, "Invalid state: topic %s appears to have no partitions.", t.Name)
 	}
 	factor := len(t.Partition(0).Replicas)

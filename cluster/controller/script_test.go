@@ -179,6 +179,7 @@ var requests = map[string]func() kmsg.Request{
 	"IncrementalAlterConfigs": func() kmsg.Request {
 		return kmsg.NewPtrIncrementalAlterConfigsRequest()
 	},
+	"AlterClientQuotas": func() kmsg.Request { return kmsg.NewPtrAlterClientQuotasRequest() },
 }
 
 func (w *world) run(command string) string {
@@ -214,6 +215,13 @@ func (w *world) run(command string) string {
 		return ""
 	case "balance":
 		return w.commit(BalanceLeaders(w.img, &w.env, 100))
+	case "tokens":
+		n, err := strconv.Atoi(rest)
+		if err != nil {
+			w.t.Fatal(err)
+		}
+		w.env.Mutations = &tokens{left: n}
+		return ""
 	case "elr":
 		return w.commit(Outcome{Records: []metarec.Record{&metarec.FeatureLevel{Name: FeatureELR, Level: 1}}})
 	case "directories":
@@ -223,6 +231,27 @@ func (w *world) run(command string) string {
 	}
 	return w.commit(w.handle(w.request(command)))
 }
+
+// tokens is a quota that does not fill up. A wait of a second a partition is
+// told.
+type tokens struct {
+	left       int
+	throttleMs int32
+}
+
+func (q *tokens) Charge(partitions int, strict bool) bool {
+	if strict && q.left < 0 {
+		q.throttleMs = int32(-1000 * q.left)
+		return false
+	}
+	q.left -= partitions
+	if !strict {
+		q.throttleMs = int32(max(-1000*q.left, 0))
+	}
+	return true
+}
+
+func (q *tokens) ThrottleMs() int32 { return q.throttleMs }
 
 // request reads "Name vN {json}".
 func (w *world) request(command string) kmsg.Request {
@@ -308,6 +337,9 @@ func (w *world) show() string {
 	}
 	for br := range w.img.Brokers() {
 		fmt.Fprintf(&b, "broker %d epoch %d fenced %v stopping %v\n", br.BrokerID, br.BrokerEpoch, br.Fenced, br.InControlledShutdown)
+	}
+	for q := range w.img.ClientQuotas() {
+		fmt.Fprintf(&b, "%s %v\n", entityText(q.Entity), q.Values)
 	}
 	for t := range w.img.Topics() {
 		for id, p := range t.Partitions() {

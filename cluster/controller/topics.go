@@ -57,6 +57,7 @@ func createTopics(img *image.Image, env *Env, req *kmsg.CreateTopicsRequest) Out
 	if req.ValidateOnly {
 		c.recs = nil
 	}
+	c.resp.ThrottleMillis = c.throttleMs()
 	return Outcome{Records: c.recs, Atomic: true, Response: c.resp}
 }
 
@@ -86,6 +87,7 @@ func (c *creation) refuseAll(why *refusal) Outcome {
 			c.answer(name, why)
 		}
 	}
+	c.resp.ThrottleMillis = c.throttleMs()
 	return Outcome{Response: c.resp, Reason: why.text}
 }
 
@@ -121,6 +123,10 @@ func (c *creation) add(t *kmsg.CreateTopicsRequestTopic) {
 	}
 	parts, why := c.partitionsOf(t)
 	if why != nil {
+		c.answer(t.Topic, why)
+		return
+	}
+	if why := c.charge(len(parts), c.req.Version >= strictCreateTopics); why != nil {
 		c.answer(t.Topic, why)
 		return
 	}

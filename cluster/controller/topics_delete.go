@@ -37,6 +37,7 @@ func deleteTopics(img *image.Image, env *Env, req *kmsg.DeleteTopicsRequest) Out
 		}
 		d.recs = nil
 	}
+	d.resp.ThrottleMillis = d.throttleMs()
 	return Outcome{Records: d.recs, Atomic: true, Response: d.resp}
 }
 
@@ -146,6 +147,10 @@ func (d *deletion) addID(id kafka.TopicID) {
 var notAuthorized = &refusal{code: kafka.TopicAuthorizationFailed}
 
 func (d *deletion) delete(t *image.Topic) {
+	if why := d.charge(t.PartitionCount(), d.resp.Version >= strictDeleteTopics); why != nil {
+		d.answer(&t.Name, t.ID, why)
+		return
+	}
 	d.recs = append(d.recs, &metarec.RemoveTopic{TopicID: t.ID})
 	d.answer(&t.Name, t.ID, nil)
 }

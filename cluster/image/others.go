@@ -87,6 +87,18 @@ type ClientQuota struct {
 	Values map[string]float64
 }
 
+// QuotaKey is a text that is the same for the same set of parts.
+func QuotaKey(entity []metarec.QuotaEntity) string { return quotaKey(entity) }
+
+// ClientQuota are the limits of an entity, nil if there are none. The map must
+// not be changed.
+func (i *Image) ClientQuota(entity []metarec.QuotaEntity) map[string]float64 {
+	if q, ok := i.quotas.get(quotaKey(entity)); ok {
+		return q.values
+	}
+	return nil
+}
+
 // ClientQuotas walks over all limits.
 func (i *Image) ClientQuotas() iter.Seq[ClientQuota] {
 	return func(yield func(ClientQuota) bool) {
