@@ -6,11 +6,13 @@ import (
 	"errors"
 	"fmt"
 	"testing"
+	"time"
 
 	"pgregory.net/rapid"
 
 	"gregor/base/kafka"
 	"gregor/base/vfs"
+	"gregor/storage/retention"
 )
 
 // twin is the log as a slice: what it should hold, told in the simplest way.
@@ -50,6 +52,41 @@ func (m *twin) from(off kafka.Offset) []twinBatch {
 		}
 	}
 	return nil
+}
+
+// retained is where the log begins once retention has gone over it: in the
+// simplest way, by what was written and by where segments begin.
+func (m *twin) retained(t *rapid.T, b *bed, r retention.Rules) kafka.Offset {
+	segments, err := b.l.Segments()
+	if err != nil {
+		t.Fatal(err)
+	}
+	newest := func(s Segment) int64 {
+		ms := int64(-1)
+		for _, w := range m.batches {
+			if w.base >= s.Base && w.last < s.End {
+				ms = max(ms, w.ts+int64(w.last-w.base))
+			}
+		}
+		return ms
+	}
+	var bytes int64
+	for _, s := range segments {
+		bytes += s.SizeBytes
+	}
+	starts := segments[0].Base
+	gone := func(s Segment) { starts, segments, bytes = s.End, segments[1:], bytes-s.SizeBytes }
+	for len(segments) > 1 && segments[0].End <= m.logStart {
+		gone(segments[0])
+	}
+	full := func() bool { return len(segments) > 0 && (len(segments) > 1 || segments[0].SizeBytes > 0) }
+	for r.Bytes >= 0 && full() && bytes-segments[0].SizeBytes >= r.Bytes {
+		gone(segments[0])
+	}
+	for r.Ms >= 0 && full() && segments[0].SizeBytes > 0 && b.now.UnixMilli()-newest(segments[0]) > r.Ms {
+		gone(segments[0])
+	}
+	return starts
 }
 
 func (m *twin) forTime(ts int64) (kafka.Offset, int64) {
@@ -170,6 +207,21 @@ func TestRandomHistoriesAgainstASlice(t *testing.T) {
 						t.Fatal(err)
 					}
 				}
+			},
+			"retain": func(t *rapid.T) {
+				b.l.AdvanceHighWatermark(m.end)
+				rules := retention.Rules{Delete: true, Ms: rapid.Int64Range(-1, 300).Draw(t, "ms"), Bytes: rapid.Int64Range(-1, 5000).Draw(t, "retained")}
+				b.now = time.UnixMilli(ts + rapid.Int64Range(-100, 200).Draw(t, "now")) // the clock jumps
+				starts := m.retained(t, b, rules)
+				due := b.l.RetentionDue(rules, b.now.UnixMilli())
+				plan, err := b.l.Retain(rules)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if plan.Count() > 0 && !due {
+					t.Fatalf("%+v was not due", plan)
+				}
+				m.logStart = max(m.logStart, starts)
 			},
 			"stop": func(t *rapid.T) {
 				b.stop(rapid.Bool().Draw(t, "hinted"))
