@@ -1,0 +1,107 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package group
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"gregor/base/kafka"
+	"gregor/coordinator/grouprec"
+)
+
+// ListGroups, v0-5: the groups of this coordinator partition, by id. Filters are
+// by state (v4) and by type (v5), in any case.
+func (g *Groups) ListGroups(_ int64, _ Caller, req *kmsg.ListGroupsRequest, to Token, out *Out) {
+	resp := kmsg.NewPtrListGroupsResponse()
+	resp.Version = req.Version
+	wanted := func(filter []string, value string) bool {
+		return len(filter) == 0 || slices.ContainsFunc(filter, func(f string) bool { return strings.EqualFold(f, value) })
+	}
+	for _, id := range g.groupIDs() {
+		found := g.groups[id]
+		if wanted(req.StatesFilter, found.stateName()) && wanted(req.TypesFilter, string(found.kind())) {
+			resp.Groups = append(resp.Groups, kmsg.ListGroupsResponseGroup{
+				Group: id, ProtocolType: found.protocolTypeName(), GroupState: found.stateName(), GroupType: string(found.kind()),
+			})
+		}
+	}
+	out.reply(to, resp)
+}
+
+// DescribeGroups, v0-6: classic groups. A group that is not there is Dead, and
+// since v6 GROUP_ID_NOT_FOUND (KIP-1043).
+func (g *Groups) DescribeGroups(_ int64, _ Caller, req *kmsg.DescribeGroupsRequest, to Token, out *Out) {
+	resp := kmsg.NewPtrDescribeGroupsResponse()
+	resp.Version = req.Version
+	for _, id := range req.Groups {
+		resp.Groups = append(resp.Groups, g.describeClassic(id, req.Version))
+	}
+	out.reply(to, resp)
+}
+
+func (g *Groups) describeClassic(id string, version int16) kmsg.DescribeGroupsResponseGroup {
+	answer := kmsg.NewDescribeGroupsResponseGroup()
+	answer.Group = id
+	c, ok := g.groups[id].(*classicGroup)
+	if !ok {
+		answer.State = "Dead"
+		if version >= 6 {
+			message := fmt.Sprintf("Group %s not found.", id)
+			if g.groups[id] != nil {
+				message = fmt.Sprintf("Group %s is not a classic group.", id)
+			}
+			answer.ErrorCode, answer.ErrorMessage = int16(kafka.GroupIDNotFound), &message
+		}
+		return answer
+	}
+	answer.State, answer.ProtocolType = c.stateName(), c.protocolType
+	if c.state == stateStable {
+		answer.Protocol = deref(c.protocol)
+	}
+	for _, m := range c.members {
+		member := kmsg.DescribeGroupsResponseGroupMember{
+			MemberID: m.id, InstanceID: m.instance, ClientID: m.clientID, ClientHost: m.clientHost, MemberAssignment: m.assignment,
+		}
+		if c.state == stateStable {
+			member.ProtocolMetadata = m.metadataOf(c.protocol)
+		}
+		answer.Members = append(answer.Members, member)
+	}
+	return answer
+}
+
+// DeleteGroups, v0-3: groups without members, with their offsets.
+func (g *Groups) DeleteGroups(_ int64, _ Caller, req *kmsg.DeleteGroupsRequest, to Token, out *Out) {
+	resp := kmsg.NewPtrDeleteGroupsResponse()
+	resp.Version = req.Version
+	for _, id := range req.Groups {
+		resp.Groups = append(resp.Groups, kmsg.DeleteGroupsResponseGroup{Group: id, ErrorCode: int16(g.deleteGroup(id, out))})
+	}
+	out.reply(to, resp)
+}
+
+func (g *Groups) deleteGroup(id string, out *Out) kafka.Code {
+	found := g.groups[id]
+	if found == nil {
+		return kafka.GroupIDNotFound
+	}
+	if !found.empty() {
+		return kafka.NonEmptyGroup
+	}
+	all := func(string, kafka.PartitionID, committed) bool { return true }
+	for _, tp := range g.offsets[id].partitionsOf(all) {
+		g.emitOffsetTombstone(id, tp.Topic, tp.Partition, out)
+	}
+	found.emitTombstones(g, out)
+	g.removeGroup(id, out)
+	return kafka.None
+}
+
+// emitTombstones writes down that the group is no more.
+func (c *classicGroup) emitTombstones(_ *Groups, out *Out) {
+	out.Records = append(out.Records, grouprec.Tombstone(&grouprec.GroupMetadataKey{Group: c.id}))
+}

@@ -1,0 +1,203 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package group is the group coordinator: who belongs to a group, who has what,
+// and how far each group has come. It is pure: an event is a function of the
+// state, a request and the time, and gives records of __consumer_offsets and
+// replies. Nothing here has a goroutine, a lock, a clock or I/O, and the order
+// of a map never shows: the same events give the same bytes.
+//
+//	groups.go            what all groups share; load, leave office, metadata
+//	timers.go            what is due
+//	classic*.go          the classic protocol: one verb a file
+//	subscription.go      what a classic member's metadata says it reads
+//	offsets*.go          committed offsets, of groups of every kind
+//	admin.go             list, describe, delete
+package group
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+
+	"gregor/base/kafka"
+	"gregor/coordinator/grouprec"
+)
+
+// Groups are the groups of one partition of __consumer_offsets.
+//
+//	event ─► validate ─► emit ─► apply ─► state
+//	                      │               ▲
+//	                      └─► records     Replay ◄─ the log
+//
+// An event changes durable state only by applying the records that it emits, by
+// the same function that Replay uses, so the log gives the same groups again.
+// Beside it stands soft state, which the log does not have: who waits for a
+// reply, which timers run, and a classic rebalance that is under way. A classic
+// rebalance becomes durable as one snapshot (GroupMetadata) when the leader's
+// assignment arrives or the group becomes empty; a coordinator that loads the
+// log in the middle of one is back at the generation before, as in Kafka.
+//
+// Nothing is ever rolled back: a reply of an event may leave only when the
+// event's records, and those of all events before it, are committed. If an
+// append fails, the caller drops the whole Groups and loads another.
+//
+// Rejected: timeline hash maps that give both the committed and the latest
+// state, as Kafka has. They let a read answer at once with the committed state,
+// but double the memory of every offset; here a read's reply waits for the
+// records before it, which is a wait of the same length as a commit's.
+//
+// Invariant: a reply is given exactly once for each Token that an event took.
+type Groups struct {
+	options Options
+	topics  Topics
+	groups  map[string]group
+	offsets map[string]*groupOffsets
+	// producers are the groups in which a producer has pending offsets.
+	producers map[kafka.ProducerID]map[string]struct{}
+	timers    timers
+	retention timer
+	// sequence is above that of every commit applied so far. While loading it
+	// is the offset of the record; only the order counts.
+	sequence int64
+}
+
+// group is what groups of every protocol have in common.
+type group interface {
+	kind() Kind
+	stateName() string
+	protocolTypeName() string
+	// empty says that no member is in it, so that it may be deleted.
+	empty() bool
+	// validateCommit judges a commit of offsets. A verdict by partition may
+	// come on top.
+	validateCommit(commitOf) (partitionVerdict, error)
+	validateFetch(memberID string, memberEpoch int32) error
+	validateOffsetDelete() error
+	subscribes(topic string) bool
+	// expiresFrom is the time from which the retention of a commit counts;
+	// false while offsets may not expire.
+	expiresFrom(committed) (int64, bool)
+	// emitTombstones writes down that the group is no more.
+	emitTombstones(g *Groups, out *Out)
+	// abandon stops timers and answers who waits, because the group goes away
+	// or this coordinator does.
+	abandon(g *Groups, code kafka.Code, out *Out)
+}
+
+// Kind is the protocol of a group.
+type Kind string
+
+// Kinds of groups, by Kafka's names.
+const (
+	Classic  Kind = "classic"
+	Consumer Kind = "consumer"
+	Share    Kind = "share"
+	Streams  Kind = "streams"
+)
+
+// New makes an empty coordinator partition: replay the log into it, then call
+// Loaded.
+func New(o Options) *Groups {
+	o.ensureDefaults()
+	return &Groups{
+		options:   o,
+		topics:    o.Topics,
+		groups:    map[string]group{},
+		offsets:   map[string]*groupOffsets{},
+		producers: map[kafka.ProducerID]map[string]struct{}{},
+	}
+}
+
+// Replay applies one record of the log. Records of kinds that are not known
+// here are skipped, as Kafka does; the error of malformed bytes names the record.
+func (g *Groups) Replay(rec grouprec.Record, from Origin) error {
+	typ, err := grouprec.TypeOf(rec.Key)
+	if errors.Is(err, grouprec.ErrUnknown) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("replaying offset %d: %w", from.Offset, err)
+	}
+	if err := g.replay(typ, rec, from); err != nil && !errors.Is(err, grouprec.ErrUnknown) {
+		return fmt.Errorf("replaying offset %d: %w", from.Offset, err)
+	}
+	return nil
+}
+
+func (g *Groups) replay(typ int16, rec grouprec.Record, from Origin) error {
+	g.sequence = max(g.sequence, int64(from.Offset))
+	switch typ {
+	case grouprec.TypeLegacyOffsetCommit:
+		return g.replayLegacyOffset(rec, from)
+	case grouprec.TypeOffsetCommit:
+		return g.replayOffset(rec, from)
+	case grouprec.TypeGroupMetadata:
+		return g.replayClassic(rec)
+	}
+	return nil
+}
+
+// ReplayMarker ends a producer's transaction: its pending offsets become
+// committed ones, or are dropped. A marker that this coordinator writes itself
+// is applied the same way.
+func (g *Groups) ReplayMarker(id kafka.ProducerID, _ kafka.ProducerEpoch, commit bool) error {
+	g.endTransaction(id, commit)
+	return nil
+}
+
+// Loaded follows the last record of the log. Sessions start now: members had no
+// one to send heartbeats to.
+func (g *Groups) Loaded(nowMs int64, out *Out) {
+	for _, id := range g.groupIDs() {
+		if c, ok := g.groups[id].(*classicGroup); ok {
+			c.loaded(g, nowMs, out)
+		}
+	}
+	g.timers.set(&g.retention, g, nowMs+g.options.OffsetsRetentionCheckIntervalMs)
+}
+
+// Tick does what is due.
+func (g *Groups) Tick(nowMs int64, out *Out) {
+	for t := g.timers.due(nowMs); t != nil; t = g.timers.due(nowMs) {
+		t.owner.fire(g, t, nowMs, out)
+	}
+}
+
+// NextDueMs is the earliest time at which Tick may have something to do; false
+// if it never will.
+func (g *Groups) NextDueMs() (int64, bool) { return g.timers.next() }
+
+// MetadataChanged brings a newer view of the topics. Offsets of deleted topics
+// are deleted, pending ones too.
+func (g *Groups) MetadataChanged(_ int64, topics Topics, deleted []DeletedTopic, out *Out) {
+	g.topics = topics
+	g.deleteTopicOffsets(deleted, out)
+}
+
+// Abandon answers everyone who waits: this broker leads the partition no more.
+// The Groups is of no use afterwards.
+func (g *Groups) Abandon(out *Out) {
+	for _, id := range g.groupIDs() {
+		g.groups[id].abandon(g, kafka.NotCoordinator, out)
+	}
+}
+
+// fire is the retention check's timer.
+func (g *Groups) fire(_ *Groups, _ *timer, nowMs int64, out *Out) {
+	g.expireOffsets(nowMs, out)
+	g.timers.set(&g.retention, g, nowMs+g.options.OffsetsRetentionCheckIntervalMs)
+}
+
+func (g *Groups) groupIDs() []string { return sortedKeys(g.groups) }
+
+func sortedKeys[K cmp.Ordered, V any](m map[K]V) []K { return slices.Sorted(maps.Keys(m)) }
+
+// removeGroup forgets a group; out is nil while loading.
+func (g *Groups) removeGroup(id string, out *Out) {
+	if old := g.groups[id]; old != nil {
+		old.abandon(g, kafka.UnknownMemberID, out)
+		delete(g.groups, id)
+	}
+}

@@ -1,0 +1,79 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package group
+
+import (
+	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"gregor/base/kafka"
+	"gregor/coordinator/grouprec"
+)
+
+// Token names who waits for a reply; 0 is nobody.
+type Token uint64
+
+// Caller is who sends a request.
+type Caller struct {
+	ClientID string
+	// ClientHost is the address as Kafka shows it: "/192.0.2.1".
+	ClientHost string
+}
+
+// Reply is the answer to a request. It is of the request's version.
+type Reply struct {
+	To       Token
+	Response kmsg.Response
+}
+
+// Transaction is that of a producer whose offsets are committed in it.
+type Transaction struct {
+	ProducerID    kafka.ProducerID
+	ProducerEpoch kafka.ProducerEpoch
+}
+
+// Out is what comes of one event: records to append as one atomic batch, and
+// replies that may leave once they are committed.
+type Out struct {
+	Records []grouprec.Record
+	// Transaction says that the records are to stand in a transactional batch.
+	Transaction *Transaction
+	// Divisible says that each record stands for itself: what does not fit
+	// into one batch may be appended as several.
+	Divisible bool
+	Replies   []Reply
+}
+
+// Reset empties o for the next event; its memory is kept.
+func (o *Out) Reset() {
+	clear(o.Records)
+	clear(o.Replies)
+	o.Records, o.Replies, o.Transaction = o.Records[:0], o.Replies[:0], nil
+	o.Divisible = false
+}
+
+func (o *Out) reply(to Token, resp kmsg.Response) {
+	if o != nil && to != 0 {
+		o.Replies = append(o.Replies, Reply{To: to, Response: resp})
+	}
+}
+
+// Origin is where a record of the log stands.
+type Origin struct {
+	Offset        kafka.Offset
+	TimestampMs   int64
+	ProducerID    kafka.ProducerID
+	ProducerEpoch kafka.ProducerEpoch
+	Transactional bool
+}
+
+// DeletedTopic is a topic that is no more.
+type DeletedTopic struct {
+	Name string
+	ID   kafka.TopicID
+}
+
+// Topics is a view of the metadata that does not change while it is in use.
+type Topics interface {
+	Topic(name string) (id kafka.TopicID, partitions int32, ok bool)
+	TopicName(id kafka.TopicID) (name string, ok bool)
+}
