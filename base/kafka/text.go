@@ -2,6 +2,24 @@
 
 package kafka
 
+import (
+	"math"
+	"unicode/utf8"
+)
+
+// Message cuts a text to what a string of the protocol can carry: one that
+// quotes what a peer sent may be longer.
+func Message(text string) string {
+	if len(text) <= math.MaxInt16 {
+		return text
+	}
+	end := math.MaxInt16
+	for end > math.MaxInt16-utf8.UTFMax && !utf8.RuneStart(text[end]) {
+		end--
+	}
+	return text[:end]
+}
+
 // Ids are text in JSON, as Kafka writes them everywhere else.
 
 // MarshalText gives the id as String does.

@@ -49,7 +49,10 @@ type alterConfig struct {
 	result   alterResult
 }
 
-func (r *alterConfig) refuse(code kafka.Code, text string) { r.result = alterResult{code, &text} }
+func (r *alterConfig) refuse(code kafka.Code, text string) {
+	text = kafka.Message(text)
+	r.result = alterResult{code, &text}
+}
 
 func (a *API) handleIncrementalAlterConfigs(c *call.Call) call.Outcome {
 	decoded, err := a.decode(c)

@@ -49,6 +49,7 @@ func (a *API) handleDescribeConfigs(c *call.Call) call.Outcome {
 		default:
 			code, text = a.describeConfigs(&req.Resources[i], req, &r)
 		}
+		text = kafka.Message(text)
 		r.ErrorCode, r.ErrorMessage = int16(code), &text
 		if told[thing] {
 			repeated += len(r.Configs)

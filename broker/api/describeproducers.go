@@ -39,7 +39,7 @@ func (a *API) describeProducers(c *call.Call, name string, t *image.Topic, id in
 	r := kmsg.NewDescribeProducersResponseTopicPartition()
 	r.Partition = id
 	if text := controller.InvalidTopicName(name); text != "" {
-		text = "Topic name is invalid: " + text
+		text = kafka.Message("Topic name is invalid: " + text)
 		r.ErrorCode, r.ErrorMessage = int16(kafka.InvalidTopicException), &text
 		return r
 	}

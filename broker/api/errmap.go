@@ -81,5 +81,5 @@ func message(err error) string {
 	if code, ok := err.(kafka.Code); ok { //nolint:errorlint // the bare code has no text of its own
 		return code.String()
 	}
-	return err.Error()
+	return kafka.Message(err.Error())
 }

@@ -20,8 +20,9 @@ type field struct {
 	kind     kind
 	min, max int16
 	of       shape // of the elements of an array, or of a struct that may be null
-	// nullFrom is the first version in which an array may be null.
-	nullFrom int16
+	// mayBeNull says that an array may be null, from version nullFrom on.
+	mayBeNull bool
+	nullFrom  int16
 }
 
 type kind uint8
@@ -54,6 +55,9 @@ func arrayAt(min int16, of ...field) field {
 	return field{kind: array, min: min, max: newest, of: of}
 }
 
+func intsAt(min int16) field  { return field{kind: ints, min: min, max: newest} }
+func textsAt(min int16) field { return field{kind: texts, min: min, max: newest} }
+
 func maybeAt(min int16, of ...field) field {
 	return field{kind: maybe, min: min, max: newest, of: of}
 }
@@ -64,14 +68,12 @@ func (f field) until(max int16) field {
 	return f
 }
 
-// since names the first version in which an array may be null.
-func (f field) since(nullFrom int16) field {
-	f.nullFrom = nullFrom
+// nullable says from which version on an array may be null. Null for any other
+// array ends the connection.
+func (f field) nullable(from int16) field {
+	f.mayBeNull, f.nullFrom = true, from
 	return f
 }
-
-// filled says that an array may not be null, which ends the connection.
-func (f field) filled() field { return f.since(newest) }
 
 // walker is one walk.
 type walker struct {
@@ -141,7 +143,7 @@ func (w *walker) count(f *field, elementBytesMin int) int {
 	} else {
 		n = w.r.ArrayLen(w.left, elementBytesMin)
 	}
-	if n < 0 && w.version < f.nullFrom {
+	if n < 0 && (!f.mayBeNull || w.version < f.nullFrom) {
 		w.r.Fail("null in place of an array")
 	}
 	n = max(n, 0)

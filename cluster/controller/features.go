@@ -84,7 +84,7 @@ func updateFeatures(img *image.Image, env *Env, req *kmsg.UpdateFeaturesRequest)
 		}
 		recs, why := v.updateFeature(u.Feature, u.MaxVersionLevel, how)
 		if why != nil {
-			text := "The update failed for all features since the following feature had an error: " + why.text
+			text := kafka.Message("The update failed for all features since the following feature had an error: " + why.text)
 			resp.ErrorCode, resp.ErrorMessage, resp.Results = why.wire(), &text, nil
 			return Outcome{Response: resp, Reason: text}
 		}

@@ -123,7 +123,8 @@ func (r *refusal) message() *string {
 	if r == nil || r.text == "" {
 		return nil
 	}
-	return &r.text
+	text := kafka.Message(r.text)
+	return &text
 }
 
 func (r *refusal) wire() int16 {

@@ -31,6 +31,8 @@ type Options struct {
 	FS func(*vfs.Memory) vfs.FS
 	// Seed decides the node's ids.
 	Seed uint64
+	// Log takes the node's log; without it the test's output does.
+	Log slog.Handler
 }
 
 // Node is a node under test. Its methods are for the test's own goroutine.
@@ -99,9 +101,13 @@ func (n *Node) TryUp() error {
 	if n.o.FS != nil {
 		disk = n.o.FS(n.Disk)
 	}
+	log := n.o.Log
+	if log == nil {
+		log = slog.NewTextHandler(n.t.Output(), nil)
+	}
 	n.Node = node.New(node.Options{
 		Config: c, FS: disk, Net: n.Net.Host(host), Now: time.Now, Random: n.random,
-		Logger: slog.New(slog.NewTextHandler(n.t.Output(), nil)), Hostname: host,
+		Logger: slog.New(log), Hostname: host,
 	})
 	if err := n.Node.Start(context.Background()); err != nil {
 		return err
