@@ -4,7 +4,7 @@
 // call, and looks at what a restart finds.
 //
 // A load of random operations (appends with and without a producer, chains,
-// rolls, flushes, truncations, deletions, clean stops, kills, power cuts) runs
+// rolls, flushes, truncations, retention, DeleteRecords, deletions, clean stops, kills, power cuts) runs
 // over storage/logdir and storage/commitlog on the crash file system, in
 // virtual time, beside a model that knows what was written and what was
 // promised. Before chosen calls the test takes the image that a crash would

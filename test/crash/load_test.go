@@ -16,6 +16,7 @@ import (
 	"gregor/base/vfs"
 	"gregor/storage/commitlog"
 	"gregor/storage/logdir"
+	"gregor/storage/retention"
 	"gregor/storage/segment"
 	"gregor/wire/batch"
 )
@@ -154,13 +155,17 @@ func (w *world) operate() {
 		do("truncate", w.truncate)
 	case n < 74:
 		do("truncate fully", w.truncateFully)
-	case n < 78:
+	case n < 76:
 		do("advance the log start", w.advanceStart)
+	case n < 78:
+		do("delete records", w.deleteRecords)
 	case n < 81:
-		do("roll", func(p *part) { w.fatal(p.log.Roll()) })
+		do("retention", w.retain)
 	case n < 83:
+		do("roll", func(p *part) { w.fatal(p.log.Roll()) })
+	case n < 84:
 		do("checkpoint", func(p *part) { w.fatal(p.log.Checkpoint()) })
-	case n < 85:
+	case n < 86:
 		do("delete", w.delete)
 	case n < 89:
 		w.wait(time.Duration(w.random.IntN(20)) * time.Second)
@@ -326,6 +331,74 @@ func (w *world) advanceStart(p *part) {
 	_, err := p.log.DropSegments(after.start)
 	w.fatal(err)
 	p.state = after
+}
+
+func (w *world) deleteRecords(p *part) {
+	after := p.state
+	after.start = min(p.now.end(), p.start+kafka.Offset(w.random.IntN(30)))
+	p.next = &after
+	w.fatal(p.log.DeleteRecords(after.start))
+	w.expectStart(p, after.start)
+	p.state = after
+}
+
+// retain lets retention.ms, retention.bytes or both take a part of the log.
+func (w *world) retain(p *part) {
+	rules := retention.Rules{Delete: true, Ms: -1, Bytes: -1}
+	choice := w.random.IntN(3)
+	if choice != 1 && p.now.end() > p.now.base {
+		newest := p.now.at(p.now.base + kafka.Offset(w.random.Int64N(int64(p.now.end()-p.now.base)))).timestampMs
+		rules.Ms = max(0, time.Now().UnixMilli()-newest)
+	}
+	if choice != 0 {
+		rules.Bytes = w.random.Int64N(4000)
+	}
+	after := p.state
+	start := w.retained(p, rules)
+	after.start = max(p.start, start)
+	p.next = &after
+	_, err := p.log.Retain(rules)
+	w.fatal(err)
+	w.expectStart(p, start)
+	p.state = after
+}
+
+// retained is where the log begins after retention, by the model's records and
+// the places where segments begin. It may begin before the model's start: a
+// crash takes back a log start that no checkpoint has.
+func (w *world) retained(p *part, r retention.Rules) kafka.Offset {
+	segments, err := p.log.Segments()
+	w.fatal(err)
+	var sizeBytes int64
+	for _, s := range segments {
+		sizeBytes += s.SizeBytes
+	}
+	first := p.log.Tail().LogStart
+	start := first
+	for i, s := range segments {
+		if s.SizeBytes == 0 {
+			break
+		}
+		newest := int64(-1)
+		for off := max(s.Base, p.now.base); off < s.End; off++ {
+			newest = max(newest, p.now.at(off).timestampMs)
+		}
+		below := i+1 < len(segments) && s.End <= first
+		large := r.Bytes >= 0 && sizeBytes-s.SizeBytes >= r.Bytes
+		old := r.Ms >= 0 && time.Now().UnixMilli()-newest > r.Ms
+		if !below && !large && !old {
+			break
+		}
+		start, sizeBytes = max(start, s.End), sizeBytes-s.SizeBytes
+	}
+	return start
+}
+
+func (w *world) expectStart(p *part, start kafka.Offset) {
+	w.t.Helper()
+	if tail := p.log.Tail(); tail.LogStart != start {
+		w.t.Fatalf("seed %d, %s: starts at %d, want %d", w.seed, w.doing, tail.LogStart, start)
+	}
 }
 
 func (w *world) delete(p *part) {
