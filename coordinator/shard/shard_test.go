@@ -1,0 +1,515 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package shard
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"gregor/base/kafka"
+	"gregor/base/park"
+	"gregor/coordinator/grouprec"
+	"gregor/wire/batch"
+	"gregor/wire/compress"
+)
+
+const (
+	notCoordinator = "NOT_COORDINATOR"
+	loadInProgress = "COORDINATOR_LOAD_IN_PROGRESS"
+	notAvailable   = "COORDINATOR_NOT_AVAILABLE"
+)
+
+// TestLife: not elected, loading, active, resigned.
+func TestLife(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t)
+		defer r.shards.Close()
+		r.expect(notCoordinator, r.do(add("a")))
+		r.log.slow = time.Second
+		r.shards.Elect(0, 1)
+		synctest.Wait()
+		r.expect(loadInProgress, r.do(add("a")))
+		time.Sleep(2 * time.Second)
+		r.expect("a=1 a=2 a=2", r.do(add("a")), r.do(add("a")), r.do(get("a")))
+		r.shards.Resign(0)
+		synctest.Wait()
+		r.expect(notCoordinator, r.do(get("a")))
+		r.log.slow, r.log.epoch = 0, 3
+		r.elect()
+		r.expect("a=2 a=3", r.do(get("a")), r.do(add("a")))
+	})
+}
+
+// TestRepliesWaitForCommit: with a slow high watermark replies, those of reads
+// too, leave when the appends before them are committed, in their order.
+func TestRepliesWaitForCommit(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t)
+		defer r.shards.Close()
+		r.elect()
+		r.log.set(func() { r.log.lag = true })
+		a, b, read := r.do(add("a")), r.do(add("a")), r.do(get("a"))
+		r.expect("- - -", a, b, read)
+		r.log.set(func() { r.log.hw = 1 })
+		r.expect("a=1 - -", a, b, read)
+		r.log.set(func() { r.log.hw = 2 })
+		r.expect("a=1 a=2 a=2", a, b, read)
+		if p := r.shards.Stats().Pending; p != 0 {
+			t.Errorf("%d requests are pending", p)
+		}
+	})
+}
+
+// TestUncommittedAtLoad: what a new leader finds behind the high watermark
+// counts, but nobody hears of it before it is committed.
+func TestUncommittedAtLoad(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t)
+		defer r.shards.Close()
+		r.elect()
+		r.log.set(func() { r.log.lag = true })
+		lost := r.do(add("a"))
+		r.shards.Resign(0)
+		r.expect(notCoordinator, lost)
+		r.log.lead(2)
+		r.elect()
+		read := r.do(get("a"))
+		r.expect("-", read)
+		r.log.set(func() { r.log.hw = r.log.end })
+		r.expect("a=1", read)
+	})
+}
+
+// TestFailedAppend: the event's reply is an error, the state is that of the
+// log, and who waits in the machine is told to ask again.
+func TestFailedAppend(t *testing.T) {
+	for _, c := range []struct {
+		err  error
+		want string
+	}{
+		{kafka.NotEnoughReplicas, notAvailable},
+		{fmt.Errorf("no space: %w", kafka.KafkaStorageError), notCoordinator},
+		{kafka.RecordListTooLarge, "UNKNOWN_SERVER_ERROR"},
+		{errors.New("torn"), notAvailable},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			r := newRig(t)
+			defer r.shards.Close()
+			r.elect()
+			waiter := r.do(wait(0))
+			first := r.do(add("a"))
+			r.log.set(func() { r.log.appendEr = c.err })
+			second := r.do(add("a"))
+			r.expect("farewell a=1 "+c.want, waiter, first, second)
+			r.log.set(func() { r.log.appendEr = nil })
+			if c.want == notCoordinator { // the directory is gone; another broker leads
+				r.elect()
+			}
+			r.expect("a=1 a=2", r.do(get("a")), r.do(add("a")))
+			if p := r.shards.Stats().Pending; p != 0 {
+				t.Errorf("%d requests are pending", p)
+			}
+		})
+	}
+}
+
+// TestFailuresSlowDown: while appends keep failing, the log is not read over and
+// over again.
+func TestFailuresSlowDown(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t)
+		defer r.shards.Close()
+		r.elect()
+		r.log.set(func() { r.log.appendEr = kafka.NotEnoughReplicas })
+		for range 3000 {
+			r.do(add("a"))
+			time.Sleep(10 * time.Millisecond)
+		}
+		if r.log.reads > 15 {
+			t.Errorf("the log was read %d times in 30 s", r.log.reads)
+		}
+		r.log.set(func() { r.log.appendEr = nil })
+		time.Sleep(reloadPauseMax)
+		r.expect("a=1", r.do(add("a")))
+	})
+}
+
+// TestAppendsBeforeAFailureCount: what was appended before is still told when it
+// is committed.
+func TestAppendsBeforeAFailureCount(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t)
+		defer r.shards.Close()
+		r.elect()
+		r.log.set(func() { r.log.lag = true })
+		first := r.do(add("a"))
+		r.log.set(func() { r.log.appendEr = kafka.NotEnoughReplicas })
+		r.expect("- "+notAvailable, first, r.do(add("a")))
+		r.log.set(func() { r.log.appendEr, r.log.hw = nil, 1 })
+		r.expect("a=1", first)
+	})
+}
+
+// TestLostLeadership: found out at an append, or while replies wait.
+func TestLostLeadership(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t)
+		defer r.shards.Close()
+		r.elect()
+		waiter := r.do(wait(0))
+		r.log.lead(2)
+		r.expect("farewell "+notCoordinator+" "+notCoordinator, waiter, r.do(add("a")), r.do(get("a")))
+		r.elect()
+		r.log.set(func() { r.log.lag = true })
+		queued := r.do(add("b"))
+		r.expect("-", queued)
+		r.log.lead(3)
+		r.expect(notCoordinator+" "+notCoordinator, queued, r.do(get("b")))
+	})
+}
+
+// TestNewEpoch: an election in a newer epoch ends the term before; one in an
+// older epoch is late news.
+func TestNewEpoch(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t)
+		defer r.shards.Close()
+		r.elect()
+		waiter := r.do(wait(0))
+		r.shards.Elect(0, 1)
+		r.expect("-", waiter)
+		r.log.lead(2)
+		r.elect()
+		r.expect("farewell a=1", waiter, r.do(add("a")))
+		r.shards.Elect(0, 1)
+		r.expect("a=2", r.do(add("a")))
+	})
+}
+
+// TestCommitTimeout: a reply does not wait for ever; the append may come through
+// all the same.
+func TestCommitTimeout(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t)
+		defer r.shards.Close()
+		r.elect()
+		r.log.set(func() { r.log.lag = true })
+		first := r.do(add("a"))
+		time.Sleep(3 * time.Second)
+		second := r.do(add("a"))
+		time.Sleep(3 * time.Second)
+		r.expect(notAvailable+" -", first, second)
+		r.log.set(func() { r.log.hw = 2 })
+		r.expect("a=2 a=2", second, r.do(get("a")))
+		if n := r.shards.Stats().TimeoutsTotal; n != 1 {
+			t.Errorf("%d timeouts counted", n)
+		}
+	})
+}
+
+// TestTimer: the machine is woken when it is due, and not before.
+func TestTimer(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t)
+		defer r.shards.Close()
+		r.elect()
+		waiter := r.do(wait(time.Minute))
+		time.Sleep(59 * time.Second)
+		r.expect("-", waiter)
+		earlier := r.do(wait(500 * time.Millisecond))
+		time.Sleep(600 * time.Millisecond)
+		r.expect("due due", waiter, earlier)
+		time.Sleep(time.Hour)
+		r.do(func(m *tally, _ int64, to Token, out *output) {
+			if m.ticks != 1 {
+				t.Errorf("%d ticks", m.ticks)
+			}
+			out.reply(to, "")
+		})
+		late := r.do(wait(time.Second))
+		r.shards.Resign(0)
+		time.Sleep(time.Minute)
+		r.expect("farewell", late)
+	})
+}
+
+// TestResignDuringLoad: the load's result does not count; the next term's does.
+func TestResignDuringLoad(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t)
+		defer r.shards.Close()
+		r.log.slow = time.Second
+		r.shards.Elect(0, 1)
+		synctest.Wait()
+		r.shards.Resign(0)
+		time.Sleep(time.Minute)
+		if st := r.shards.State(0); st != Resigned {
+			t.Errorf("state %d", st)
+		}
+		r.shards.Elect(0, 2)
+		synctest.Wait()
+		r.shards.Resign(0)
+		r.shards.Elect(0, 3)
+		r.log.epoch = 3
+		time.Sleep(time.Minute)
+		r.expect("a=1", r.do(add("a")))
+		if n := r.shards.Stats().LoadsTotal; n != 1 {
+			t.Errorf("%d loads counted", n)
+		}
+	})
+}
+
+// TestLoadFails: an error of the log is tried again; so are bytes that make no
+// sense, which nobody may work behind.
+func TestLoadFails(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t)
+		defer r.shards.Close()
+		r.log.readEr = errors.New("EIO")
+		r.shards.Elect(0, 1)
+		synctest.Wait()
+		if st := r.shards.State(0); st != Failed {
+			t.Errorf("state %d", st)
+		}
+		r.expect(notCoordinator, r.do(get("a")))
+		r.log.set(func() { r.log.readEr = nil })
+		time.Sleep(time.Second)
+		r.expect("a=1", r.do(add("a")))
+		r.shards.Resign(0)
+		r.log.set(func() { r.log.put(batchOf(nil, record("poison", 1))) })
+		r.shards.Elect(0, 1)
+		time.Sleep(time.Minute)
+		r.expect(notCoordinator, r.do(get("a")))
+		if !strings.Contains(r.lines.String(), "offset 1") {
+			t.Errorf("nothing tells where the log is bad:\n%s", r.lines)
+		}
+	})
+}
+
+// TestCorruptBatch: a batch that fails its checksum is not replayed.
+func TestCorruptBatch(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t)
+		defer r.shards.Close()
+		b := batchOf(nil, record("a", 1))
+		b[len(b)-2] ^= 1
+		r.log.put(b)
+		r.shards.Elect(0, 1)
+		synctest.Wait()
+		if st := r.shards.State(0); st != Failed {
+			t.Errorf("state %d", st)
+		}
+	})
+}
+
+// TestPanic: a machine that panics is loaded anew, and the others do not notice.
+func TestPanic(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t)
+		defer r.shards.Close()
+		r.elect()
+		r.do(add("a"))
+		waiter := r.do(wait(0))
+		bad := r.do(func(m *tally, _ int64, _ Token, _ *output) { m.counts["a"] = 99; panic("boom") })
+		r.expect("farewell UNKNOWN_SERVER_ERROR", waiter, bad)
+		r.expect("a=1", r.do(get("a")))
+		if !strings.Contains(r.lines.String(), "boom") {
+			t.Errorf("the panic is not logged:\n%s", r.lines)
+		}
+	})
+}
+
+func batchOf(change func(*batch.Options), records ...grouprec.Record) []byte {
+	o := batch.NoProducer(0, 1)
+	if change != nil {
+		change(&o)
+	}
+	var b batch.Builder
+	b.Begin(o)
+	for _, rec := range records {
+		b.Add(1000, rec.Key, rec.Value)
+	}
+	out, err := b.Finish(nil, &compress.Coder{})
+	if err != nil {
+		panic(err)
+	}
+	return out
+}
+
+// marker is the batch that ends a transaction.
+func marker(id kafka.ProducerID, commit bool) []byte {
+	key := []byte{0, 0, 0, 0}
+	if commit {
+		key[3] = 1
+	}
+	return batchOf(func(o *batch.Options) {
+		o.Transactional, o.Control, o.ProducerID, o.ProducerEpoch = true, true, id, 0
+	}, grouprec.Record{Key: key, Value: make([]byte, 6)})
+}
+
+// TestLoadTransactions: what a transaction wrote is pending until its marker,
+// compressed batches are read, and control records of other kinds are passed.
+func TestLoadTransactions(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, func(o *Options[*tally, *output]) { o.LoadBufferBytes = 1 })
+		defer r.shards.Close()
+		in := func(id kafka.ProducerID) func(*batch.Options) {
+			return func(o *batch.Options) { o.Transactional, o.ProducerID, o.ProducerEpoch = true, id, 0 }
+		}
+		for _, b := range [][]byte{
+			batchOf(nil, record("a", 1), record("b", 1)),
+			batchOf(in(7), record("a", 5)), batchOf(in(8), record("b", 6)), batchOf(in(9), record("c", 7)),
+			marker(7, true), marker(8, false),
+			batchOf(func(o *batch.Options) { o.Codec = compress.Zstd }, record("z", 4)),
+			batchOf(func(o *batch.Options) { o.Control = true }, grouprec.Record{Key: []byte{0, 0, 0, 2}}),
+		} {
+			r.log.put(b)
+		}
+		r.log.hw = r.log.end
+		r.elect()
+		r.expect("a=5 b=1 c=0 z=4", r.do(get("a")), r.do(get("b")), r.do(get("c")), r.do(get("z")))
+		if s := r.shards.Stats(); s.LoadedRecordsTotal != 6 || s.LoadsTotal != 1 {
+			t.Errorf("%d records in %d loads", s.LoadedRecordsTotal, s.LoadsTotal)
+		}
+	})
+}
+
+// TestTransactionalRecords: records of a transaction stand in a batch of their
+// own, under its producer.
+func TestTransactionalRecords(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t)
+		defer r.shards.Close()
+		r.elect()
+		r.do(func(_ *tally, _ int64, to Token, out *output) {
+			out.records, out.of = append(out.records, record("a", 3)), &Producer{ID: 42, Epoch: 5}
+			out.reply(to, "ok")
+		})
+		h, err := batch.Parse(r.log.batches[0])
+		if err != nil || !h.Attributes.IsTransactional() || h.ProducerID != 42 || h.ProducerEpoch != 5 || h.BaseSequence != batch.NoSequence {
+			t.Errorf("%v: %+v", err, h)
+		}
+	})
+}
+
+// TestCombine: what queues while the lane is busy becomes one append, in one
+// batch as far as the limit goes, and nobody's records are torn apart.
+func TestCombine(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t)
+		defer r.shards.Close()
+		r.elect()
+		r.log.limit = 400
+		gate := make(chan struct{})
+		go r.do(func(*tally, int64, Token, *output) { <-gate })
+		synctest.Wait()
+		var tickets [20]*Ticket
+		var all sync.WaitGroup
+		for i := range tickets {
+			all.Go(func() {
+				tickets[i] = r.do(func(_ *tally, _ int64, to Token, out *output) {
+					for part := range 3 {
+						out.records = append(out.records, record(fmt.Sprint(i, part), 1))
+					}
+					out.reply(to, "ok")
+				})
+			})
+			synctest.Wait()
+		}
+		close(gate)
+		all.Wait()
+		if r.log.appends != 1 || len(r.log.batches) >= len(tickets) || len(r.log.batches) < 3 {
+			t.Errorf("%d appends of %d batches for %d events", r.log.appends, len(r.log.batches), len(tickets))
+		}
+		for _, b := range r.log.batches {
+			h, _ := batch.Parse(b)
+			if h.SizeBytes() > r.log.limit || h.Count%3 != 0 {
+				t.Errorf("a batch of %d bytes and %d records", h.SizeBytes(), h.Count)
+			}
+		}
+		for _, tk := range tickets {
+			r.expect("ok", tk)
+		}
+	})
+}
+
+// TestLimit: requests beyond the limit are refused, and those that wait go on.
+func TestLimit(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, func(o *Options[*tally, *output]) { o.PendingMax = 2 })
+		defer r.shards.Close()
+		r.elect()
+		r.log.set(func() { r.log.lag = true })
+		a, b, c := r.do(add("a")), r.do(wait(0)), r.do(get("a"))
+		r.expect("- - "+notAvailable, a, b, c)
+		r.log.set(func() { r.log.hw = 1 })
+		r.expect("a=1 -", a, b)
+		r.expect("a=1", r.do(get("a")))
+	})
+}
+
+// TestPostAll reaches every loaded partition; those that load are refreshed.
+func TestPostAll(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t)
+		defer r.shards.Close()
+		r.elect()
+		r.shards.PostAll(func(m *tally, _ int64, out *output) {
+			m.counts["topics"]++
+			out.records = append(out.records, record("topics", m.counts["topics"]))
+		})
+		r.expect("topics=1", r.do(get("topics")))
+		r.do(func(m *tally, _ int64, to Token, out *output) {
+			if m.loaded != 1 || m.missed != 1 {
+				t.Errorf("loaded %d times, refreshed %d times", m.loaded, m.missed)
+			}
+			out.reply(to, "")
+		})
+		if r.log.appends != 1 {
+			t.Errorf("%d appends", r.log.appends)
+		}
+	})
+}
+
+// TestClose: everyone is answered, and nothing is left running (the bubble
+// would say so).
+func TestClose(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t)
+		r.elect()
+		r.log.set(func() { r.log.lag = true })
+		queued, waiting := r.do(add("a")), r.do(wait(time.Hour))
+		r.shards.Close()
+		r.expect(notCoordinator+" farewell "+notCoordinator, queued, waiting, r.do(get("a")))
+		r.shards.Elect(0, 2)
+		r.expect(notCoordinator, r.do(get("a")))
+	})
+}
+
+// TestTicketWait: a goroutine may wait for the reply.
+func TestTicketWait(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t)
+		defer r.shards.Close()
+		r.elect()
+		tk := r.do(wait(time.Second))
+		if resp, err := tk.Wait(context.Background()); err != nil || text(resp) != "due" {
+			t.Errorf("%v %v", resp, err)
+		}
+		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+		defer cancel()
+		if _, err := r.do(wait(0)).Wait(ctx); !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("%v", err)
+		}
+		var e park.Entry
+		e.Parker = park.NewParker()
+		tk.Await(&e)
+		tk.Forget(&e)
+	})
+}

@@ -1,0 +1,74 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package shard
+
+import (
+	"context"
+	"sync"
+
+	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"gregor/base/park"
+)
+
+// Ticket is one request that waits for its reply. The zero value is ready; it
+// serves one event. It is safe for concurrent use.
+type Ticket struct {
+	waiters park.List
+
+	mu   sync.Mutex // guards what follows
+	done bool
+	resp kmsg.Response
+	err  error
+}
+
+// Result gives the reply, or the error that stands for it, once it is there.
+func (t *Ticket) Result() (resp kmsg.Response, err error, done bool) { //nolint:revive,staticcheck // done says whether the others count
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.resp, t.err, t.done
+}
+
+// Await makes e wait for the reply. The caller looks at Result afterwards,
+// since it may have come meanwhile.
+func (t *Ticket) Await(e *park.Entry) { t.waiters.Add(e, 0) }
+
+// Forget takes e out of what Await put it in.
+func (t *Ticket) Forget(e *park.Entry) { t.waiters.Remove(e) }
+
+// Wait returns the reply when it is there, or ctx ends.
+func (t *Ticket) Wait(ctx context.Context) (kmsg.Response, error) {
+	e := park.Entry{Parker: park.NewParker()}
+	t.Await(&e)
+	defer t.Forget(&e)
+	for {
+		if resp, err, done := t.Result(); done {
+			return resp, err
+		}
+		select {
+		case <-e.Parker.C:
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
+	}
+}
+
+func (t *Ticket) complete(resp kmsg.Response, err error) {
+	t.mu.Lock()
+	again := t.done
+	if !again {
+		t.done, t.resp, t.err = true, resp, err
+	}
+	t.mu.Unlock()
+	if again {
+		panic("shard: a ticket is completed twice")
+	}
+	t.waiters.WakeAll()
+}
+
+// fail completes a ticket with an error; nil is nobody.
+func (t *Ticket) fail(err error) {
+	if t != nil {
+		t.complete(nil, err)
+	}
+}
