@@ -167,6 +167,7 @@ func (r *resolver) long(name string) int64 {
 // Live is what a running broker obeys beside its topics' rules.
 type Live struct {
 	ConnectionsMax         int
+	ConnectionCreationRate int // a second
 	ConnectionsPerIPMax    int
 	ConnectionsPerIP       map[netip.Addr]int
 	SegmentDeleteDelayMs   int64
@@ -182,6 +183,7 @@ func ResolveLive(clusterDynamic, brokerDynamic map[string]string, static *Node) 
 	}
 	return Live{
 		ConnectionsMax:         int(r.long(string(MaxConnections))),
+		ConnectionCreationRate: int(r.long(string(MaxConnectionCreationRate))),
 		ConnectionsPerIPMax:    int(r.long(string(MaxConnectionsPerIP))),
 		ConnectionsPerIP:       overrides,
 		SegmentDeleteDelayMs:   r.long(string(LogSegmentDeleteDelayMs)),

@@ -4,6 +4,7 @@ package config
 
 import (
 	"errors"
+	"math"
 	"net/netip"
 	"reflect"
 	"strings"
@@ -185,7 +186,7 @@ func TestResolveLive(t *testing.T) {
 	static := mustLoad(t, "max.connections=5", "max.connections.per.ip.overrides=127.0.0.1:3")
 	got := ResolveLive(pairs([]string{"max.connections=9", "producer.id.expiration.ms=7", "log.segment.delete.delay.ms=x"}),
 		pairs([]string{"max.connections=8", "max.connections.per.ip=4", "max.connections.per.ip.overrides=127.0.0.2:1"}), static)
-	want := Live{ConnectionsMax: 8, ConnectionsPerIPMax: 4, ConnectionsPerIP: map[netip.Addr]int{netip.MustParseAddr("127.0.0.2"): 1},
+	want := Live{ConnectionsMax: 8, ConnectionCreationRate: math.MaxInt32, ConnectionsPerIPMax: 4, ConnectionsPerIP: map[netip.Addr]int{netip.MustParseAddr("127.0.0.2"): 1},
 		SegmentDeleteDelayMs: 60000, ProducerIDExpirationMs: 7}
 	if !reflect.DeepEqual(got, want) {
 		t.Errorf("got %+v", got)

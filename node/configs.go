@@ -106,6 +106,7 @@ func (n *Node) reconfigure(delta *image.Delta, img *image.Image) {
 	for _, d := range n.dirs {
 		d.DelayDeletes(deleteDelay(values.SegmentDeleteDelayMs))
 	}
+	n.limitConnections(values.ConnectionCreationRate)
 	n.dynamic.set(values)
 }
 

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"strings"
 	"testing"
+	"time"
 
 	"gregor/cluster/image"
 	"gregor/cluster/metarec"
@@ -20,7 +21,7 @@ func TestIdleKeysAreToldOnce(t *testing.T) {
 		t.Fatal(err)
 	}
 	var log bytes.Buffer
-	n := New(Options{Config: static, Logger: slog.New(slog.NewTextHandler(&log, nil))})
+	n := New(Options{Config: static, Now: time.Now, Logger: slog.New(slog.NewTextHandler(&log, nil))})
 	n.ident.node = 1
 	img := image.Empty()
 	set := func(kind image.ResourceType, name, key, value string) {

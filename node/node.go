@@ -29,6 +29,7 @@ import (
 	"gregor/cluster/raftnode"
 	"gregor/config"
 	"gregor/ops"
+	"gregor/quota"
 	"gregor/replica"
 	"gregor/replica/assign"
 	"gregor/storage/logdir"
@@ -88,6 +89,7 @@ type Node struct {
 
 	publisher publisher
 	dynamic   dynamic
+	quotas    *quota.Manager
 	loops     loops // link, controller, publisher and what watches them
 	serving   sync.WaitGroup
 
@@ -101,6 +103,7 @@ type Node struct {
 // New checks nothing and starts nothing.
 func New(o Options) *Node {
 	n := &Node{o: o, failed: make(chan error, 1), images: api.NewImages()}
+	n.quotas = newQuotas(o)
 	n.loops.init()
 	return n
 }

@@ -13,7 +13,7 @@ import (
 // publisher is the goroutine that tells the parts of this node what changed in
 // the committed metadata:
 //
-//	configs ─► deletes ─► followers ─► leaders ─► image to requests ─► link
+//	configs ─► quotas ─► deletes ─► followers ─► leaders ─► image to requests ─► link
 //
 // A partition is entered in the table, marked as switching, before requests see
 // the image that gives it to this broker; so a request that comes at once waits
@@ -52,6 +52,7 @@ func (n *Node) publish(ctx context.Context) {
 
 func (n *Node) apply(delta *image.Delta, img *image.Image) {
 	n.reconfigure(delta, img)
+	n.requota(delta, img)
 	n.executor.Configure(delta, img)
 	plan := assign.Make(delta, n.ident.node)
 	n.executor.Delete(plan.Delete)

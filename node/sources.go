@@ -11,6 +11,7 @@ func (n *Node) sources() ops.Sources {
 		Connections:   n.server.Stats,
 		Requests:      n.api.Stats,
 		FetchSessions: n.sessions.Stats,
+		Quotas:        n.quotas.Stats,
 		Partitions:    n.table,
 		Image:         n.images.Load,
 		Active:        n.control.Active,

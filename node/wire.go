@@ -183,7 +183,7 @@ func (n *Node) openQuorum(context.Context) error {
 		return err
 	}
 	n.control = active.New(active.Options{
-		Env: env, Quorum: n.raft, Log: n.raft.Log(),
+		Env: env, Prepare: n.prepare, Quorum: n.raft, Log: n.raft.Log(),
 		SessionTimeout: millis(int64(c.Int(config.BrokerSessionTimeoutMs))),
 		Now:            n.o.Now, Random: n.o.Random, Logger: n.o.Logger,
 		Failed: func(op string, err error) { n.fail(fmt.Errorf("%s: %w", op, err)) },
@@ -383,6 +383,7 @@ func (n *Node) serve(context.Context) error {
 		Quorum:       n.raft.Describe,
 		Dirs:         dirs,
 		Sessions:     n.sessions,
+		Quotas:       n.quotas,
 		Logger:       n.o.Logger,
 		LogLevel:     n.o.LogLevel,
 		Now:          n.o.Now,
@@ -394,7 +395,7 @@ func (n *Node) serve(context.Context) error {
 	limits.StallMax = millis(int64(c.Int(config.GregorRequestStallMaxMs)))
 	total := c.RequestMemoryBytes()
 	server := conn.NewServer(conn.Options{
-		Handler: n.api, Limits: limits,
+		Handler: n.api, Limits: limits, Rates: n.quotas,
 		Budget: conn.NewBudget(total, c.Long(config.GregorRequestMemoryReserveBytes), min(total/4, 64<<20)),
 		Logger: n.o.Logger, Now: n.o.Now,
 	})

@@ -29,6 +29,7 @@ import (
 	"gregor/cluster/image"
 	"gregor/cluster/metalog"
 	"gregor/cluster/metarec"
+	"gregor/quota"
 	"gregor/replica"
 	"gregor/storage/logdir"
 	"gregor/storage/retention"
@@ -95,6 +96,7 @@ func full(t *testing.T) Sources {
 			return api.Stats{Requests: map[string]int64{"Produce": 10}, ProducedRecordsTotal: 100}
 		},
 		FetchSessions: func() fetchsession.Stats { return fetchsession.Stats{Sessions: 2, Partitions: 9} },
+		Quotas:        func() quota.Stats { return quota.Stats{Meters: 4} },
 		Partitions:    replica.NewTable(),
 		Image:         func() *image.Image { return img },
 		Active:        func() bool { return true },

@@ -10,6 +10,7 @@ import (
 	"gregor/broker/fetchsession"
 	"gregor/cluster/image"
 	"gregor/cluster/metalog"
+	"gregor/quota"
 	"gregor/replica"
 	"gregor/storage/logdir"
 	"gregor/storage/retention"
@@ -26,6 +27,8 @@ type Sources struct {
 	Requests func() api.Stats
 	// FetchSessions of the broker.
 	FetchSessions func() fetchsession.Stats
+	// Quotas of clients.
+	Quotas func() quota.Stats
 	// Partitions on this broker.
 	Partitions Partitions
 	// Image is the newest one that was published on this node.

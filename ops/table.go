@@ -2,6 +2,8 @@
 
 package ops
 
+import "gregor/quota"
+
 import "gregor/storage/retention"
 
 // group is metrics that one read fills.
@@ -14,7 +16,7 @@ type group struct {
 // table lists all groups in the order of docs/metrics.md.
 func table() []group {
 	return []group{
-		nodeGroup, trafficGroup, connectionGroup, sessionGroup,
+		nodeGroup, trafficGroup, connectionGroup, quotaGroup, sessionGroup,
 		replicaGroup, clusterGroup, controllerGroup, metadataGroup, raftGroup, fileGroup, directoryGroup,
 	}
 }
@@ -63,7 +65,7 @@ var (
 var (
 	connections     = gauge("kafka_server_socket_server_metrics_connection_count", "Connections that are open, over all Kafka listeners.")
 	accepted        = counter("kafka_server_socket_server_metrics_connection_creation_total", "Connections that were accepted.")
-	connectionsShut = counter("gregor_connections_closed_total", "Connections that the node closed, by reason: refused (too many), idle, malformed (a frame or request that no client sends), stalled (a frame that stopped, or no memory), cut (a truncation under a reply), panic (a bug of gregor).", "reason")
+	connectionsShut = counter("gregor_connections_closed_total", "Connections that the node closed, by reason: refused (too many), throttled (too fast, by connection_creation_rate), idle, malformed (a frame or request that no client sends), stalled (a frame that stopped, or no memory), cut (a truncation under a reply), panic (a bug of gregor).", "reason")
 	received        = counter("kafka_server_socket_server_metrics_incoming_byte_total", "Bytes read from sockets.")
 	sent            = counter("kafka_server_socket_server_metrics_outgoing_byte_total", "Bytes written to sockets.")
 	sentByFile      = counter("gregor_sendfile_bytes_total", "Part of the bytes written that went from files to sockets without a copy.")
@@ -82,6 +84,7 @@ var (
 		e.count(connections, s.Connections)
 		e.count(accepted, s.AcceptedTotal)
 		e.count(connectionsShut, s.RefusedTotal, "refused")
+		e.count(connectionsShut, s.ThrottledTotal, "throttled")
 		e.count(connectionsShut, s.IdleClosedTotal, "idle")
 		e.count(connectionsShut, s.MalformedTotal, "malformed")
 		e.count(connectionsShut, s.StalledTotal, "stalled")
@@ -95,6 +98,24 @@ var (
 		e.count(budgetUsed, s.BudgetUsedBytes)
 		e.count(budgetWaits, s.BudgetWaitsTotal)
 		e.put(throttled, float64(s.ThrottledMillisTotal)/1000)
+	}}
+)
+
+var (
+	quotaThrottled = counter("gregor_quota_throttled_total", "Requests, and connections, that a quota held back, by the quota that decided.", "quota")
+	quotaSeconds   = counter("gregor_quota_throttled_seconds_total", "Time that clients were told to wait.", "quota")
+	quotaMeters    = gauge("gregor_quota_meters", "Users, client ids, pairs of them and addresses whose use is measured.")
+
+	quotaGroup = group{"Quotas", []*metric{quotaThrottled, quotaSeconds, quotaMeters}, func(e *emitter, c *collector) {
+		if c.sources.Quotas == nil {
+			return
+		}
+		s := c.sources.Quotas()
+		for _, k := range quota.Kinds() {
+			e.count(quotaThrottled, s.Throttled[k], k.String())
+			e.put(quotaSeconds, float64(s.ThrottledMs[k])/1000, k.String())
+		}
+		e.count(quotaMeters, int64(s.Meters))
 	}}
 )
 

@@ -27,10 +27,12 @@ func (t *Meter) charge(m *Manager, nowMs int64, amount float64) int32 {
 	return t.waitLocked(o, nowMs, 0)
 }
 
-func (t *Meter) foresee(m *Manager, nowMs int64, amount float64) int32 {
+func (t *Meter) foresee(m *Manager, nowMs int64, amount float64) (waitMs int32, counted bool) {
+	o := m.windows(t.by.kind)
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	return t.waitLocked(m.windows(t.by.kind), nowMs, amount)
+	sum, _ := t.used.measure(o, nowMs)
+	return t.waitLocked(o, nowMs, amount), sum > 0
 }
 
 // admit counts one, unless that is too many.

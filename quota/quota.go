@@ -75,6 +75,9 @@ type Manager struct {
 	idle   list
 }
 
+// windowsMax bounds the windows, so that their time is a number.
+const windowsMax = 1 << 20
+
 // version is one state of the limits.
 type version struct {
 	number uint64
@@ -86,6 +89,8 @@ func New(o Options) *Manager {
 	if o.IdleMax == 0 {
 		o.IdleMax = 100_000
 	}
+	o.Client.Count = min(o.Client.Count, windowsMax)
+	o.Controller.Count = min(o.Controller.Count, windowsMax)
 	m := &Manager{o: o, meters: map[share]*Meter{}}
 	m.limits.Store(&version{limits: NewLimits()})
 	return m
@@ -171,12 +176,13 @@ func (c *Client) Charge(m *Manager, k Kind, amount float64, now time.Time) int32
 	return 0
 }
 
-// Foresee says what Charge would, and counts nothing.
-func (c *Client) Foresee(m *Manager, k Kind, amount float64, now time.Time) int32 {
+// Foresee says what Charge would, and counts nothing. counted reports whether
+// anything counts already.
+func (c *Client) Foresee(m *Manager, k Kind, amount float64, now time.Time) (waitMs int32, counted bool) {
 	if meter := c.meters[k]; meter != nil {
 		return meter.foresee(m, m.ms(now), amount)
 	}
-	return 0
+	return 0, false
 }
 
 // AtOnceMax is the most that one answer may hold: more could never be within

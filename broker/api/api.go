@@ -28,6 +28,7 @@ import (
 	"gregor/cluster/link"
 	"gregor/cluster/metalog"
 	"gregor/config"
+	"gregor/quota"
 	"gregor/replica"
 	"gregor/wire/batch"
 	"gregor/wire/compress"
@@ -69,7 +70,9 @@ type Deps struct {
 	Dirs []LogDir
 	// Sessions are the fetch sessions of this broker.
 	Sessions *fetchsession.Cache
-	Logger   *slog.Logger
+	// Quotas say how long clients must wait.
+	Quotas *quota.Manager
+	Logger *slog.Logger
 	// LogLevel is the level of Logger; nil where it is fixed.
 	LogLevel *slog.LevelVar
 	Now      func() time.Time
@@ -111,11 +114,16 @@ type state struct {
 	names    map[string]string
 	produce  produceState
 	fetch    fetchState
+	quota    quota.Client
+	now      func() time.Time
+	// Of the request at hand: how long it waited, and since when it does.
+	waited time.Duration
+	away   time.Time
 }
 
 // Open is part of conn.Handler.
 func (a *API) Open(c *call.Conn) {
-	s := &state{}
+	s := &state{now: a.d.Now}
 	s.produce.validator = batch.NewValidator(&a.coders)
 	c.State = s
 }
@@ -124,6 +132,7 @@ func (a *API) Open(c *call.Conn) {
 func (a *API) Gone(c *call.Conn) {
 	if s, ok := c.State.(*state); ok {
 		s.fetch.close()
+		a.d.Quotas.Release(&s.quota, a.d.Now())
 	}
 	c.State = nil
 }
@@ -151,6 +160,8 @@ func (a *API) Handle(c *call.Call) call.Outcome {
 		s.clientID = string(h.ClientID)
 	}
 	c.ClientID, c.Body = s.clientID, body
+	a.d.Quotas.Bind(&s.quota, c.Conn.Principal.Name, s.clientID, c.ReceivedAt)
+	s.waited, s.away = 0, time.Time{}
 	a.count.requests[c.Key].Add(1)
 	outcome := r.handle(a, c)
 	if outcome == call.Close {

@@ -27,9 +27,10 @@ func (a *API) decode(c *call.Call) (kmsg.Request, error) {
 	return req, nil
 }
 
-// answer writes a response of kmsg.
+// answer charges the request's time and writes a response of kmsg.
 func (a *API) answer(c *call.Call, resp kmsg.Response) call.Outcome {
 	resp.SetVersion(c.Version)
+	a.throttleResponse(c, resp)
 	c.Reply.Begin(c.CorrelationID, resp.IsFlexible() && c.Key != keyApiVersions)
 	out := c.Reply.Appender()
 	out.B = resp.AppendTo(out.B)
@@ -44,7 +45,7 @@ const timeoutMin = time.Second
 const timeoutMax = 5 * time.Minute
 
 // within gives a context that ends after the client's timeout, or with its
-// connection.
+// connection. Until it is canceled the handler is taken to wait for others.
 func within(c *call.Call, timeoutMs int32) (context.Context, context.CancelFunc) {
 	timeout := min(max(time.Duration(timeoutMs)*time.Millisecond, timeoutMin), timeoutMax)
 	ctx, cancel := context.WithTimeout(context.Background(), timeout)
@@ -55,5 +56,11 @@ func within(c *call.Call, timeoutMs int32) (context.Context, context.CancelFunc)
 		case <-ctx.Done():
 		}
 	}()
-	return ctx, cancel
+	s := stateOf(c)
+	s.away = s.waits()
+	return ctx, func() {
+		cancel()
+		s.goesOn(s.away)
+		s.away = time.Time{}
+	}
 }

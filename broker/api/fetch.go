@@ -81,6 +81,7 @@ type fetching struct {
 	left     int // bytes that may still be answered
 	bytes    int // that were found
 	urgent   bool
+	held     bool     // by a quota
 	missing  int      // partitions that are not there
 	patience patience // of the pass
 }
@@ -118,6 +119,7 @@ func (f *fetching) sessionless() call.Outcome {
 	f.session, f.full = f.s.fetch.own, true
 	f.replaceAll()
 	f.run()
+	f.hold()
 	f.write(kafka.None, fetch.NoSessionID)
 	return call.Done
 }
@@ -138,7 +140,7 @@ func (f *fetching) opening() call.Outcome {
 	}()
 	f.merge()
 	f.run()
-	if f.session.Len() > 0 {
+	if held := f.hold(); !held && f.session.Len() > 0 {
 		id = f.api.d.Sessions.Add(f.session, f.req.ReplicaID >= 0)
 	}
 	f.write(kafka.None, id)
@@ -153,6 +155,7 @@ func (f *fetching) incremental() call.Outcome {
 	sessions := f.api.d.Sessions
 	session, code := sessions.Acquire(f.req.SessionID, f.req.SessionEpoch, f.usesIDs())
 	if code != kafka.None {
+		f.hold()
 		f.write(code, fetch.NoSessionID)
 		return call.Done
 	}
@@ -163,17 +166,22 @@ func (f *fetching) incremental() call.Outcome {
 	case session.Len() == 0:
 		// Nothing is left of it: it gives its slot free.
 		sessions.Remove(f.req.SessionID)
+		f.hold()
 		f.write(kafka.None, fetch.NoSessionID)
 		return call.Done
 	case !sessions.Fits(session):
 		// The client goes on with a full fetch, and without a session.
 		sessions.Remove(f.req.SessionID)
+		f.hold()
 		f.write(kafka.FetchSessionIDNotFound, fetch.NoSessionID)
 		return call.Done
 	}
 	f.run()
+	held := f.hold()
 	f.write(kafka.None, f.req.SessionID)
-	f.rest()
+	if !held { // else nothing was told of what is new, and all is to be looked at again
+		f.rest()
+	}
 	return call.Done
 }
 
@@ -217,7 +225,7 @@ func (f *fetching) wanted(t *fetch.Topic, p *fetch.Partition) fetchsession.Parti
 
 // run reads, and waits as long as there is too little to answer.
 func (f *fetching) run() {
-	bytesMax := min(max(int(f.req.MaxBytes), 0), f.api.limits.fetchBytesMax)
+	bytesMax := f.atOnceMax(min(max(int(f.req.MaxBytes), 0), f.api.limits.fetchBytesMax))
 	bytesMin := min(int(f.req.MinBytes), bytesMax)
 	// Nobody notices meanwhile that the client is gone.
 	wait := min(time.Duration(f.req.MaxWaitMs)*time.Millisecond, timeoutMax)
@@ -232,6 +240,7 @@ func (f *fetching) run() {
 	defer timer.Stop()
 	for {
 		if wait > 0 && f.idle() {
+			slept := f.s.waits()
 			select {
 			case <-f.session.C():
 				f.session.Woken()
@@ -240,6 +249,7 @@ func (f *fetching) run() {
 			case <-f.c.Conn.Closed:
 				wait = 0
 			}
+			f.s.goesOn(slept)
 		}
 		f.drop()
 		began := f.api.d.Now()
@@ -275,6 +285,8 @@ func (f *fetching) breathe(d time.Duration, deadline *time.Timer) bool {
 		f.s.fetch.breath.Reset(d)
 	}
 	defer f.s.fetch.breath.Stop()
+	slept := f.s.waits()
+	defer f.s.goesOn(slept)
 	select {
 	case <-f.s.fetch.breath.C:
 		return true

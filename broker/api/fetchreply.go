@@ -40,6 +40,7 @@ func (f *fetching) write(code kafka.Code, sessionID int32) {
 		e.EndTopic()
 	}
 	e.End(f.s.fetch.nodes)
+	f.charge()
 	f.api.count.fetchedBytes.Add(int64(f.bytes))
 	f.clear()
 }

@@ -29,6 +29,7 @@ import (
 	"gregor/cluster/metalog"
 	"gregor/cluster/metarec"
 	"gregor/config"
+	"gregor/quota"
 	"gregor/replica"
 	"gregor/replica/assign"
 	"gregor/storage/logdir"
@@ -100,7 +101,8 @@ func start(t testing.TB, changes ...func(*setup)) *node {
 		Dirs:         []LogDir{{s.path, n.dir}},
 		Controller:   n.controller, ProducerID: n.producerID,
 		Quorum:   func(context.Context) (metalog.Quorum, error) { return metalog.Quorum{Leader: self}, nil },
-		Sessions: fetchsession.NewCache(s.slots, 42, time.Now), Logger: logger, LogLevel: new(slog.LevelVar), Now: time.Now})
+		Sessions: fetchsession.NewCache(s.slots, 42, time.Now), Logger: logger, LogLevel: new(slog.LevelVar), Now: time.Now,
+		Quotas: newQuotas()})
 	n.limits = conn.DefaultLimits()
 	if s.limits != nil {
 		s.limits(&n.limits)
@@ -126,6 +128,11 @@ func start(t testing.TB, changes ...func(*setup)) *node {
 	go n.server.Serve(l, &call.Listener{Name: "PLAINTEXT", Role: call.Broker, Host: host, Port: int32(port)})
 	t.Cleanup(n.stop)
 	return n
+}
+
+func newQuotas() *quota.Manager {
+	windows := quota.Windows{Count: 11, Ms: 1000}
+	return quota.New(quota.Options{Client: windows, Controller: windows, Start: time.Now()})
 }
 
 func (n *node) stop() {

@@ -272,7 +272,7 @@ func TestListenerRoles(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	a := New(Deps{Config: cfg, Images: NewImages()})
+	a := New(Deps{Config: cfg, Images: NewImages(), Quotas: newQuotas(), Now: time.Now})
 	c := &call.Call{Conn: &call.Conn{Listener: &call.Listener{Role: call.Controller}}, Key: keyMetadata}
 	a.Open(c.Conn)
 	if got := a.Handle(c); got != call.Close {

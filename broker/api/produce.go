@@ -11,6 +11,7 @@ import (
 	"gregor/base/park"
 	"gregor/broker/call"
 	"gregor/cluster/image"
+	"gregor/quota"
 	"gregor/replica"
 	"gregor/storage/commitlog"
 	"gregor/wire/batch"
@@ -109,6 +110,7 @@ func (a *API) handleProduce(c *call.Call) call.Outcome {
 			a.produceTopic(c, s, img, w, i, acks)
 		}
 	}
+	a.chargeProduce(c, acks)
 	switch {
 	case acks == acksNone:
 		if w.failed {
@@ -120,6 +122,17 @@ func (a *API) handleProduce(c *call.Call) call.Outcome {
 	}
 	w.answer(c)
 	return call.Done
+}
+
+// chargeProduce counts the request's bytes, whatever became of its batches, and
+// its time; that of acks=0 is not counted, as in Kafka. A reply that is parked
+// later is charged already, so that clients that pipeline are held back too.
+func (a *API) chargeProduce(c *call.Call, acks int16) {
+	waitMs, ofTimeMs := a.charge(c, quota.Produce, float64(len(c.Payload))), int32(0)
+	if acks != acksNone {
+		ofTimeMs = a.chargeTime(c)
+	}
+	a.throttle(c, quota.Produce, waitMs, ofTimeMs)
 }
 
 // produced gives the slot's memory.

@@ -30,6 +30,8 @@ const (
 	keyElectLeaders               = 43
 	keyIncrementalAlterConfigs    = 44
 	keyListPartitionReassignments = 46
+	keyDescribeClientQuotas       = 48
+	keyAlterClientQuotas          = 49
 	keyDescribeQuorum             = 55
 	keyUpdateFeatures             = 57
 	keyUnregisterBroker           = 64
@@ -144,6 +146,16 @@ func rows() []row {
 			shape:   shape{int32At(0), arrayAt(0, textAt(0), intsAt(0)).nullable(0)},
 			request: func() kmsg.Request { return new(kmsg.ListPartitionReassignmentsRequest) },
 			handle:  (*API).handleListPartitionReassignments, purpose: "reassignments under way"},
+		{key: keyDescribeClientQuotas, name: "DescribeClientQuotas", min: 0, max: 1, advertisedMin: 0, flexibleFrom: 1, roles: call.Broker,
+			shape:   shape{arrayAt(0, textAt(0), int8At(0), textAt(0)), boolAt(0)},
+			request: func() kmsg.Request { return new(kmsg.DescribeClientQuotasRequest) },
+			handle:  (*API).handleDescribeClientQuotas, purpose: "limits of users, client ids and addresses"},
+		{key: keyAlterClientQuotas, name: "AlterClientQuotas", min: 0, max: 1, advertisedMin: 0, flexibleFrom: 1,
+			roles: call.Broker | call.Controller, forwardable: true,
+			shape: shape{arrayAt(0, arrayAt(0, textAt(0), textAt(0)),
+				arrayAt(0, textAt(0), int64At(0), boolAt(0))), boolAt(0)},
+			request: func() kmsg.Request { return new(kmsg.AlterClientQuotasRequest) },
+			handle:  (*API).handleAlterClientQuotas, purpose: "set and remove limits"},
 		{key: keyDescribeQuorum, name: "DescribeQuorum", min: 0, max: 2, advertisedMin: 0, flexibleFrom: 0,
 			roles: call.Broker | call.Controller, forwardable: true,
 			shape:   shape{arrayAt(0, textAt(0), arrayAt(0, int32At(0)))},

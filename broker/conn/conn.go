@@ -75,13 +75,24 @@ func DefaultLimits() Limits {
 	}
 }
 
+// Rates judges new connections by how many there were lately.
+type Rates interface {
+	// Connected counts one of the node, and says for how long no other is taken.
+	Connected(now time.Time) time.Duration
+	// ConnectedFrom counts one of an address. If it is not 0 the connection is
+	// one too many: its peer learns that after so long.
+	ConnectedFrom(a netip.Addr, now time.Time) time.Duration
+}
+
 // Options make a Server.
 type Options struct {
 	Handler Handler
 	Limits  Limits
 	Budget  *Budget
-	Logger  *slog.Logger
-	Now     func() time.Time
+	// Rates may be nil: connections may come as fast as they like.
+	Rates  Rates
+	Logger *slog.Logger
+	Now    func() time.Time
 }
 
 // Stats are the counters of a Server. Those that end in Total only grow.
@@ -89,6 +100,7 @@ type Stats struct {
 	Connections          int64 // open now
 	AcceptedTotal        int64
 	RefusedTotal         int64 // over max.connections.per.ip
+	ThrottledTotal       int64 // over the rate of their address
 	IdleClosedTotal      int64
 	MalformedTotal       int64 // closed for a malformed frame or an unsupported request
 	StalledTotal         int64 // closed for a frame that stopped arriving or for want of memory

@@ -23,6 +23,7 @@ type Server struct {
 	budget  *Budget
 	logger  *slog.Logger
 	now     func() time.Time
+	rates   Rates
 	count   counters
 
 	// serving is the number of listeners: that of brokers is privileged only
@@ -41,24 +42,26 @@ type Server struct {
 	conns     map[*connection]struct{}
 	perIP     map[netip.Addr]int
 	// and of limits the three that LimitConnections changes
-	room chan struct{} // closed and replaced when a connection ends while acceptors wait
+	room chan struct{}            // closed and replaced when a connection ends while acceptors wait
+	held map[net.Conn]*time.Timer // throttled: closed when the timer fires
 }
 
 // counters are Stats as they are counted.
 type counters struct {
-	accepted, refused, idle, malformed, stalled, cut, panics, requests atomic.Int64
-	received, sent, sendfile, parked, flushers, throttledMs            atomic.Int64
+	accepted, refused, throttled, idle, malformed, stalled, cut, panics, requests atomic.Int64
+	received, sent, sendfile, parked, flushers, throttledMs                       atomic.Int64
 }
 
 // NewServer makes a Server; Serve starts it.
 func NewServer(o Options) *Server {
 	return &Server{
-		handler: o.Handler, limits: o.Limits, budget: o.Budget, logger: o.Logger, now: o.Now,
+		handler: o.Handler, limits: o.Limits, budget: o.Budget, logger: o.Logger, now: o.Now, rates: o.Rates,
 		drain:     make(chan struct{}),
 		gather:    sync.Pool{New: func() any { return new([gatherBytes]byte) }},
 		listeners: make(map[net.Listener]struct{}),
 		conns:     make(map[*connection]struct{}),
 		perIP:     make(map[netip.Addr]int),
+		held:      make(map[net.Conn]*time.Timer),
 	}
 }
 
@@ -91,6 +94,10 @@ func (s *Server) Serve(l net.Listener, at *call.Listener) error {
 		socket, err := l.Accept()
 		if err == nil {
 			backoff = 0
+			if !s.pace(at) {
+				socket.Close()
+				return nil
+			}
 			s.start(socket, at)
 			continue
 		}
@@ -141,8 +148,14 @@ func (s *Server) awaitRoom(at *call.Listener) bool {
 
 func (s *Server) start(socket net.Conn, at *call.Listener) {
 	remote := remoteOf(socket)
-	s.mu.Lock()
 	ip := remote.Addr()
+	if s.rates != nil && ip.IsValid() {
+		if wait := s.rates.ConnectedFrom(ip, s.now()); wait > 0 {
+			s.hold(socket, wait)
+			return
+		}
+	}
+	s.mu.Lock()
 	perIPMax, ok := s.limits.PerIP[ip]
 	if !ok {
 		perIPMax = s.limits.ConnectionsPerIPMax
@@ -218,7 +231,13 @@ func (s *Server) stop() []*connection {
 	for l := range s.listeners {
 		listeners = append(listeners, l)
 	}
+	held := s.held
+	s.held = nil
 	s.mu.Unlock()
+	for socket, timer := range held {
+		timer.Stop()
+		socket.Close()
+	}
 	for _, l := range listeners {
 		l.Close()
 	}
@@ -262,7 +281,7 @@ func (s *Server) Stats() Stats {
 	s.mu.Unlock()
 	used, waits := s.budget.usage()
 	return Stats{
-		Connections: int64(open), AcceptedTotal: s.count.accepted.Load(), RefusedTotal: s.count.refused.Load(),
+		Connections: int64(open), AcceptedTotal: s.count.accepted.Load(), RefusedTotal: s.count.refused.Load(), ThrottledTotal: s.count.throttled.Load(),
 		IdleClosedTotal: s.count.idle.Load(), MalformedTotal: s.count.malformed.Load(), StalledTotal: s.count.stalled.Load(),
 		CutTotal: s.count.cut.Load(), PanicsTotal: s.count.panics.Load(), RequestsTotal: s.count.requests.Load(),
 		ReceivedBytesTotal: s.count.received.Load(), SentBytesTotal: s.count.sent.Load(),

@@ -94,8 +94,8 @@ func alterClientQuotas(img *image.Image, _ *Env, req *kmsg.AlterClientQuotasRequ
 	return Outcome{Records: a.recs, Atomic: true, Response: resp}
 }
 
-// entityOf makes a set of the parts: of those of one type, the last counts.
-func entityOf(parts []kmsg.AlterClientQuotasRequestEntryEntity) []metarec.QuotaEntity {
+// QuotaEntityOf makes a set of the parts: of those of one type, the last counts.
+func QuotaEntityOf(parts []kmsg.AlterClientQuotasRequestEntryEntity) []metarec.QuotaEntity {
 	var entity []metarec.QuotaEntity
 	for _, p := range parts {
 		part := metarec.QuotaEntity{Type: p.Type, Name: p.Name}
@@ -109,7 +109,7 @@ func entityOf(parts []kmsg.AlterClientQuotasRequestEntryEntity) []metarec.QuotaE
 }
 
 func (a *quotaAlteration) alter(e *kmsg.AlterClientQuotasRequestEntry) {
-	entity := entityOf(e.Entity)
+	entity := QuotaEntityOf(e.Entity)
 	key := image.QuotaKey(entity)
 	twice := map[string]bool{}
 	duplicate := false
@@ -124,14 +124,14 @@ func (a *quotaAlteration) alter(e *kmsg.AlterClientQuotasRequestEntry) {
 		a.results = append(a.results, quotaResult{entity: entity})
 	}
 	if known || duplicate {
-		a.results[i].why = refuse(kafka.InvalidRequest, "Ignoring duplicate entity %s", entityText(entity))
+		a.results[i].why = refuse(kafka.InvalidRequest, "Ignoring duplicate entity %s", QuotaEntityText(entity))
 		return
 	}
 	a.results[i].why = a.change(entity, e.Ops)
 }
 
-// entityText is an entity as Kafka's messages tell it.
-func entityText(entity []metarec.QuotaEntity) string {
+// QuotaEntityText is an entity as Kafka's messages tell it.
+func QuotaEntityText(entity []metarec.QuotaEntity) string {
 	parts := make([]string, len(entity))
 	for i, p := range entity {
 		name := "null"

@@ -339,7 +339,7 @@ func (w *world) show() string {
 		fmt.Fprintf(&b, "broker %d epoch %d fenced %v stopping %v\n", br.BrokerID, br.BrokerEpoch, br.Fenced, br.InControlledShutdown)
 	}
 	for q := range w.img.ClientQuotas() {
-		fmt.Fprintf(&b, "%s %v\n", entityText(q.Entity), q.Values)
+		fmt.Fprintf(&b, "%s %v\n", QuotaEntityText(q.Entity), q.Values)
 	}
 	for t := range w.img.Topics() {
 		for id, p := range t.Partitions() {
