@@ -159,7 +159,7 @@ func (n *node) publish(records []metarec.Record) {
 	n.images.Publish(n.img)
 }
 
-func (n *node) controller(ctx context.Context, _ Requester, req kmsg.Request) (kmsg.Response, error) {
+func (n *node) controller(ctx context.Context, who Requester, req kmsg.Request) (kmsg.Response, error) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if n.frozen {
@@ -182,6 +182,7 @@ func (n *node) controller(ctx context.Context, _ Requester, req kmsg.Request) (k
 		ListConfig: func(t image.ResourceType, key string) (string, bool) {
 			return config.IsListKey(t == image.ResourceTopic, key, n.cfg)
 		}}
+	env.Mutations = n.api.d.Quotas.Mutations(who.Principal.Name, who.ClientID, env.Now)
 	out, err := controller.Handle(n.img, env, req)
 	if err != nil {
 		return nil, err
