@@ -74,7 +74,9 @@ func (g *Groups) describeClassic(id string, version int16) kmsg.DescribeGroupsRe
 	return answer
 }
 
-// DeleteGroups, v0-3: groups without members, with their offsets.
+// DeleteGroups, v0-3: groups without members, with their offsets. A group with
+// more offsets than one event can delete loses as many as that, and is answered
+// with an error that makes the client ask again.
 func (g *Groups) DeleteGroups(_ int64, _ Caller, req *kmsg.DeleteGroupsRequest, to Token, out *Out) {
 	resp := kmsg.NewPtrDeleteGroupsResponse()
 	resp.Version = req.Version
@@ -94,14 +96,34 @@ func (g *Groups) deleteGroup(id string, out *Out) kafka.Code {
 	}
 	all := func(string, kafka.PartitionID, committed) bool { return true }
 	for _, tp := range g.offsets[id].partitionsOf(all) {
-		g.emitOffsetTombstone(id, tp.Topic, tp.Partition, out)
+		if !g.emitOffsetTombstone(id, tp.Topic, tp.Partition, out) {
+			return kafka.CoordinatorLoadInProgress
+		}
 	}
-	found.emitTombstones(g, out)
-	g.removeGroup(id, out)
+	if !g.emitTombstones(found, out) {
+		return kafka.CoordinatorLoadInProgress
+	}
 	return kafka.None
 }
 
-// emitTombstones writes down that the group is no more.
-func (c *classicGroup) emitTombstones(_ *Groups, out *Out) {
-	out.Records = append(out.Records, grouprec.Tombstone(&grouprec.GroupMetadataKey{Group: c.id}))
+// emitTombstones writes down that a group is no more; false if the event has no
+// room for that.
+func (g *Groups) emitTombstones(found group, out *Out) bool {
+	id, records := found.tombstones()
+	bytes := 0
+	for _, rec := range records {
+		bytes += sizeOf(rec)
+	}
+	if !g.fits(out, bytes) {
+		return false
+	}
+	for _, rec := range records {
+		out.add(rec)
+	}
+	g.removeGroup(id, out)
+	return true
+}
+
+func (c *classicGroup) tombstones() (string, []grouprec.Record) {
+	return c.id, []grouprec.Record{grouprec.Tombstone(&grouprec.GroupMetadataKey{Group: c.id})}
 }

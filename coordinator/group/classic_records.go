@@ -10,11 +10,12 @@ import (
 	"gregor/coordinator/grouprec"
 )
 
-// Versions of values that Kafka 4.4 writes.
+// groupMetadataVersion is the version that Kafka 4.4 writes.
 const groupMetadataVersion = 3
 
-// emitClassic writes a group down as it is, with these assignments.
-func (g *Groups) emitClassic(c *classicGroup, assignments map[string][]byte, out *Out) {
+// emitClassic writes a group down as it is, with these assignments; false if
+// that is more than a batch holds.
+func (g *Groups) emitClassic(c *classicGroup, assignments map[string][]byte, out *Out) bool {
 	v := grouprec.NewGroupMetadataValue()
 	v.ProtocolType, v.Generation, v.Protocol, v.Leader = c.protocolType, c.generation, c.protocol, c.leader
 	v.CurrentStateTimestamp = c.stateSinceMs
@@ -25,7 +26,7 @@ func (g *Groups) emitClassic(c *classicGroup, assignments map[string][]byte, out
 			Subscription: m.metadataOf(c.protocol), Assignment: assignments[m.id],
 		})
 	}
-	g.emitGroupMetadata(c, v, out)
+	return g.emitGroupMetadata(c, v, out)
 }
 
 // emitNewClassic writes down that there is a group. Nothing of its first rebalance is in it.
@@ -35,10 +36,15 @@ func (g *Groups) emitNewClassic(c *classicGroup, out *Out) {
 	g.emitGroupMetadata(c, v, out)
 }
 
-func (g *Groups) emitGroupMetadata(c *classicGroup, v *grouprec.GroupMetadataValue, out *Out) {
+func (g *Groups) emitGroupMetadata(c *classicGroup, v *grouprec.GroupMetadataValue, out *Out) bool {
 	k := grouprec.GroupMetadataKey{Group: c.id}
-	out.Records = append(out.Records, grouprec.Record{Key: k.Append(nil), Value: v.AppendVersion(nil, groupMetadataVersion)})
+	rec := grouprec.Record{Key: k.Append(nil), Value: v.AppendVersion(nil, groupMetadataVersion)}
+	if !g.fits(out, sizeOf(rec)) {
+		return false
+	}
+	out.add(rec)
 	c.adopt(v)
+	return true
 }
 
 // adopt takes from a snapshot what the snapshot decides: who has what.

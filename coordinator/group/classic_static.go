@@ -24,11 +24,11 @@ func (j *join) replaceStatic(oldID, newID string) {
 	c.update(m, j.req, j.to, j.out)
 	switch c.state {
 	case stateStable:
-		if c.selectProtocol() != deref(c.protocol) {
+		if c.selectProtocol() != deref(c.protocol) || !j.g.emitClassic(c, c.assignments(), j.out) {
 			j.g.rebalance(c, j.nowMs, j.out)
 			return
 		}
-		j.g.emitClassic(c, c.assignments(), j.out)
+		c.readSubscriptions()
 		resp := c.joinReply(m, j.req.Version)
 		if j.req.Version >= 9 {
 			resp.SkipAssignment = c.isLeader(newID)

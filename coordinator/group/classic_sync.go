@@ -71,7 +71,16 @@ func (g *Groups) assign(c *classicGroup, req *kmsg.SyncGroupRequest, nowMs int64
 	for _, a := range req.GroupAssignment {
 		all[a.MemberID] = a.MemberAssignment
 	}
-	g.emitClassic(c, all, out)
+	if !g.emitClassic(c, all, out) {
+		// The group is too large to be written down. Kafka finds out when it appends, and gives the same answer.
+		for _, m := range c.members {
+			if c.answerSync(m, syncError(m.sync.version, kafka.UnknownServerError), out) {
+				g.keepAlive(m, nowMs)
+			}
+		}
+		g.prepareRebalance(c, nowMs, out)
+		return
+	}
 	c.transition(stateStable, nowMs)
 	for _, m := range c.members {
 		if c.answerSync(m, c.syncReply(m, m.sync.version), out) {

@@ -57,7 +57,13 @@ type Groups struct {
 	// producers are the groups in which a producer has pending offsets.
 	producers map[kafka.ProducerID]map[string]struct{}
 	timers    timers
+	// retention is the next check; expiredTo is the group before which it has
+	// looked at all, if it could not do all at once.
 	retention timer
+	expiredTo string
+	// deleted are topics whose offsets are still to be deleted.
+	deleted  []DeletedTopic
+	deletion timer
 	// sequence is above that of every commit applied so far. While loading it
 	// is the offset of the record; only the order counts.
 	sequence int64
@@ -79,8 +85,8 @@ type group interface {
 	// expiresFrom is the time from which the retention of a commit counts;
 	// false while offsets may not expire.
 	expiresFrom(committed) (int64, bool)
-	// emitTombstones writes down that the group is no more.
-	emitTombstones(g *Groups, out *Out)
+	// tombstones are the records that say that the group is no more.
+	tombstones() (id string, records []grouprec.Record)
 	// abandon stops timers and answers who waits, because the group goes away
 	// or this coordinator does.
 	abandon(g *Groups, code kafka.Code, out *Out)
@@ -158,11 +164,21 @@ func (g *Groups) Loaded(nowMs int64, out *Out) {
 	g.timers.set(&g.retention, g, nowMs+g.options.OffsetsRetentionCheckIntervalMs)
 }
 
-// Tick does what is due.
+// Tick does what is due, up to the first that gives records: NextDueMs tells
+// whether there is more.
 func (g *Groups) Tick(nowMs int64, out *Out) {
-	for t := g.timers.due(nowMs); t != nil; t = g.timers.due(nowMs) {
+	for len(out.Records) == 0 {
+		t := g.timers.due(nowMs)
+		if t == nil {
+			return
+		}
 		t.owner.fire(g, t, nowMs, out)
 	}
+}
+
+// fits says whether an event may give so many more bytes of records.
+func (g *Groups) fits(out *Out, bytes int) bool {
+	return out.bytes+bytes <= int(g.options.RecordsBytesMax)
 }
 
 // NextDueMs is the earliest time at which Tick may have something to do; false
@@ -171,9 +187,10 @@ func (g *Groups) NextDueMs() (int64, bool) { return g.timers.next() }
 
 // MetadataChanged brings a newer view of the topics. Offsets of deleted topics
 // are deleted, pending ones too.
-func (g *Groups) MetadataChanged(_ int64, topics Topics, deleted []DeletedTopic, out *Out) {
+func (g *Groups) MetadataChanged(nowMs int64, topics Topics, deleted []DeletedTopic, out *Out) {
 	g.topics = topics
-	g.deleteTopicOffsets(deleted, out)
+	g.deleted = append(g.deleted, deleted...)
+	g.deleteTopicOffsets(nowMs, out)
 }
 
 // Abandon answers everyone who waits: this broker leads the partition no more.
@@ -184,10 +201,13 @@ func (g *Groups) Abandon(out *Out) {
 	}
 }
 
-// fire is the retention check's timer.
-func (g *Groups) fire(_ *Groups, _ *timer, nowMs int64, out *Out) {
+// fire is the retention check, or the rest of a deletion.
+func (g *Groups) fire(_ *Groups, t *timer, nowMs int64, out *Out) {
+	if t == &g.deletion {
+		g.deleteTopicOffsets(nowMs, out)
+		return
+	}
 	g.expireOffsets(nowMs, out)
-	g.timers.set(&g.retention, g, nowMs+g.options.OffsetsRetentionCheckIntervalMs)
 }
 
 func (g *Groups) groupIDs() []string { return sortedKeys(g.groups) }

@@ -200,12 +200,17 @@ const (
 	offsetCommitVersionWithExpiry = 1
 )
 
-func (g *Groups) emitOffset(k grouprec.OffsetCommitKey, v *grouprec.OffsetCommitValue, in *Transaction, out *Out) {
-	version := int16(offsetCommitVersion)
+func encodeOffset(k grouprec.OffsetCommitKey, v *grouprec.OffsetCommitValue) (rec grouprec.Record, version int16) {
+	version = offsetCommitVersion
 	if v.ExpireTimestamp != -1 {
 		version = offsetCommitVersionWithExpiry
 	}
-	out.Records = append(out.Records, grouprec.Record{Key: k.Append(nil), Value: v.AppendVersion(nil, version)})
+	return grouprec.Record{Key: k.Append(nil), Value: v.AppendVersion(nil, version)}, version
+}
+
+func (g *Groups) emitOffset(k grouprec.OffsetCommitKey, v *grouprec.OffsetCommitValue, in *Transaction, out *Out) {
+	rec, version := encodeOffset(k, v)
+	out.add(rec)
 	if version == offsetCommitVersionWithExpiry {
 		// What this version cannot hold would be gone after a load.
 		v.LeaderEpoch, v.TopicID = -1, kafka.TopicID{}
@@ -214,10 +219,15 @@ func (g *Groups) emitOffset(k grouprec.OffsetCommitKey, v *grouprec.OffsetCommit
 	g.applyOffset(k, v, g.sequence, in)
 }
 
-func (g *Groups) emitOffsetTombstone(group, topic string, p kafka.PartitionID, out *Out) {
-	k := grouprec.OffsetCommitKey{Group: group, Topic: topic, Partition: p}
-	out.Records = append(out.Records, grouprec.Tombstone(&k))
+// emitOffsetTombstone deletes an offset; false if the event has no room for it.
+func (g *Groups) emitOffsetTombstone(group, topic string, p kafka.PartitionID, out *Out) bool {
+	rec := grouprec.Tombstone(&grouprec.OffsetCommitKey{Group: group, Topic: topic, Partition: p})
+	if !g.fits(out, sizeOf(rec)) {
+		return false
+	}
+	out.add(rec)
 	g.removeOffset(group, topic, p)
+	return true
 }
 
 // partitionsOf lists, in order, the partitions of which a group has an offset,

@@ -178,6 +178,9 @@ func (g *Groups) validateCommit(id string, who commitOf, accepted []commit) kafk
 	if len(accepted) == 0 {
 		return kafka.None
 	}
+	if !g.commitFits(id, accepted) {
+		return kafka.InvalidCommitOffsetSize
+	}
 	found := g.groups[id]
 	if found == nil {
 		switch notFoundFrom := int16(9); {
@@ -199,6 +202,16 @@ func (g *Groups) validateCommit(id string, who commitOf, accepted []commit) kafk
 		}
 	}
 	return commitCode(err, who)
+}
+
+// commitFits says whether a commit fits into one batch.
+func (g *Groups) commitFits(group string, accepted []commit) bool {
+	const fixed = 96 // more than the numbers and lengths of a key and a value take
+	bytes := 0
+	for _, c := range accepted {
+		bytes += fixed + len(group) + len(c.topic) + len(c.metadata)
+	}
+	return bytes <= int(g.options.RecordsBytesMax)
 }
 
 // commitCode gives the code of an error; transactional producers know of member

@@ -63,7 +63,9 @@ func (g *Groups) deleteOffset(id string, found group, topic string, p int32, out
 	if o := g.offsets[id]; o != nil {
 		_, ok := o.committed.get(topic, kafka.PartitionID(p))
 		if ok || o.isUnstable(topic, kafka.PartitionID(p)) {
-			g.emitOffsetTombstone(id, topic, kafka.PartitionID(p), out)
+			if !g.emitOffsetTombstone(id, topic, kafka.PartitionID(p), out) {
+				return kafka.InvalidCommitOffsetSize
+			}
 		}
 	}
 	return kafka.None
@@ -79,13 +81,14 @@ func (c *classicGroup) validateOffsetDelete() error {
 }
 
 // deleteTopicOffsets forgets the offsets of topics that are no more. An offset
-// of a topic of the same name but another id stays.
-func (g *Groups) deleteTopicOffsets(deleted []DeletedTopic, out *Out) {
-	if len(deleted) == 0 {
+// of a topic of the same name but another id stays. What one event cannot hold
+// goes on with the next Tick.
+func (g *Groups) deleteTopicOffsets(nowMs int64, out *Out) {
+	if len(g.deleted) == 0 {
 		return
 	}
 	gone := func(topic string, _ kafka.PartitionID, c committed) bool {
-		for _, d := range deleted {
+		for _, d := range g.deleted {
 			if d.Name == topic && (c.topicID.IsZero() || c.topicID == d.ID) {
 				return true
 			}
@@ -94,8 +97,11 @@ func (g *Groups) deleteTopicOffsets(deleted []DeletedTopic, out *Out) {
 	}
 	for _, id := range sortedKeys(g.offsets) {
 		for _, tp := range g.offsets[id].partitionsOf(gone) {
-			g.emitOffsetTombstone(id, tp.Topic, tp.Partition, out)
+			if !g.emitOffsetTombstone(id, tp.Topic, tp.Partition, out) {
+				g.timers.set(&g.deletion, g, nowMs)
+				return
+			}
 		}
 	}
-	out.Divisible = true
+	g.deleted = nil
 }

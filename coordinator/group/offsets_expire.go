@@ -13,22 +13,34 @@ import "gregor/base/kafka"
 //
 // A group that rebalances loses nothing, nor does a partition with an offset of
 // a transaction that goes on.
+//
+// What one event cannot hold goes on with the next Tick.
 func (g *Groups) expireOffsets(nowMs int64, out *Out) {
 	for _, id := range g.groupIDs() {
+		if id < g.expiredTo {
+			continue
+		}
 		found := g.groups[id]
-		if g.expireOffsetsOf(id, found, nowMs, out) && found.empty() {
-			found.emitTombstones(g, out)
-			g.removeGroup(id, out)
+		bare, done := g.expireOffsetsOf(id, found, nowMs, out)
+		if done && bare && found.empty() {
+			done = g.emitTombstones(found, out)
+		}
+		if !done {
+			g.expiredTo = id
+			g.timers.set(&g.retention, g, nowMs)
+			return
 		}
 	}
-	out.Divisible = true
+	g.expiredTo = ""
+	g.timers.set(&g.retention, g, nowMs+g.options.OffsetsRetentionCheckIntervalMs)
 }
 
-// expireOffsetsOf reports whether the group has no offset left.
-func (g *Groups) expireOffsetsOf(id string, found group, nowMs int64, out *Out) bool {
+// expireOffsetsOf reports whether the group has no offset left, and whether all
+// that had expired fitted in.
+func (g *Groups) expireOffsetsOf(id string, found group, nowMs int64, out *Out) (bare, done bool) {
 	o := g.offsets[id]
 	if o == nil {
-		return true
+		return true, true
 	}
 	expired := o.partitionsOf(func(topic string, p kafka.PartitionID, c committed) bool {
 		if _, ok := o.committed.get(topic, p); !ok || o.isUnstable(topic, p) || found.subscribes(topic) {
@@ -44,9 +56,11 @@ func (g *Groups) expireOffsetsOf(id string, found group, nowMs int64, out *Out) 
 		return nowMs-from >= g.options.OffsetsRetentionMs
 	})
 	for _, tp := range expired {
-		g.emitOffsetTombstone(id, tp.Topic, tp.Partition, out)
+		if !g.emitOffsetTombstone(id, tp.Topic, tp.Partition, out) {
+			return false, false
+		}
 	}
-	return g.offsets[id] == nil
+	return g.offsets[id] == nil, true
 }
 
 func (c *classicGroup) expiresFrom(o committed) (int64, bool) {

@@ -31,6 +31,9 @@ type Options struct {
 	OffsetMetadataMaxBytes int32
 	// OffsetsRetentionMs is offsets.retention.minutes, 10080, in ms.
 	OffsetsRetentionMs int64
+	// RecordsBytesMax bounds the records of one event: max.message.bytes of
+	// __consumer_offsets, 1048588, less the header of a batch.
+	RecordsBytesMax int32
 	// OffsetsRetentionCheckIntervalMs is offsets.retention.check.interval.ms, 600000.
 	OffsetsRetentionCheckIntervalMs int64
 }
@@ -44,6 +47,7 @@ func (o *Options) ensureDefaults() {
 	setDefault(&o.GroupMaxSize, math.MaxInt32)
 	setDefault(&o.NewMemberJoinTimeoutMs, 300_000)
 	setDefault(&o.OffsetMetadataMaxBytes, 4096)
+	setDefault(&o.RecordsBytesMax, 1_048_588-61)
 	setDefault(&o.OffsetsRetentionMs, 7*24*60*60*1000)
 	setDefault(&o.OffsetsRetentionCheckIntervalMs, 600_000)
 }

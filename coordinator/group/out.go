@@ -32,15 +32,16 @@ type Transaction struct {
 }
 
 // Out is what comes of one event: records to append as one atomic batch, and
-// replies that may leave once they are committed.
+// replies that may leave once they are committed. No event gives more than fits
+// into a batch (Options.RecordsBytesMax): one that would is refused before it
+// changes anything, or goes on with the next Tick. Otherwise one client's
+// request that cannot be appended would cost all groups of the partition a load.
 type Out struct {
 	Records []grouprec.Record
 	// Transaction says that the records are to stand in a transactional batch.
 	Transaction *Transaction
-	// Divisible says that each record stands for itself: what does not fit
-	// into one batch may be appended as several.
-	Divisible bool
-	Replies   []Reply
+	Replies     []Reply
+	bytes       int // of Records, as a batch holds them
 }
 
 // Reset empties o for the next event; its memory is kept.
@@ -48,7 +49,17 @@ func (o *Out) Reset() {
 	clear(o.Records)
 	clear(o.Replies)
 	o.Records, o.Replies, o.Transaction = o.Records[:0], o.Replies[:0], nil
-	o.Divisible = false
+	o.bytes = 0
+}
+
+// recordOverhead is more than a record of a batch has beside key and value.
+const recordOverhead = 32
+
+func sizeOf(rec grouprec.Record) int { return len(rec.Key) + len(rec.Value) + recordOverhead }
+
+func (o *Out) add(rec grouprec.Record) {
+	o.Records = append(o.Records, rec)
+	o.bytes += sizeOf(rec)
 }
 
 func (o *Out) reply(to Token, resp kmsg.Response) {
