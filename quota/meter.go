@@ -27,14 +27,6 @@ func (t *Meter) charge(m *Manager, nowMs int64, amount float64) int32 {
 	return t.waitLocked(o, nowMs, 0)
 }
 
-func (t *Meter) foresee(m *Manager, nowMs int64, amount float64) (waitMs int32, counted bool) {
-	o := m.windows(t.by.kind)
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	sum, _ := t.used.measure(o, nowMs)
-	return t.waitLocked(o, nowMs, amount), sum > 0
-}
-
 // admit counts one, unless that is too many.
 func (t *Meter) admit(m *Manager, nowMs int64) (waitMs int32) {
 	o := m.windows(t.by.kind)
@@ -74,10 +66,12 @@ func (t *Meter) mutate(m *Manager, nowMs int64, tokens float64, strict bool) (ok
 	return true, int32(t.tokens.debtMs(t.limit))
 }
 
-func (t *Meter) perSecond() float64 {
+func (t *Meter) atOnceMax(m *Manager, nowMs int64) float64 {
+	o := m.windows(t.by.kind)
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	return t.limit
+	sum, spanMs := t.used.measure(o, nowMs)
+	return max(t.limit*float64(spanMs)/1000-sum, t.limit*float64(o.Ms)/1000)
 }
 
 // set gives the meter its limit, unless it has a newer one.

@@ -176,20 +176,13 @@ func (c *Client) Charge(m *Manager, k Kind, amount float64, now time.Time) int32
 	return 0
 }
 
-// Foresee says what Charge would, and counts nothing. counted reports whether
-// anything counts already.
-func (c *Client) Foresee(m *Manager, k Kind, amount float64, now time.Time) (waitMs int32, counted bool) {
+// AtOnceMax is the most that one answer should hold: what is left of the limit,
+// or, where that is little, what one window lets pass. Kafka's consumers, which
+// get as much as all windows let pass or nothing, come to half of their limit
+// when they ask for much. It is below 0 where there is no limit.
+func (c *Client) AtOnceMax(m *Manager, k Kind, now time.Time) float64 {
 	if meter := c.meters[k]; meter != nil {
-		return meter.foresee(m, m.ms(now), amount)
-	}
-	return 0, false
-}
-
-// AtOnceMax is the most that one answer may hold: more could never be within
-// the limit. It is below 0 where there is no limit.
-func (c *Client) AtOnceMax(m *Manager, k Kind) float64 {
-	if meter := c.meters[k]; meter != nil {
-		return meter.perSecond() * float64(m.o.Client.Count-1) * float64(m.o.Client.Ms) / 1000
+		return meter.atOnceMax(m, m.ms(now))
 	}
 	return -1
 }

@@ -164,28 +164,6 @@ func TestRateIsHeld(t *testing.T) {
 	}
 }
 
-// TestForeseeCountsNothing and agrees with Charge.
-func TestForeseeCountsNothing(t *testing.T) {
-	rapid.Check(t, func(t *rapid.T) {
-		m := newManager()
-		l := NewLimits()
-		l.Set(Entity{ClientID: Others}, Fetch, 100)
-		m.Update(l)
-		var c Client
-		now := int64(0)
-		for range 30 {
-			now += rapid.Int64Range(0, 4000).Draw(t, "gap")
-			amount := float64(rapid.IntRange(0, 1000).Draw(t, "amount"))
-			m.Bind(&c, "u", "id", at(now))
-			first, _ := c.Foresee(m, Fetch, amount, at(now))
-			second, _ := c.Foresee(m, Fetch, amount, at(now))
-			if got := c.Charge(m, Fetch, amount, at(now)); first != second || math.Abs(float64(got-first)) > 1 {
-				t.Fatalf("foreseen %d and %d, charged %d", first, second, got)
-			}
-		}
-	})
-}
-
 // TestTimeIsThrottledByAWindow at most: requests that are held back use none.
 func TestTimeIsThrottledByAWindow(t *testing.T) {
 	m := newManager()
@@ -201,10 +179,13 @@ func TestTimeIsThrottledByAWindow(t *testing.T) {
 	if got := c.Charge(m, Produce, 1000, epoch); got != 990_000 {
 		t.Errorf("1,000 bytes of 1 a second, 10 s of which were free: %d ms, want 990000", got)
 	}
-	if got := c.AtOnceMax(m, Produce); got != 10 {
+	if got := c.AtOnceMax(m, Produce, epoch); got != 1 {
+		t.Errorf("at once %v when all is used, want that of a window, 1", got)
+	}
+	if got := c.AtOnceMax(m, Produce, at(20_000)); got != 10 {
 		t.Errorf("at once %v, want 10", got)
 	}
-	if got := c.AtOnceMax(m, Fetch); got >= 0 {
+	if got := c.AtOnceMax(m, Fetch, epoch); got >= 0 {
 		t.Errorf("at once without a limit %v", got)
 	}
 }
