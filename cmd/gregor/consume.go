@@ -3,28 +3,38 @@
 package main
 
 import (
-	"bufio"
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"slices"
+	"strconv"
+	"strings"
+	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
 	"github.com/twmb/franz-go/pkg/kadm"
-	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
+
+	"gregor/cmd/gregor/fetch"
+	"gregor/cmd/gregor/filter"
+	"gregor/cmd/gregor/record"
 )
 
-// consumeOptions are the flags of consume.
+// consumeOptions are the flags of consume, and what an alias of it sets.
 type consumeOptions struct {
 	connection
+	outputOptions
+	matchOptions
 	at         string
-	count      int64
-	format     string
-	output     string
+	tail       int
+	count      int64 // end after so many, 0 is all
 	partitions []int32
 	follow     bool
+	order      string
+	committed  bool
+	countOnly  bool
 }
 
 func newConsumeCommand() *cobra.Command {
@@ -34,271 +44,361 @@ func newConsumeCommand() *cobra.Command {
 		Short: "Read records and write them to stdout",
 		Long: `Reads what is there when the command begins, then ends; with --follow it goes on.
 
+Without --follow the order is the same each time: by topic, partition and offset, or with --order time by timestamp, where
+the records of a partition stay in their order. With --follow partitions are written as their records arrive.
+
 --at ` + spanHelp + `
 
--f is a layout of verbs: %t topic, %p partition, %o offset, %k key, %v value, %d timestamp, %h{%k=%v } headers,
-%K and %V lengths, \n \t \xNN; more of them in the documentation of franz-go's RecordFormatter.`,
+-f is a layout:
+` + record.LayoutHelp + `
+
+--filter is ` + filter.Help + `
+Several must all match.
+
+gregor consume A -o json | gregor produce B -f json copies a topic: keys, values, nulls, headers, timestamps and partitions.`,
 		Args: cobra.MinimumNArgs(1),
 		Example: `  gregor consume orders
+  gregor consume orders --tail 10 --follow
   gregor consume orders --at -10 -f '%p %o %k %v\n'
-  gregor consume orders --at @-1h --follow -o jsonl`,
+  gregor consume orders --at @-1h --follow -o jsonl
+  gregor consume orders payments --at @2026-01-02..@2026-01-03 --order time --print timestamp,key,value
+  gregor consume orders --filter 'header.source=web' --filter '.amount>=100' -n 5
+  gregor consume orders -k customer-7 -o json`,
 		RunE: func(c *cobra.Command, topics []string) error { return o.run(c, topics) },
 	}
-	o.flags(c)
+	o.connection.flags(c)
+	o.outputOptions.flags(c)
+	o.matchOptions.flags(c)
 	f := c.Flags()
 	f.StringVar(&o.at, "at", "", "what to read (default start; with --follow, end)")
+	f.IntVar(&o.tail, "tail", 0, "the last N records of all partitions together, by timestamp; with --follow, go on from there")
 	f.Int64VarP(&o.count, "num", "n", 0, "end after this many records")
-	f.StringVarP(&o.format, "format", "f", `%v\n`, "how to write a record")
-	f.StringVarP(&o.output, "output", "o", "", "jsonl: one JSON object a record, instead of -f")
 	f.Int32SliceVarP(&o.partitions, "partition", "p", nil, "partitions to read (default all)")
 	f.BoolVar(&o.follow, "follow", false, "go on with what comes")
+	f.StringVar(&o.order, "order", "partition", strings.Join(orders, " or "))
+	f.BoolVar(&o.committed, "read-committed", false, "leave out records of transactions that are open or were aborted")
+	f.BoolVar(&o.countOnly, "count", false, "write how many records there are, instead of the records")
+	_ = c.RegisterFlagCompletionFunc("order", cobra.FixedCompletions(orders, cobra.ShellCompDirectiveNoFileComp))
 	return c
 }
 
-func (o *consumeOptions) run(c *cobra.Command, topics []string) error {
+var orders = []string{"partition", "time"}
+
+// selection is what --at says, or what it leaves open.
+func (o *consumeOptions) selection() (span, error) {
 	at := o.at
 	switch {
-	case at == "" && o.follow:
+	case o.tail < 0 || o.count < 0:
+		return span{}, usage("--tail and -n take numbers from 1 on")
+	case o.tail > 0 && at != "":
+		return span{}, usage("--tail says where to begin, and --at too; leave one out")
+	case o.follow && o.order == "time":
+		return span{}, usage("--order time needs an end, and --follow has none; leave one out")
+	case !slices.Contains(orders, o.order):
+		return span{}, usage("--order %s: allowed are %s", o.order, strings.Join(orders, ", "))
+	case at == "" && o.follow && o.tail == 0:
 		at = "end"
 	case at == "":
 		at = "start"
 	}
 	selected, err := parseSpan(at, time.Now())
 	if err != nil {
-		return usage("%w", err)
+		return span{}, usage("%w", err)
 	}
 	if o.follow && selected.to.kind != unspecified {
-		return usage("--follow goes on for ever, and --at %s has an end; leave one out", at)
+		return span{}, usage("--follow goes on for ever, and --at %s has an end; leave one out", at)
 	}
-	write, err := recordWriter(o.format, o.output)
+	return selected, nil
+}
+
+// run reads topics; everything that the flags can have wrong is told before
+// a broker is asked.
+func (o *consumeOptions) run(c *cobra.Command, topics []string) error {
+	selected, err := o.selection()
 	if err != nil {
-		return usage("%w", err)
+		return err
+	}
+	write, err := o.writer()
+	if err != nil {
+		return err
+	}
+	wanted, err := o.matcher(time.Now())
+	if err != nil {
+		return err
 	}
 	ctx, cancel := interruptible(c)
 	defer cancel()
-	client, err := o.dial(ctx, c, kgo.KeepControlRecords(), kgo.ConsumeResetOffset(kgo.NoResetOffset()))
+	context.AfterFunc(ctx, cancel) // a second signal ends what the first cannot
+	client, err := o.dial(ctx, c)
 	if err != nil {
 		return err
 	}
 	defer client.Close()
-	plan, err := planOf(ctx, kadm.NewClient(client), topics, o.partitions, selected, o.follow)
+	slices.Sort(topics)
+	out := &recordSink{out: c.OutOrStdout(), write: write, wanted: wanted, left: o.count, countOnly: o.countOnly}
+	ctx = whileRead(ctx, out.out)
+	err = o.read(ctx, client, c.ErrOrStderr(), slices.Compact(topics), selected, out)
+	return o.end(ctx, c, out, err)
+}
+
+// read carries out the plan.
+func (o *consumeOptions) read(ctx context.Context, client *kgo.Client, talk io.Writer, topics []string, selected span, out *recordSink) error {
+	admin := kadm.NewClient(client)
+	admin.SetTimeoutMillis(int32(o.timeout.Milliseconds()))
+	q := spanQuery{ctx: ctx, admin: admin, topics: topics, lists: map[string]kadm.ListedOffsets{}, committed: o.committed}
+	p, err := q.plan(o.partitions, selected, o.follow && o.tail == 0)
 	if err != nil {
 		return err
 	}
-	out := bufio.NewWriterSize(c.OutOrStdout(), 64<<10)
-	err = o.read(ctx, client, plan, func(r *kgo.Record) error { return write(out, r) }, out.Flush)
-	return errors.Join(err, out.Flush())
-}
-
-// read polls until every partition of the plan is done, or for ever when
-// following. flush is called whenever there is nothing more to write at once.
-func (o *consumeOptions) read(ctx context.Context, client *kgo.Client, p plan, write func(*kgo.Record) error, flush func() error) error {
-	client.AddConsumePartitions(p.offsets())
-	var written int64
-	for o.follow || !p.done() {
-		fetches, err := o.poll(ctx, client)
-		if err != nil {
+	stretches := p.stretches()
+	r := fetch.NewReader(client, fetch.Options{Committed: o.committed, Timeout: o.timeout,
+		Note: func(text string) { fmt.Fprintln(talk, text) }})
+	switch {
+	case o.tail > 0:
+		if err := r.Tail(ctx, stretches, o.tail, out); err != nil || !o.follow {
 			return err
 		}
-		for _, e := range fetches.Errors() {
-			return topicError(e.Topic, fmt.Errorf("partition %d: %w", e.Partition, e.Err))
+		for i := range stretches {
+			stretches[i].Next, stretches[i].To = max(stretches[i].Next, stretches[i].To), -1
 		}
-		for it := fetches.RecordIter(); !it.Done(); {
-			r := it.Next()
-			if !p.take(r) {
-				continue
-			}
-			if err := write(r); err != nil {
-				return failed(fmt.Errorf("write a record: %w", err))
-			}
-			if written++; o.count > 0 && written == o.count {
-				return nil
+		return r.Follow(ctx, stretches, len(o.partitions) == 0, out)
+	case o.follow:
+		return r.Follow(ctx, stretches, len(o.partitions) == 0, out)
+	case o.order == "time":
+		return r.ByTime(ctx, stretches, out)
+	}
+	return r.ByPartition(ctx, stretches, out)
+}
+
+// end writes what is left, and says in the command line's words what went
+// wrong. Nobody reading any more is no error: they have what they wanted.
+func (o *consumeOptions) end(ctx context.Context, c *cobra.Command, out *recordSink, err error) error {
+	if errors.Is(err, errEnough) || errors.Is(context.Cause(ctx), errClosed) {
+		err = nil
+	}
+	flushed := out.flush()
+	switch {
+	case errors.Is(flushed, errClosed) || errors.Is(err, errClosed):
+		return nil
+	case flushed != nil && err == nil:
+		err = flushed
+	}
+	if o.countOnly && (err == nil || errors.Is(err, context.Canceled)) {
+		if _, wrote := fmt.Fprintln(c.OutOrStdout(), out.written); wrote != nil && err == nil {
+			err = failed(wrote)
+		}
+	}
+	var told *failure
+	var place *fetch.PartitionError
+	switch {
+	case err == nil || errors.As(err, &told):
+		return err
+	case errors.Is(err, fetch.ErrSilent):
+		return &failure{exitUnreachable, err, []string{"gregor topic list"}}
+	case errors.As(err, &place):
+		return topicError(place.Topic, err)
+	}
+	return failed(err)
+}
+
+var (
+	// errEnough ends the reading after -n records.
+	errEnough = errors.New("enough")
+	// errClosed says that nobody reads stdout any more.
+	errClosed = errors.New("nobody reads the output any more")
+)
+
+// recordSink writes the wanted records. What it holds back are whole records,
+// and they are written when nothing more is there at once.
+type recordSink struct {
+	out       io.Writer
+	write     func([]byte, *record.Record) []byte
+	wanted    func(*record.Record) bool
+	left      int64 // of -n, 0 at the start is no limit
+	countOnly bool
+	written   int64
+	buffer    []byte
+}
+
+const sinkBytes = 64 << 10
+
+func (s *recordSink) Record(r *record.Record) error {
+	if s.wanted != nil && !s.wanted(r) {
+		return nil
+	}
+	s.written++
+	if !s.countOnly {
+		if s.buffer = s.write(s.buffer, r); len(s.buffer) >= sinkBytes {
+			if err := s.flush(); err != nil {
+				return err
 			}
 		}
-		if err := flush(); err != nil {
-			return failed(fmt.Errorf("write records: %w", err))
-		}
+	}
+	if s.written == s.left {
+		return errEnough
 	}
 	return nil
 }
 
-// poll waits for records. The client looks for a lost broker for ever, which
-// is right for a follower; whoever waits for an end is told after a while.
-func (o *consumeOptions) poll(ctx context.Context, client *kgo.Client) (kgo.Fetches, error) {
-	waiting, cancel := context.WithTimeout(ctx, o.timeout)
-	defer cancel()
-	fetches := client.PollFetches(waiting)
-	if ctx.Err() != nil {
-		return nil, failed(ctx.Err())
+func (s *recordSink) Pause() error { return s.flush() }
+
+func (s *recordSink) flush() error {
+	if len(s.buffer) == 0 {
+		return nil
 	}
-	if waiting.Err() == nil || !fetches.Empty() {
-		return fetches, nil
+	_, err := s.out.Write(s.buffer)
+	s.buffer = s.buffer[:0]
+	switch {
+	case errors.Is(err, syscall.EPIPE):
+		return errClosed
+	case err != nil:
+		return failed(fmt.Errorf("write records: %w", err))
 	}
-	if o.follow {
-		return nil, nil
-	}
-	again, cancel := context.WithTimeout(ctx, o.timeout)
-	defer cancel()
-	if err := client.Ping(again); err != nil {
-		return nil, &failure{exitUnreachable, fmt.Errorf("the broker does not answer any more\n%w", cause(err)), []string{"gregor topic list"}}
-	}
-	return nil, nil
+	return nil
 }
 
-// plan holds the exact offsets to read of each partition.
-type plan map[string]map[int32]*stretch
-
-// stretch is what is left to read of one partition. Without an end, to is -1.
-type stretch struct {
-	next, to int64
+// outputOptions say how a record is written.
+type outputOptions struct {
+	format    string
+	output    string
+	print     []string
+	separator string
+	null      string
+	binary    string
+	// layout writes a record where an alias has a layout of its own.
+	layout func([]byte, *record.Record) []byte
 }
 
-func (p plan) offsets() map[string]map[int32]kgo.Offset {
-	out := map[string]map[int32]kgo.Offset{}
-	for topic, partitions := range p {
-		for partition, s := range partitions {
-			if s.to >= 0 && s.next >= s.to {
-				continue
-			}
-			if out[topic] == nil {
-				out[topic] = map[int32]kgo.Offset{}
-			}
-			out[topic][partition] = kgo.NewOffset().At(s.next)
+var (
+	recordOutputs = []string{"text", "json", "jsonl", "raw", "hex"}
+	binaries      = []string{"base64", "hex"}
+	printed       = map[string]string{"topic": "%t", "partition": "%p", "offset": "%o", "timestamp": "%d{rfc3339}", "key": "%k", "value": "%v", "headers": "%h"}
+	printedHex    = map[string]string{"key": "%k{hex}", "value": "%v{hex}", "headers": "%h{%k=%v{hex} }"}
+)
+
+func (o *outputOptions) flags(c *cobra.Command) {
+	f := c.Flags()
+	f.StringVarP(&o.format, "format", "f", "", `how to write a record, as below (default '%v\n')`)
+	f.StringVarP(&o.output, "output", "o", "text", "text; json or jsonl: one object a line; raw: values, nothing between them; hex")
+	f.StringSliceVar(&o.print, "print", nil, "what text and hex show of a record: topic, partition, offset, timestamp, key, value, headers (default value)")
+	f.StringVar(&o.separator, "separator", `\t`, "between what --print shows")
+	f.StringVar(&o.null, "null", "", "text for a null key or value in text")
+	f.StringVar(&o.binary, "binary", "base64", "how json holds bytes that are no text: base64, hex")
+	_ = c.RegisterFlagCompletionFunc("output", cobra.FixedCompletions(recordOutputs, cobra.ShellCompDirectiveNoFileComp))
+	_ = c.RegisterFlagCompletionFunc("binary", cobra.FixedCompletions(binaries, cobra.ShellCompDirectiveNoFileComp))
+	_ = c.RegisterFlagCompletionFunc("print", cobra.FixedCompletions(sortedKeys(printed), cobra.ShellCompDirectiveNoFileComp))
+}
+
+// writer gives the function that appends a record as the flags say.
+func (o *outputOptions) writer() (func([]byte, *record.Record) []byte, error) {
+	switch {
+	case o.layout != nil:
+		return o.layout, nil
+	case !slices.Contains(recordOutputs, o.output):
+		return nil, usage("-o %s: allowed are %s", o.output, strings.Join(recordOutputs, ", "))
+	case !slices.Contains(binaries, o.binary):
+		return nil, usage("--binary %s: allowed are %s", o.binary, strings.Join(binaries, ", "))
+	case o.format != "" && (o.output != "text" || len(o.print) > 0):
+		return nil, usage("-f is a layout of its own; leave -o and --print out")
+	case slices.Contains(recordOutputs, o.format):
+		return nil, usage("-f %s is a layout without verbs; did you mean -o %s?", o.format, o.format)
+	case len(o.print) > 0 && o.output != "text" && o.output != "hex":
+		return nil, usage("--print is for -o text and hex; %s has all or values only", o.output)
+	}
+	switch o.output {
+	case "json", "jsonl":
+		binary := record.Base64
+		if o.binary == "hex" {
+			binary = record.Hex
+		}
+		return func(dst []byte, r *record.Record) []byte { return append(record.AppendJSON(dst, r, binary), '\n') }, nil
+	case "raw":
+		return func(dst []byte, r *record.Record) []byte { return append(dst, r.Value...) }, nil
+	}
+	format := o.format
+	if format == "" {
+		var err error
+		if format, err = o.columns(); err != nil {
+			return nil, err
 		}
 	}
-	return out
+	layout, err := record.ParseLayout(format, o.null)
+	if err != nil {
+		return nil, usage("-f %q: %w", format, err)
+	}
+	return layout.Append, nil
 }
 
-func (p plan) done() bool {
-	for _, partitions := range p {
-		for _, s := range partitions {
-			if s.to < 0 || s.next < s.to {
+// columns makes a layout of --print.
+func (o *outputOptions) columns() (string, error) {
+	if _, err := record.Unescape(o.separator); err != nil {
+		return "", usage("--separator %s: %w", o.separator, err)
+	}
+	names := o.print
+	if len(names) == 0 {
+		names = []string{"value"}
+	}
+	var verbs []string
+	for _, name := range names {
+		verb, known := printed[name]
+		if !known {
+			return "", usage("--print %s: allowed are %s", name, strings.Join(sortedKeys(printed), ", "))
+		}
+		if inHex, ok := printedHex[name]; ok && o.output == "hex" {
+			verb = inHex
+		}
+		verbs = append(verbs, verb)
+	}
+	return strings.Join(verbs, strings.ReplaceAll(o.separator, "%", "%%")) + `\n`, nil
+}
+
+// matchOptions say which records are wanted.
+type matchOptions struct {
+	key     string
+	filters []string
+	grep    string
+}
+
+func (o *matchOptions) flags(c *cobra.Command) {
+	f := c.Flags()
+	f.StringVarP(&o.key, "key", "k", "", "only records with this key")
+	f.StringArrayVar(&o.filters, "filter", nil, "only records that match, as below; may be repeated")
+	f.StringVar(&o.grep, "grep", "", "only records whose key or value matches a regular expression")
+}
+
+// matcher gives nil where every record is wanted.
+func (o *matchOptions) matcher(now time.Time) (func(*record.Record) bool, error) {
+	when := func(text string) (time.Time, error) {
+		t, err := parseTime(text, now)
+		if err != nil {
+			return t, fmt.Errorf("%q is not a time; want 2006-01-02, 2006-01-02T15:04:05Z, -90m, now, or Unix milliseconds", text)
+		}
+		return t, nil
+	}
+	var all []*filter.Filter
+	if o.key != "" {
+		all = append(all, filter.Key(o.key))
+	}
+	for _, text := range o.filters {
+		f, err := filter.Parse(text, when)
+		if err != nil {
+			return nil, usage("--filter %s: %w", strconv.Quote(text), err)
+		}
+		all = append(all, f)
+	}
+	grep, err := filter.Grep(o.grep)
+	if err != nil {
+		return nil, usage("--grep %s: %w", strconv.Quote(o.grep), err)
+	}
+	if len(all) == 0 && o.grep == "" {
+		return nil, nil
+	}
+	return func(r *record.Record) bool {
+		for _, f := range all {
+			if !f.Match(r) {
 				return false
 			}
 		}
-	}
-	return true
-}
-
-// take moves past a record and reports whether it is to be written. Control
-// records are read, or a partition that ends in one would never be done, and
-// not written.
-func (p plan) take(r *kgo.Record) bool {
-	s := p[r.Topic][r.Partition]
-	if s == nil || s.to >= 0 && r.Offset >= s.to {
-		if s != nil {
-			s.next = s.to
-		}
-		return false
-	}
-	s.next = r.Offset + 1
-	return !r.Attrs.IsControl()
-}
-
-// planOf asks the brokers for the offsets behind a span.
-func planOf(ctx context.Context, admin *kadm.Client, topics []string, partitions []int32, selected span, follow bool) (plan, error) {
-	details, err := admin.ListTopicsWithInternal(ctx, topics...)
-	if err != nil {
-		return nil, failed(fmt.Errorf("look topics up: %w", err))
-	}
-	for _, t := range details.Sorted() {
-		if t.Err != nil {
-			return nil, topicError(t.Topic, t.Err)
-		}
-		for _, p := range partitions {
-			if _, ok := t.Partitions[p]; !ok {
-				return nil, failed(fmt.Errorf("topic %q has no partition %d", t.Topic, p), "gregor topic describe "+t.Topic)
-			}
-		}
-	}
-	q := spanQuery{ctx: ctx, admin: admin, topics: topics, lists: map[string]kadm.ListedOffsets{}}
-	p := plan{}
-	for _, t := range details.Sorted() {
-		p[t.Topic] = map[int32]*stretch{}
-		for _, d := range t.Partitions.Sorted() {
-			if len(partitions) > 0 && !slices.Contains(partitions, d.Partition) {
-				continue
-			}
-			s, err := q.stretch(t.Topic, d.Partition, selected, follow)
-			if err != nil {
-				return nil, topicError(t.Topic, fmt.Errorf("partition %d: %w", d.Partition, err))
-			}
-			p[t.Topic][d.Partition] = s
-		}
-	}
-	return p, nil
-}
-
-// spanQuery looks offsets up, each kind once for all partitions.
-type spanQuery struct {
-	ctx    context.Context
-	admin  *kadm.Client
-	topics []string
-	lists  map[string]kadm.ListedOffsets
-}
-
-func (q *spanQuery) stretch(topic string, partition int32, selected span, follow bool) (*stretch, error) {
-	from, err := q.resolve(topic, partition, selected.from)
-	if err != nil {
-		return nil, err
-	}
-	if follow {
-		return &stretch{from, -1}, nil
-	}
-	to := selected.to
-	if to.kind == unspecified {
-		to = point{kind: atEnd}
-	}
-	end, err := q.resolve(topic, partition, to)
-	if err != nil {
-		return nil, err
-	}
-	// What was deleted before the log start is passed over, and what nobody
-	// has written yet is not waited for.
-	start, err := q.lookup("start", topic, partition, q.admin.ListStartOffsets)
-	if err != nil {
-		return nil, err
-	}
-	last, err := q.lookup("end", topic, partition, q.admin.ListEndOffsets)
-	if err != nil {
-		return nil, err
-	}
-	return &stretch{max(from, start), min(end, last)}, nil
-}
-
-func (q *spanQuery) resolve(topic string, partition int32, p point) (int64, error) {
-	switch p.kind {
-	case atOffset:
-		return p.n, nil
-	case atStart, afterStart:
-		o, err := q.lookup("start", topic, partition, q.admin.ListStartOffsets)
-		return o + p.n, err
-	case atTime:
-		ms := p.since.UnixMilli()
-		return q.lookup(p.since.String(), topic, partition, func(ctx context.Context, topics ...string) (kadm.ListedOffsets, error) {
-			return q.admin.ListOffsetsAfterMilli(ctx, ms, topics...)
-		})
-	}
-	end, err := q.lookup("end", topic, partition, q.admin.ListEndOffsets)
-	if p.kind != beforeEnd || err != nil {
-		return end, err
-	}
-	start, err := q.lookup("start", topic, partition, q.admin.ListStartOffsets)
-	return max(start, end-p.n), err
-}
-
-func (q *spanQuery) lookup(kind, topic string, partition int32, list func(context.Context, ...string) (kadm.ListedOffsets, error)) (int64, error) {
-	listed, ok := q.lists[kind]
-	if !ok {
-		var err error
-		if listed, err = list(q.ctx, q.topics...); err != nil {
-			return 0, fmt.Errorf("list offsets: %w", err)
-		}
-		q.lists[kind] = listed
-	}
-	o, ok := listed.Lookup(topic, partition)
-	if !ok {
-		return 0, kerr.UnknownTopicOrPartition
-	}
-	return o.Offset, o.Err
+		return o.grep == "" || grep(r)
+	}, nil
 }

@@ -4,59 +4,180 @@ package main
 
 import (
 	"bufio"
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"io"
+	"strconv"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/spf13/cobra"
 	"github.com/twmb/franz-go/pkg/kgo"
+
+	"gregor/cmd/gregor/generate"
+	"gregor/cmd/gregor/pace"
+	"gregor/cmd/gregor/record"
 )
 
-// produceOptions are the flags of produce.
+// produceOptions are the flags of produce, and what an alias of it sets.
 type produceOptions struct {
 	connection
-	format    string
-	key       string
-	headers   []string
-	codec     string
-	partition int32
-	acks      string
-	tombstone bool
+	inputOptions
+	sendOptions
+	dry   bool
+	quiet bool
 }
 
 func newProduceCommand() *cobra.Command {
 	o := &produceOptions{}
 	c := &cobra.Command{
-		Use:   "produce TOPIC",
-		Short: "Write stdin to a topic, one record a line",
-		Long: `Each line of stdin becomes a record, without its line end. -f reads other layouts: '%k\t%v\n' takes a key and a
-value from each line, '%V{4}%v' values with their length before them in 4 digits; more in the documentation of franz-go's RecordReader.`,
-		Args: cobra.ExactArgs(1),
+		Use:   "produce [TOPIC]",
+		Short: "Write records to a topic, one a line of stdin",
+		Long: `Each line of stdin, or of --file, becomes a record, without its line end. Without a TOPIC the records name it themselves.
+
+-f lines, the default: with --key-separator a line is key, separator, value; with --headers-separator
+   name:value,name:value and that separator stand before it.
+-f json: one object a line, as gregor consume -o json writes them: key, value, headers, partition, timestamp, topic.
+   "value":null is a tombstone; bytes go into "valueBase64" or "valueHex", and "keyBase64" or "keyHex"; a value may be any
+   other JSON. Partitions are kept unless --repartition is given.
+-f LAYOUT: '%k\t%v\n' takes a key and a value from each line, '%V{4}%v' values with their length before them in 4
+   digits; more in the documentation of franz-go's RecordReader.
+
+--template makes records instead of reading them, -n of them or for ever with --rate; -k and -H are templates then, too:
+` + generate.Help,
+		Args: cobra.MaximumNArgs(1),
 		Example: `  echo '{"id":1}' | gregor produce orders -k customer-7
   gregor produce orders -f '%k\t%v\n' -z zstd < orders.tsv
-  gregor produce orders -k customer-7 --tombstone`,
-		RunE: func(c *cobra.Command, args []string) error { return o.run(c, args[0]) },
+  gregor produce orders --key-separator : --null NULL --file orders.txt
+  gregor produce orders -k customer-7 --tombstone
+  gregor produce orders -k 'customer-{{int 1 100}}' --template '{"id":{{n}},"amount":{{int 1 500}}}' -n 1000 --rate 100/s
+  gregor produce orders -f json --rate 500/s < orders.json`,
+		RunE: func(c *cobra.Command, args []string) error {
+			topic := ""
+			if len(args) > 0 {
+				topic = args[0]
+			}
+			return o.run(c, topic)
+		},
 	}
-	o.flags(c)
-	f := c.Flags()
-	f.StringVarP(&o.format, "format", "f", "", "layout of stdin (default one value a line)")
-	f.StringVarP(&o.key, "key", "k", "", "key of every record")
-	f.StringArrayVarP(&o.headers, "header", "H", nil, "header of every record, key:value; may be repeated")
-	f.StringVarP(&o.codec, "compression", "z", "none", strings.Join(codecNames, ", "))
-	f.Int32VarP(&o.partition, "partition", "p", -1, "partition of every record (-1: by key, or spread)")
-	f.StringVar(&o.acks, "acks", "all", "who must have a record before it counts: all, leader, none")
-	f.BoolVar(&o.tombstone, "tombstone", false, "write one record with the key and no value, and read no stdin")
-	_ = c.RegisterFlagCompletionFunc("compression", cobra.FixedCompletions(codecNames, cobra.ShellCompDirectiveNoFileComp))
+	o.connection.flags(c)
+	o.inputOptions.flags(c)
+	o.sendOptions.flags(c)
+	c.Flags().BoolVar(&o.dry, "dry-run", false, "only write the records as JSON to stdout, and ask no broker")
+	c.Flags().BoolVarP(&o.quiet, "quiet", "q", false, "do not say how much was written")
 	return c
 }
 
-// deliveryTimeout is Kafka's delivery.timeout.ms.
-const deliveryTimeout = 2 * time.Minute
+// run sends what the input gives; everything that the flags can have wrong is
+// told before a broker is asked.
+func (o *produceOptions) run(c *cobra.Command, topic string) error {
+	rate, err := o.parseRate()
+	if err != nil {
+		return err
+	}
+	in, err := o.source(c.InOrStdin(), topic, time.Now)
+	if err != nil {
+		return err
+	}
+	defer in.close()
+	opts, err := o.clientOptions()
+	if err != nil {
+		return err
+	}
+	ctx, cancel := interruptible(c)
+	defer cancel()
+	context.AfterFunc(ctx, cancel) // a second signal ends a read that waits for a terminal
+	s := sender{in: in, plan: pace.NewPlan(rate, time.Now()), limit: o.count, paced: rate > 0}
+	if o.dry {
+		return s.print(ctx, c.OutOrStdout())
+	}
+	client, err := o.dial(ctx, c, opts...)
+	if err != nil {
+		return err
+	}
+	defer client.Close()
+	s.client = client
+	began := time.Now()
+	err = s.run(ctx)
+	if !o.quiet && (s.done.written > 0 || err == nil) {
+		fmt.Fprintln(c.ErrOrStderr(), s.summary(topic, time.Since(began)))
+	}
+	return s.failure(topic, err)
+}
+
+func (o *produceOptions) parseRate() (pace.Rate, error) {
+	if o.rate == "" {
+		return 0, nil
+	}
+	rate, err := pace.Parse(o.rate)
+	if err != nil {
+		return 0, usage("--rate %w", err)
+	}
+	return rate, nil
+}
+
+// summary is what a person wants to know at the end; speed only where it took
+// long enough to mean something.
+func (s *sender) summary(topic string, took time.Duration) string {
+	if topic == "" {
+		topic = strconv.Itoa(len(s.done.topics)) + " topics"
+	}
+	text := fmt.Sprintf("produced %d records to %s", s.done.written, topic)
+	if seconds := took.Seconds(); seconds >= 1 {
+		text += fmt.Sprintf(" in %.1f s, %.0f records/s, %s/s", seconds, float64(s.done.written)/seconds, size(int64(float64(s.done.bytes)/seconds)))
+	}
+	return text
+}
+
+// failure names the record, and what to do.
+func (s *sender) failure(topic string, err error) error {
+	var delivery *deliveryError
+	var told *failure
+	switch {
+	case err == nil || errors.As(err, &told):
+		return err
+	case !errors.As(err, &delivery):
+		return failed(err)
+	}
+	if topic == "" {
+		topic = delivery.topic
+	}
+	return delivery.explain(topic)
+}
+
+// print writes the records instead of sending them.
+func (s *sender) print(ctx context.Context, to io.Writer) error {
+	out := bufio.NewWriterSize(to, sinkBytes)
+	var line []byte
+	err := s.each(ctx, func(_ int64, r *kgo.Record) {
+		shown := shownRecord(r)
+		if r.Timestamp.IsZero() {
+			shown.TimestampMs = time.Now().UnixMilli()
+		}
+		line = append(record.AppendJSON(line[:0], &shown, record.Base64), '\n')
+		_, _ = out.Write(line) // Flush tells
+		if s.paced {
+			_ = out.Flush()
+		}
+	})
+	if flushed := out.Flush(); err == nil && flushed != nil {
+		err = flushed
+	}
+	if err != nil {
+		return failed(err)
+	}
+	return nil
+}
+
+// shownRecord is a record before it has a place.
+func shownRecord(r *kgo.Record) record.Record {
+	shown := record.Record{Topic: r.Topic, Partition: r.Partition, Offset: -1, TimestampMs: r.Timestamp.UnixMilli(), Key: r.Key, Value: r.Value}
+	for _, h := range r.Headers {
+		shown.Headers = append(shown.Headers, record.Header{Key: []byte(h.Key), Value: h.Value})
+	}
+	return shown
+}
 
 var codecNames = []string{"none", "gzip", "snappy", "lz4", "zstd"}
 
@@ -74,163 +195,4 @@ func codecOf(name string) (kgo.CompressionCodec, error) {
 		return kgo.ZstdCompression(), nil
 	}
 	return kgo.CompressionCodec{}, usage("-z %s: allowed are %s", name, strings.Join(codecNames, ", "))
-}
-
-// clientOptions turns the flags into options of the client.
-func (o *produceOptions) clientOptions() ([]kgo.Opt, error) {
-	codec, err := codecOf(o.codec)
-	if err != nil {
-		return nil, err
-	}
-	opts := []kgo.Opt{kgo.ProducerBatchCompression(codec), kgo.AllowAutoTopicCreation(), kgo.UnknownTopicRetries(4),
-		kgo.RecordDeliveryTimeout(deliveryTimeout)}
-	switch o.acks {
-	case "all":
-	case "leader":
-		opts = append(opts, kgo.RequiredAcks(kgo.LeaderAck()), kgo.DisableIdempotentWrite())
-	case "none":
-		opts = append(opts, kgo.RequiredAcks(kgo.NoAck()), kgo.DisableIdempotentWrite())
-	default:
-		return nil, usage("--acks %s: allowed are all, leader, none", o.acks)
-	}
-	if o.partition >= 0 {
-		opts = append(opts, kgo.RecordPartitioner(kgo.ManualPartitioner()))
-	}
-	return opts, nil
-}
-
-func (o *produceOptions) run(c *cobra.Command, topic string) error {
-	template, err := o.template(c, topic)
-	if err != nil {
-		return err
-	}
-	next, err := o.source(c.InOrStdin(), c.Flags().Changed("key"))
-	if err != nil {
-		return err
-	}
-	opts, err := o.clientOptions()
-	if err != nil {
-		return err
-	}
-	ctx, cancel := interruptible(c)
-	defer cancel()
-	client, err := o.dial(ctx, c, opts...)
-	if err != nil {
-		return err
-	}
-	defer client.Close()
-	written, err := send(ctx, client, template, next)
-	if written > 0 || err == nil {
-		fmt.Fprintf(c.ErrOrStderr(), "produced %d records to %s\n", written, topic)
-	}
-	if err != nil {
-		return topicError(topic, err)
-	}
-	return nil
-}
-
-// template is what all records share.
-func (o *produceOptions) template(c *cobra.Command, topic string) (kgo.Record, error) {
-	r := kgo.Record{Topic: topic, Partition: max(0, o.partition)}
-	if c.Flags().Changed("key") {
-		r.Key = []byte(o.key)
-	}
-	for _, h := range o.headers {
-		key, value, ok := strings.Cut(h, ":")
-		if !ok {
-			return r, usage("-H %s: a header is key:value", h)
-		}
-		r.Headers = append(r.Headers, kgo.RecordHeader{Key: key, Value: []byte(value)})
-	}
-	if o.tombstone && r.Key == nil {
-		return r, usage("--tombstone needs the key that it deletes; add -k")
-	}
-	return r, nil
-}
-
-// source gives the function that reads the next record; io.EOF ends it.
-func (o *produceOptions) source(in io.Reader, keyed bool) (func(*kgo.Record) error, error) {
-	switch {
-	case o.tombstone:
-		written := false
-		return func(*kgo.Record) error {
-			if written {
-				return io.EOF
-			}
-			written = true
-			return nil
-		}, nil
-	case o.format != "":
-		reader, err := kgo.NewRecordReader(in, o.format)
-		if err != nil {
-			return nil, usage("-f %q: %w", o.format, err)
-		}
-		return func(r *kgo.Record) error {
-			read := kgo.Record{}
-			if err := reader.ReadRecordInto(&read); err != nil {
-				return err
-			}
-			if !keyed {
-				r.Key = read.Key
-			}
-			r.Value, r.Headers = read.Value, append(r.Headers[:len(r.Headers):len(r.Headers)], read.Headers...)
-			if !read.Timestamp.IsZero() {
-				r.Timestamp = read.Timestamp
-			}
-			return nil
-		}, nil
-	}
-	lines := bufio.NewReaderSize(in, 64<<10)
-	return func(r *kgo.Record) error {
-		line, err := lines.ReadBytes('\n')
-		if err != nil && len(line) == 0 {
-			return err
-		}
-		r.Value = bytes.TrimSuffix(line, []byte("\n"))
-		return nil
-	}, nil
-}
-
-// send writes records until next ends and waits for all of them. It stops at
-// the first one that is not written, and tells how many were.
-func send(ctx context.Context, client *kgo.Client, template kgo.Record, next func(*kgo.Record) error) (int64, error) {
-	ctx, stop := context.WithCancelCause(ctx)
-	defer stop(nil)
-	var result struct {
-		sync.Mutex
-		written int64
-		first   error
-	}
-	for ctx.Err() == nil {
-		r := template
-		err := next(&r)
-		if errors.Is(err, io.EOF) {
-			break
-		}
-		if err != nil {
-			stop(fmt.Errorf("read the input: %w", err))
-			break
-		}
-		client.Produce(ctx, &r, func(_ *kgo.Record, err error) {
-			result.Lock()
-			defer result.Unlock()
-			switch {
-			case err == nil:
-				result.written++
-			case result.first == nil:
-				result.first = err
-				stop(err)
-			}
-		})
-	}
-	flushed := client.Flush(context.WithoutCancel(ctx))
-	result.Lock()
-	defer result.Unlock()
-	switch {
-	case result.first != nil:
-		return result.written, result.first
-	case ctx.Err() != nil:
-		return result.written, context.Cause(ctx)
-	}
-	return result.written, flushed
 }

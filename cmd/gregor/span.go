@@ -38,10 +38,14 @@ const spanHelp = `what to read of each partition:
   start  end       all there is; only what comes
   N  N:  :M  N:M   from offset N, up to and without M
   +N  -N           N after the start; the last N
-  @T  @T:U         by time; T is 2006-01-02, 2006-01-02T15:04:05Z, -90m, or Unix milliseconds`
+  @T  @T:U         by time; T is 2006-01-02, 2006-01-02T15:04:05Z, -90m, -7d, now, or Unix milliseconds
+  A..B             between any two of these, for example 100..@-1h; A.. and ..B are open`
 
 // parseSpan reads the grammar of --at.
 func parseSpan(text string, now time.Time) (span, error) {
+	if from, to, mixed := strings.Cut(text, ".."); mixed {
+		return parseMixed(from, to, now)
+	}
 	if rest, ok := strings.CutPrefix(text, "@"); ok {
 		return parseTimes(rest, now)
 	}
@@ -66,6 +70,32 @@ func parseSpan(text string, now time.Time) (span, error) {
 		return span{}, fmt.Errorf("--at %q names neither end", text)
 	}
 	return s, nil
+}
+
+// parseMixed reads A..B, where each may be a time.
+func parseMixed(from, to string, now time.Time) (span, error) {
+	s := span{point{kind: atStart}, point{kind: unspecified}}
+	if from == "" && to == "" {
+		return span{}, fmt.Errorf("--at %q names neither end", "..")
+	}
+	one := func(text string, p *point) (err error) {
+		if text == "" {
+			return nil
+		}
+		if rest, ok := strings.CutPrefix(text, "@"); ok {
+			if p.since, err = parseTime(rest, now); err != nil {
+				return timeError(rest)
+			}
+			p.kind = atTime
+			return nil
+		}
+		*p, err = parsePoint(text)
+		return err
+	}
+	if err := one(from, &s.from); err != nil {
+		return span{}, err
+	}
+	return s, one(to, &s.to)
 }
 
 func parsePoint(text string) (point, error) {
@@ -113,7 +143,11 @@ func parseTimes(text string, now time.Time) (span, error) {
 		}
 		return span{point{kind: atTime, since: from}, point{kind: atTime, since: to}}, nil
 	}
-	return span{}, fmt.Errorf("--at @%s: a time is 2006-01-02, 2006-01-02T15:04:05Z, -90m, now, or Unix milliseconds", text)
+	return span{}, timeError(text)
+}
+
+func timeError(text string) error {
+	return fmt.Errorf("--at @%s: a time is 2006-01-02, 2006-01-02T15:04:05Z, -90m, -7d, now, or Unix milliseconds", text)
 }
 
 var timeLayouts = []string{time.RFC3339Nano, "2006-01-02T15:04:05", "2006-01-02T15:04", "2006-01-02 15:04:05", "2006-01-02"}
@@ -123,6 +157,10 @@ func parseTime(text string, now time.Time) (time.Time, error) {
 		return now, nil
 	}
 	if strings.HasPrefix(text, "-") {
+		if days, ok := strings.CutSuffix(text, "d"); ok {
+			n, err := strconv.ParseUint(days[1:], 10, 16)
+			return now.AddDate(0, 0, -int(n)), err
+		}
 		d, err := time.ParseDuration(text)
 		return now.Add(d), err
 	}

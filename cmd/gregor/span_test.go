@@ -40,6 +40,12 @@ func TestParseSpan(t *testing.T) {
 		{"@2026-01-02T03:04:05Z:2026-01-02T04:04:05Z", span{at("2026-01-02T03:04:05Z"), at("2026-01-02T04:04:05Z")}},
 		{"@2026-01-02T03:04:", span{at("2026-01-02T03:04:00Z"), open}},
 		{"@:2026-01-02", span{point{kind: atStart}, at("2026-01-02T00:00:00Z")}},
+		{"@-2d", span{at("2026-04-29T12:00:00Z"), open}},
+		{"7..9", span{point{kind: atOffset, n: 7}, point{kind: atOffset, n: 9}}},
+		{"..end", span{point{kind: atStart}, point{kind: atEnd}}},
+		{"-5..", span{point{kind: beforeEnd, n: 5}, open}},
+		{"100..@-1h", span{point{kind: atOffset, n: 100}, at("2026-05-01T11:00:00Z")}},
+		{"@2026-01-02T03:04:05Z..@2026-01-03", span{at("2026-01-02T03:04:05Z"), at("2026-01-03T00:00:00Z")}},
 		{"@1700000000000", span{point{kind: atTime, since: time.UnixMilli(1700000000000)}, open}},
 	} {
 		got, err := parseSpan(c.text, now)
@@ -47,7 +53,7 @@ func TestParseSpan(t *testing.T) {
 			t.Errorf("%s: got %+v, %v", c.text, got, err)
 		}
 	}
-	for _, text := range []string{"", ":", "x", "1:x", "++1", "+-1", "--1", "+", "-", "1:2:3", "@", "@x", "@1:x", "@2026-13-01", "9223372036854775808", "1.5"} {
+	for _, text := range []string{"", ":", "x", "1:x", "++1", "+-1", "--1", "+", "-", "1:2:3", "@", "@x", "@1:x", "@2026-13-01", "9223372036854775808", "1.5", "..", "1..x", "@x..1", "1..2..3", "1..@", "@-d", "@--1d", "@-99999d"} {
 		if got, err := parseSpan(text, now); err == nil || !strings.Contains(err.Error(), "--at") {
 			t.Errorf("%q: got %+v, %v", text, got, err)
 		}
@@ -61,6 +67,7 @@ func samePoint(a, b point) bool {
 func FuzzParseSpan(f *testing.F) {
 	f.Add("@2026-01-02T03:04:05Z:-1h")
 	f.Add("-5:+3")
+	f.Add("100..@-7d")
 	f.Fuzz(func(t *testing.T, text string) {
 		s, err := parseSpan(text, time.Unix(0, 0))
 		if err == nil && (s.from.n < 0 || s.to.n < 0 || s.from.kind == unspecified) {

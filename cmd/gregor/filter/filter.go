@@ -267,3 +267,14 @@ func ordered(op string, c int) bool {
 	}
 	return c >= 0
 }
+
+// Grep wants records whose key or value matches a regular expression.
+func Grep(pattern string) (func(*record.Record) bool, error) {
+	re, err := regexp.Compile(pattern)
+	if err != nil {
+		return nil, err
+	}
+	return func(r *record.Record) bool {
+		return r.Key != nil && re.Match(r.Key) || r.Value != nil && re.Match(r.Value)
+	}, nil
+}

@@ -31,10 +31,14 @@ const (
 func AppendJSON(dst []byte, r *Record, binary Binary) []byte {
 	dst = append(dst, `{"topic":`...)
 	dst = appendString(dst, []byte(r.Topic))
-	dst = append(dst, `,"partition":`...)
-	dst = strconv.AppendInt(dst, int64(r.Partition), 10)
-	dst = append(dst, `,"offset":`...)
-	dst = strconv.AppendInt(dst, r.Offset, 10)
+	if r.Partition >= 0 {
+		dst = append(dst, `,"partition":`...)
+		dst = strconv.AppendInt(dst, int64(r.Partition), 10)
+	}
+	if r.Offset >= 0 {
+		dst = append(dst, `,"offset":`...)
+		dst = strconv.AppendInt(dst, r.Offset, 10)
+	}
 	dst = append(dst, `,"timestamp":`...)
 	dst = appendTime(dst, r.TimestampMs)
 	dst = appendField(dst, `,"key`, r.Key, binary)
@@ -124,7 +128,7 @@ func appendString(dst, s []byte) []byte {
 	return append(dst, '"')
 }
 
-// Given tells what an object said about a record, beyond its bytes.
+// Given tells which fields an object had.
 type Given struct {
 	Topic, Partition, Timestamp, Key bool
 }

@@ -1,0 +1,259 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"hash/crc32"
+	"hash/fnv"
+	"io"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/spf13/cobra"
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"gregor/cmd/gregor/pace"
+)
+
+// sendOptions say how records travel.
+type sendOptions struct {
+	codec       string
+	acks        string
+	partitioner string
+	batchBytes  int32
+	linger      time.Duration
+}
+
+// Kafka's delivery.timeout.ms, batch.max.bytes of the client, and how many
+// records may be under way: enough that reading and sending overlap.
+const (
+	deliveryTimeout   = 2 * time.Minute
+	batchBytesDefault = 1_000_012
+	recordsUnderWay   = 1 << 16
+	lingerDefault     = 5 * time.Millisecond
+)
+
+var (
+	acksNames        = []string{"all", "leader", "none"}
+	partitionerNames = []string{"murmur2", "crc32", "fnv1a", "roundrobin", "nokeys"}
+)
+
+func (o *sendOptions) flags(c *cobra.Command) {
+	f := c.Flags()
+	f.StringVarP(&o.codec, "compression", "z", "none", strings.Join(codecNames, ", "))
+	f.StringVar(&o.acks, "acks", "all", "who must have a record before it counts: all (-1), leader (1), none (0)")
+	f.StringVar(&o.partitioner, "partitioner", "murmur2", "how keys choose partitions: murmur2 (Kafka), crc32 (librdkafka), fnv1a (Sarama), roundrobin, nokeys (spread all)")
+	f.Int32Var(&o.batchBytes, "batch-bytes", batchBytesDefault, "most bytes of a batch")
+	f.DurationVar(&o.linger, "linger", lingerDefault, "how long a batch that is not full waits for more records")
+	_ = c.RegisterFlagCompletionFunc("compression", cobra.FixedCompletions(codecNames, cobra.ShellCompDirectiveNoFileComp))
+	_ = c.RegisterFlagCompletionFunc("acks", cobra.FixedCompletions(acksNames, cobra.ShellCompDirectiveNoFileComp))
+	_ = c.RegisterFlagCompletionFunc("partitioner", cobra.FixedCompletions(partitionerNames, cobra.ShellCompDirectiveNoFileComp))
+}
+
+// clientOptions turns the flags into options of the client.
+func (o *sendOptions) clientOptions() ([]kgo.Opt, error) {
+	codec, err := codecOf(o.codec)
+	if err != nil {
+		return nil, err
+	}
+	choice, err := partitionerOf(o.partitioner)
+	if err != nil {
+		return nil, err
+	}
+	if o.batchBytes < 1<<10 {
+		return nil, usage("--batch-bytes %d: 1024 or more", o.batchBytes)
+	}
+	if o.linger < 0 || o.linger > time.Minute {
+		return nil, usage("--linger %v: between 0 and 1m", o.linger)
+	}
+	opts := []kgo.Opt{kgo.ProducerBatchCompression(codec), kgo.AllowAutoTopicCreation(), kgo.UnknownTopicRetries(4),
+		kgo.RecordDeliveryTimeout(deliveryTimeout), kgo.RecordPartitioner(given{choice}), kgo.MaxBufferedRecords(recordsUnderWay),
+		kgo.ProducerBatchMaxBytes(o.batchBytes), kgo.ProducerLinger(o.linger),
+		kgo.BrokerMaxWriteBytes(max(100<<20, 2*o.batchBytes))}
+	switch o.acks {
+	case "all", "-1":
+	case "leader", "1":
+		opts = append(opts, kgo.RequiredAcks(kgo.LeaderAck()), kgo.DisableIdempotentWrite())
+	case "none", "0":
+		opts = append(opts, kgo.RequiredAcks(kgo.NoAck()), kgo.DisableIdempotentWrite())
+	default:
+		return nil, usage("--acks %s: allowed are %s", o.acks, strings.Join(acksNames, ", "))
+	}
+	return opts, nil
+}
+
+func partitionerOf(name string) (kgo.Partitioner, error) {
+	switch name {
+	case "murmur2":
+		return kgo.StickyKeyPartitioner(nil), nil
+	case "crc32":
+		return kgo.StickyKeyPartitioner(func(key []byte, n int) int { return int(crc32.ChecksumIEEE(key) % uint32(n)) }), nil
+	case "fnv1a":
+		return kgo.StickyKeyPartitioner(kgo.SaramaCompatHasher(func(key []byte) uint32 {
+			h := fnv.New32a()
+			_, _ = h.Write(key)
+			return h.Sum32()
+		})), nil
+	case "roundrobin":
+		return kgo.RoundRobinPartitioner(), nil
+	case "nokeys":
+		return kgo.StickyPartitioner(), nil
+	}
+	return nil, usage("--partitioner %s: allowed are %s", name, strings.Join(partitionerNames, ", "))
+}
+
+// given is a partitioner for records that may name their partition.
+type given struct{ otherwise kgo.Partitioner }
+
+func (g given) ForTopic(topic string) kgo.TopicPartitioner {
+	inner := g.otherwise.ForTopic(topic)
+	if sticky, ok := inner.(kgo.TopicPartitionerOnNewBatch); ok {
+		return stickyTopic{givenTopic{inner}, sticky}
+	}
+	return givenTopic{inner}
+}
+
+type givenTopic struct{ kgo.TopicPartitioner }
+
+func (g givenTopic) RequiresConsistency(r *kgo.Record) bool {
+	return r.Partition >= 0 || g.TopicPartitioner.RequiresConsistency(r)
+}
+
+func (g givenTopic) Partition(r *kgo.Record, n int) int {
+	if r.Partition >= 0 {
+		return int(r.Partition)
+	}
+	return g.TopicPartitioner.Partition(r, n)
+}
+
+// stickyTopic moves on with every batch.
+type stickyTopic struct {
+	givenTopic
+	kgo.TopicPartitionerOnNewBatch
+}
+
+// sender takes records from its input at its pace, and knows what became of
+// them.
+type sender struct {
+	client *kgo.Client
+	in     *input
+	plan   pace.Plan
+	paced  bool
+	limit  int64
+
+	done struct {
+		sync.Mutex
+		written, bytes int64
+		topics         map[string]bool
+		first          *deliveryError
+	}
+}
+
+// deliveryError is a record that was not written.
+type deliveryError struct {
+	n         int64
+	topic     string
+	partition int32 // that the record named, or -1
+	size      int
+	err       error
+}
+
+func (e *deliveryError) Error() string { return fmt.Sprintf("record %d: %v", e.n, e.err) }
+func (e *deliveryError) Unwrap() error { return e.err }
+
+func (e *deliveryError) explain(topic string) error {
+	if errors.Is(e.err, kerr.MessageTooLarge) || errors.Is(e.err, kerr.RecordListTooLarge) {
+		return failed(fmt.Errorf("topic %q: record %d has %d bytes of key and value, which is more than --batch-bytes or the topic's max.message.bytes", topic, e.n, e.size),
+			"gregor config get topic "+topic, "gregor topic alter "+topic+" --set max.message.bytes=N")
+	}
+	if e.partition >= 0 && strings.Contains(e.err.Error(), "partitioning choice") {
+		return failed(fmt.Errorf("record %d: topic %q has no partition %d", e.n, topic, e.partition),
+			"gregor topic describe "+topic, "gregor topic alter "+topic+" --partitions N")
+	}
+	return topicError(topic, e)
+}
+
+// each calls f for one record after the other, numbered from 1.
+func (s *sender) each(ctx context.Context, f func(n int64, r *kgo.Record)) error {
+	for n := int64(1); (s.limit == 0 || n <= s.limit) && ctx.Err() == nil; n++ {
+		r := new(kgo.Record)
+		err := s.in.next(r)
+		if errors.Is(err, io.EOF) {
+			return nil
+		}
+		if err != nil {
+			return inputError(n, s.in.where(), err)
+		}
+		if s.paced && !s.wait(ctx) {
+			break
+		}
+		f(n, r)
+	}
+	return context.Cause(ctx)
+}
+
+func (s *sender) wait(ctx context.Context) bool {
+	d := s.plan.Next(time.Now())
+	if d == 0 {
+		return ctx.Err() == nil
+	}
+	select {
+	case <-ctx.Done():
+		return false
+	case <-time.After(d):
+		return true
+	}
+}
+
+func inputError(n int64, where string, err error) error {
+	if where != "" {
+		where = " (" + where + ")"
+	}
+	if errors.Is(err, io.ErrUnexpectedEOF) {
+		err = errors.New("the input ends inside of it")
+	}
+	return failed(fmt.Errorf("record %d%s: %w", n, where, err))
+}
+
+// run sends until the input ends, waits for all of it, and stops at the first
+// record that is not written.
+func (s *sender) run(parent context.Context) error {
+	ctx, stop := context.WithCancelCause(parent)
+	defer stop(nil)
+	s.done.topics = map[string]bool{}
+	err := s.each(ctx, func(n int64, r *kgo.Record) {
+		wanted := r.Partition
+		s.client.Produce(ctx, r, func(r *kgo.Record, err error) {
+			s.done.Lock()
+			defer s.done.Unlock()
+			switch {
+			case err == nil:
+				s.done.written++
+				s.done.bytes += int64(len(r.Key) + len(r.Value))
+				if len(s.done.topics) == 0 || !s.done.topics[r.Topic] {
+					s.done.topics[r.Topic] = true
+				}
+			case s.done.first == nil || n < s.done.first.n && !errors.Is(err, context.Canceled):
+				s.done.first = &deliveryError{n, r.Topic, wanted, len(r.Key) + len(r.Value), err}
+				stop(err)
+			}
+		})
+	})
+	flushed := s.client.Flush(context.WithoutCancel(ctx))
+	s.done.Lock()
+	defer s.done.Unlock()
+	switch {
+	case parent.Err() != nil:
+		return parent.Err()
+	case s.done.first != nil:
+		return s.done.first
+	case err != nil:
+		return err
+	}
+	return flushed
+}
