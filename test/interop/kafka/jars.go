@@ -6,8 +6,8 @@
 package kafka
 
 import (
+	"context"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"testing"
 )
@@ -18,35 +18,15 @@ const (
 	Broker = "broker" // Apache Kafka 4.4.0
 )
 
-// Need stops a test that lacks a program, naming it.
-func Need(t testing.TB, programs ...string) {
-	t.Helper()
-	for _, program := range programs {
-		if _, err := exec.LookPath(program); err != nil {
-			t.Fatalf("this test needs %s", program)
-		}
-	}
-}
-
 // Jars returns the class path of a set of jars and fetches them when they are
 // not here yet.
 func Jars(t testing.TB, name string) string {
 	t.Helper()
 	Need(t, "java", "mvn")
-	interop := filepath.Join(root(t), "test", "interop")
-	cache := filepath.Join(interop, ".cache", name)
-	complete := filepath.Join(cache, ".complete")
-	if _, err := os.Stat(complete); err == nil {
-		return filepath.Join(cache, "*")
-	}
-	maven := exec.CommandContext(t.Context(), "mvn", "-q", "-B", "-f", filepath.Join(interop, "java", "pom-"+name+".xml"),
-		"dependency:copy-dependencies", "-DincludeScope=runtime", "-DoutputDirectory="+cache)
-	if out, err := maven.CombinedOutput(); err != nil {
-		t.Fatalf("mvn could not fetch the jars of pom-%s.xml: %v\n%s", name, err, out)
-	}
-	if err := os.WriteFile(complete, nil, 0o644); err != nil {
-		t.Fatal(err)
-	}
+	pom := filepath.Join(Folder(t), "java", "pom-"+name+".xml")
+	cache := Cached(t, name, []string{pom}, func(ctx context.Context, dir string) error {
+		return Run(ctx, nil, "mvn", "-q", "-B", "-f", pom, "dependency:copy-dependencies", "-DincludeScope=runtime", "-DoutputDirectory="+dir)
+	})
 	return filepath.Join(cache, "*")
 }
 
