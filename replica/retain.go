@@ -84,10 +84,9 @@ func (r *Retention) pass(ctx context.Context) {
 		r.work.Go(func() {
 			defer r.end(dir)
 			for _, p := range list {
-				if ctx.Err() != nil {
-					return
+				for more := true; more && ctx.Err() == nil; {
+					more = p.retain(r.logger)
 				}
-				p.retain(r.logger)
 			}
 		})
 	}
@@ -110,13 +109,16 @@ func (r *Retention) end(dir string) {
 	delete(r.busy, dir)
 }
 
-// retain deletes what is due by the rules that hold now.
-func (p *Partition) retain(logger *slog.Logger) {
+// retain deletes what is due by the rules that hold now, and reports whether
+// there is more to do. Appends that wait meanwhile come in between.
+func (p *Partition) retain(logger *slog.Logger) (more bool) {
 	p.OnLane(func(log *commitlog.Log) {
 		if p.Status().Role == Offline {
 			return
 		}
-		plan, err := log.Retain(p.Rules().Retention)
+		var plan retention.Plan
+		var err error
+		plan, more, err = log.Retain(p.Rules().Retention)
 		if plan.Count() > 0 {
 			p.wakeAll() // those who stand below the log start learn it now
 			p.scheduleFlush(log)
@@ -131,4 +133,5 @@ func (p *Partition) retain(logger *slog.Logger) {
 			logger.Warn("retention of a log failed; the next pass tries again", "partition", p.tp.String(), "err", err)
 		}
 	})
+	return more
 }

@@ -5,6 +5,7 @@ package commitlog
 import (
 	"errors"
 	"fmt"
+	"slices"
 
 	"gregor/base/kafka"
 	"gregor/storage/prodstate"
@@ -33,7 +34,7 @@ func (l *Log) Close() (Hint, error) {
 		l.trim(s)
 	}
 	err := errors.Join(l.spillAll(), l.saveEpochs())
-	_ = l.removeDoomed() // it has told, and the next start goes on with it
+	_ = l.removeDoomed(len(l.lane.doomed)) // it has told, and the next start goes on with it
 	if l.tail.LogEnd > max(l.lane.snapshot, 0) {
 		err = errors.Join(err, l.saveProducers(l.tail.LogEnd))
 	}
@@ -116,7 +117,7 @@ func (l *Log) shut() {
 	if closed {
 		return
 	}
-	for _, s := range segments {
+	for _, s := range slices.Concat(segments, l.lane.doomed) {
 		_ = s.log.Close()
 		if ix := s.ix.Load(); ix != nil {
 			for _, f := range ix.files() {

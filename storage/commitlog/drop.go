@@ -106,7 +106,7 @@ func (l *Log) DropSegments(off kafka.Offset) (dropped int, err error) {
 	if dropped == 0 {
 		return 0, nil
 	}
-	done, err := l.drop(dropped)
+	done, err := l.drop(dropped, dropped+len(l.lane.doomed))
 	if !done {
 		return 0, err
 	}
@@ -115,11 +115,12 @@ func (l *Log) DropSegments(off kafka.Offset) (dropped int, err error) {
 	return dropped, err
 }
 
-// drop takes the first n segments out of the log; at least one stays. Their
-// files are renamed from the oldest on, so that whatever a crash leaves is the
-// end of the log, without a hole. A segment whose files could not be renamed
-// holds up those behind it, and Retain tries it again; readers do not see it.
-func (l *Log) drop(n int) (dropped bool, err error) {
+// drop takes the first n segments out of the log; at least one stays. The files
+// of at most renamed of them are renamed, from the oldest on, so that whatever a
+// crash leaves is the end of the log, without a hole. A segment whose files
+// could not be renamed holds up those behind it. Retain goes on with what is
+// left over; readers do not see it.
+func (l *Log) drop(n, renamed int) (dropped bool, err error) {
 	if next := l.pub.segments[n]; !next.createdInFile {
 		// Its name is then all that tells where the log goes on.
 		if err := errors.Join(l.createEmpty(next), l.o.FS.SyncDir(l.dir())); err != nil {
@@ -143,17 +144,18 @@ func (l *Log) drop(n int) (dropped bool, err error) {
 	l.updateStableLocked()
 	l.mu.Unlock()
 	l.lane.doomed = append(l.lane.doomed, gone...)
-	err = l.removeDoomed()
+	err = l.removeDoomed(renamed)
 	if saved := l.saveEpochs(); saved != nil {
 		l.sideWriteFailed("write leader epoch checkpoint", saved)
 	}
 	return true, err
 }
 
-// removeDoomed renames the files of the segments that left the log.
-func (l *Log) removeDoomed() error {
+// removeDoomed renames the files of segments that left the log, of at most so
+// many.
+func (l *Log) removeDoomed(most int) error {
 	var err error
-	for err == nil && len(l.lane.doomed) > 0 {
+	for ; err == nil && len(l.lane.doomed) > 0 && most > 0; most-- {
 		if err = l.removeFiles(l.lane.doomed[0]); err == nil {
 			l.lane.doomed = l.lane.doomed[1:]
 		}
@@ -162,7 +164,7 @@ func (l *Log) removeDoomed() error {
 		l.lane.doomed = nil
 	}
 	l.mu.Lock()
-	l.pub.leftovers = err != nil
+	l.pub.leftovers = len(l.lane.doomed) > 0
 	l.mu.Unlock()
 	if err != nil {
 		l.sideWriteFailed("drop segments", err)

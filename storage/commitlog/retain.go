@@ -78,38 +78,44 @@ func (s *logSegment) newestLocked() int64 {
 	return retention.Unread
 }
 
+// renamesMax is of how many segments one Retain renames the files: appends wait
+// for it.
+const renamesMax = 16
+
 // Retain deletes the segments that the rules give up, and tells what it has
-// deleted. The log start moves to the first segment that stays.
-func (l *Log) Retain(r retention.Rules) (retention.Plan, error) {
-	plan := retention.Plan{Read: -1}
+// deleted. The log start moves to the first segment that stays. more says that
+// there are files left to rename, for another Retain.
+func (l *Log) Retain(r retention.Rules) (plan retention.Plan, more bool, err error) {
 	if err := l.writable(); err != nil {
-		return plan, err
+		return plan, false, err
 	}
-	leftovers := l.removeDoomed()
+	if err := l.removeDoomed(renamesMax); err != nil || len(l.lane.doomed) > 0 {
+		return plan, err == nil, err
+	}
 	v, err := l.retained()
 	if err != nil {
-		return plan, err
+		return plan, false, err
 	}
 	nowMs := l.nowMs()
 	for plan = retention.Decide(&v, r, nowMs); plan.Read >= 0; plan = retention.Decide(&v, r, nowMs) {
 		if v.Segments[plan.Read].NewestMs, err = l.newest(l.pub.segments[plan.Read]); err != nil {
-			return retention.Plan{Read: -1}, fmt.Errorf("retention of %s: %w", l.o.TopicPartition, err)
+			return retention.Plan{}, false, fmt.Errorf("retention of %s: %w", l.o.TopicPartition, err)
 		}
 	}
 	if plan.Count() == 0 {
-		return plan, leftovers
+		return plan, false, nil
 	}
 	if plan.Roll {
 		if err := l.roll(l.tail.LogEnd); err != nil {
-			return retention.Plan{Read: -1}, err
+			return retention.Plan{}, false, err
 		}
 	}
-	dropped, err := l.drop(plan.Count())
+	dropped, err := l.drop(plan.Count(), renamesMax)
 	if !dropped {
-		return retention.Plan{Read: -1}, err
+		return retention.Plan{}, false, err
 	}
 	l.tellDropped(&plan)
-	return plan, err
+	return plan, err == nil && len(l.lane.doomed) > 0, err
 }
 
 // retained is the log as retention sees it.

@@ -34,7 +34,7 @@ func filled(b *bed, agesMs ...int64) {
 func (b *bed) retain(r retention.Rules) retention.Plan {
 	b.t.Helper()
 	due := b.l.RetentionDue(r, b.now.UnixMilli())
-	plan, err := b.l.Retain(r)
+	plan, _, err := b.l.Retain(r)
 	if err != nil {
 		b.t.Fatal(err)
 	}
@@ -373,7 +373,7 @@ func TestRetentionIsTriedAgain(t *testing.T) {
 			b, fault := faultyBed(t)
 			filled(b, 9000, 8000, 7000, 6000, 1000)
 			fault.Add(vfs.Rule{Ops: vfs.OpRename, Path: "00000000000000000001.log", Err: syscall.ENOSPC})
-			plan, err := b.l.Retain(byTime(5000))
+			plan, _, err := b.l.Retain(byTime(5000))
 			if plan.Count() != 4 || !errors.Is(err, syscall.ENOSPC) || len(b.failed) != 0 {
 				t.Fatal(plan, err, b.failed)
 			}
@@ -410,13 +410,82 @@ func TestRetentionIsTriedAgain(t *testing.T) {
 	}
 }
 
+// Many segments leave the log at once, and their files a few at a time, so that
+// appends need not wait for all of them. Nothing may come between them and a new
+// segment of the same name.
+func TestRetentionOfManySegments(t *testing.T) {
+	ages := make([]int64, 5*renamesMax/2)
+	for i := range ages {
+		ages[i] = 9000
+	}
+	end := kafka.Offset(len(ages))
+	logs := func(b *bed) (n int) {
+		for _, name := range b.names() {
+			if strings.HasSuffix(name, ".log") {
+				n++
+			}
+		}
+		return n
+	}
+	for _, then := range []string{"go on", "crash", "stop", "truncate"} {
+		t.Run(then, func(t *testing.T) {
+			b := memoryBed(t)
+			filled(b, ages...)
+			plan, more, err := b.l.Retain(byTime(5000))
+			if err != nil || !more || plan.Count() != len(ages) || logs(b) != len(ages)-renamesMax+1 {
+				t.Fatal(plan, more, err, logs(b))
+			}
+			b.holds(end, end)
+			switch then {
+			case "go on":
+				b.mustAppend(plain(1, b.now.UnixMilli()))
+				rounds := 0
+				for ; more; rounds++ {
+					if !b.l.RetentionDue(retention.Rules{}, b.now.UnixMilli()) {
+						t.Fatal("what is left over is not due")
+					}
+					if plan, more, err = b.l.Retain(byTime(5000)); err != nil || plan.Count() != 0 {
+						t.Fatal(plan, err)
+					}
+				}
+				if b.holds(end, end+1); rounds != 2 || logs(b) != 1 {
+					t.Errorf("%d rounds, %d log files", rounds, logs(b))
+				}
+			case "crash":
+				b.crash()
+				b.mustOpen()
+				b.holds(end, end)
+				b.l.AdvanceHighWatermark(end)
+				b.retain(byTime(5000))
+				b.holds(end, end)
+			case "stop":
+				b.stop(true)
+				if logs(b) != 1 {
+					t.Errorf("%d log files", logs(b))
+				}
+			case "truncate":
+				base := kafka.Offset(renamesMax + 3)
+				if err := b.l.TruncateFullyAndStartAt(base); err != nil {
+					t.Fatal(err)
+				}
+				b.mustAppend(plain(1, b.now.UnixMilli()))
+				b.retain(byTime(5000))
+				b.holds(base, base+1)
+				b.crash()
+				b.mustOpen()
+				b.holds(base, base+1)
+			}
+		})
+	}
+}
+
 // EIO is final, and what a restart then finds is the end of the log.
 func TestRetentionOnABrokenDisk(t *testing.T) {
 	for n := range 12 {
 		b, fault := faultyBed(t)
 		filled(b, 9000, 8000, 7000, 6000, 1000)
 		fault.Add(vfs.Rule{Ops: vfs.OpRename, Skip: n, Err: syscall.EIO})
-		if _, err := b.l.Retain(byTime(5000)); err == nil || len(b.failed) != 1 {
+		if _, _, err := b.l.Retain(byTime(5000)); err == nil || len(b.failed) != 1 {
 			t.Fatalf("rename %d: %v, failed %v", n, err, b.failed)
 		}
 		if b.l.RetentionDue(byTime(0), b.now.UnixMilli()) {

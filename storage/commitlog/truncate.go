@@ -225,6 +225,10 @@ func (l *Log) TruncateFullyAndStartAt(off kafka.Offset) error {
 	if off < 0 {
 		return fmt.Errorf("start the log at offset %d: %w", off, kafka.OffsetOutOfRange)
 	}
+	// A new segment may have the name of one that was deleted.
+	if err := l.removeDoomed(len(l.lane.doomed)); err != nil {
+		return storageError("truncate fully", err)
+	}
 	gone := l.pub.segments
 	next := l.newSegment(off, l.nowMs())
 	l.mu.Lock()

@@ -20,7 +20,7 @@ var nothingStays = retention.Rules{Delete: true, Ms: -1, Bytes: 0}
 // retainNothing deletes what a log holds.
 func retainNothing(t *testing.T, log *commitlog.Log) {
 	t.Helper()
-	if _, err := log.Retain(nothingStays); err != nil {
+	if _, _, err := log.Retain(nothingStays); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -125,7 +125,7 @@ func TestStopWithSegmentsThatCouldNotGo(t *testing.T) {
 	ok(t, err)
 	appendSome(t, log, 4)
 	fault.Add(vfs.Rule{Ops: vfs.OpRename, Path: "00000000000000000001.log", Err: syscall.ENOSPC})
-	if _, err := log.Retain(retention.Rules{Delete: true, Ms: -1, Bytes: 1}); !errors.Is(err, syscall.ENOSPC) {
+	if _, _, err := log.Retain(retention.Rules{Delete: true, Ms: -1, Bytes: 1}); !errors.Is(err, syscall.ENOSPC) {
 		t.Fatal(err)
 	}
 	ok(t, d.Close(1))
@@ -138,7 +138,7 @@ func TestStopWithSegmentsThatCouldNotGo(t *testing.T) {
 	if tail := log.Tail(); tail.LogStart != 3 || tail.LogEnd != 4 || !log.RetentionDue(forever, time.Now().UnixMilli()) {
 		t.Fatalf("%+v", tail)
 	}
-	if plan, err := log.Retain(forever); err != nil || plan.Segments[retention.LogStart] != 2 {
+	if plan, _, err := log.Retain(forever); err != nil || plan.Segments[retention.LogStart] != 2 {
 		t.Errorf("%+v, %v", plan, err)
 	}
 	if segments, err := log.Segments(); err != nil || len(segments) != 1 || segments[0].Base != 3 {

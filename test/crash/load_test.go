@@ -357,7 +357,7 @@ func (w *world) retain(p *part) {
 	start := w.retained(p, rules)
 	after.start = max(p.start, start)
 	p.next = &after
-	_, err := p.log.Retain(rules)
+	_, _, err := p.log.Retain(rules)
 	w.fatal(err)
 	w.expectStart(p, start)
 	p.state = after
