@@ -8,6 +8,8 @@ var ownKeys = []Definition{
 		Doc: "Address of /metrics, /livez, /readyz and /debug/pprof; empty is off. When the default cannot be bound, the node warns and goes on; a configured one stops the start."},
 	{Name: "gregor.connection.pipeline", Type: Int, Default: "64", Check: between(1, 1024), Effect: Works,
 		Doc: "Requests of one connection that may wait for their replies at once. Replies leave in order of the requests."},
+	{Name: "gregor.group.coordinator.pending.max", Type: Int, Default: "100000", Check: atLeast(1), Effect: Works,
+		Doc: "Requests that may wait for their reply in one partition of `__consumer_offsets`; more are answered COORDINATOR_NOT_AVAILABLE."},
 	{Name: "gregor.insecure.public.listeners", Type: List, Check: elements{empty: true}, Effect: Works,
 		Doc: "Names of listeners that may be open to other machines without authentication."},
 	{Name: "gregor.log.level", Type: String, Default: "info", Check: oneOf{of: []string{"debug", "info", "warn", "error"}}, Effect: Works,

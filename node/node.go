@@ -82,6 +82,7 @@ type Node struct {
 	table    *replica.Table
 	executor *assign.Executor
 	images   *api.Images
+	groups   *groups
 	sessions *fetchsession.Cache
 	api      *api.API
 	server   *conn.Server
@@ -224,6 +225,9 @@ func (n *Node) Close(ctx context.Context) error {
 	}
 	var errs []error
 	n.closeSockets()
+	if n.groups != nil {
+		n.groups.Close() // who waits in a group is to ask the next coordinator
+	}
 	if n.server != nil {
 		if err := n.server.Shutdown(ctx); err != nil {
 			errs = append(errs, fmt.Errorf("requests were cut off: %w", err))
@@ -263,6 +267,9 @@ func (n *Node) Kill() {
 	}
 	n.serving.Wait()
 	n.loops.stop()
+	if n.groups != nil {
+		n.groups.Close()
+	}
 	if n.executor != nil {
 		n.executor.Wait()
 	}

@@ -56,9 +56,11 @@ func (n *Node) apply(delta *image.Delta, img *image.Image) {
 	n.executor.Configure(delta, img)
 	plan := assign.Make(delta, n.ident.node)
 	n.executor.Delete(plan.Delete)
+	elect := n.groups.resign(delta)
 	n.executor.Follow(plan.Follow, img)
 	n.executor.Lead(plan.Lead, img)
 	n.images.Publish(img)
+	n.groups.published(delta, img, elect)
 	n.line.Published(img.Offset())
 	if epoch := n.line.Epoch(); !n.publisher.settled && epoch >= 0 && int64(img.Offset()) >= int64(epoch) {
 		n.publisher.settled = true

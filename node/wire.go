@@ -157,6 +157,9 @@ func splitAddr(a net.Addr) (host string, port int, err error) {
 
 // openQuorum starts raft, the controller's loop and the publisher.
 func (n *Node) openQuorum(context.Context) error {
+	if err := n.openGroups(); err != nil { // before others read from Random
+		return err
+	}
 	c := n.o.Config
 	env := n.controllerEnv()
 	endpoint := n.voterEndpoint()

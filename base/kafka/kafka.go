@@ -129,6 +129,13 @@ func RandomUUID() UUID {
 	return u
 }
 
+// The topics of the coordinators. Clients may read them, not write to them.
+const (
+	OffsetsTopic      = "__consumer_offsets"
+	TransactionsTopic = "__transaction_state"
+	ShareStateTopic   = "__share_group_state"
+)
+
 // TopicPartition names a partition as people do.
 type TopicPartition struct {
 	Topic     string

@@ -52,12 +52,12 @@ func (x *creations) end(names []string) {
 }
 
 // autoCreate asks the controller for topics in the background, with the
-// default number of partitions and replicas.
+// default number of partitions and replicas; that of the group coordinator with
+// its own settings.
 func (a *API) autoCreate(who Requester, names []string) {
 	wanted := make([]string, 0, len(names))
 	for _, n := range names {
-		// The topics of the coordinators are created by them, with their own settings.
-		if !isInternal(n) {
+		if !isInternal(n) || n == kafka.OffsetsTopic { // the others have no coordinator
 			wanted = append(wanted, n)
 		}
 	}
@@ -71,6 +71,9 @@ func (a *API) autoCreate(who Requester, names []string) {
 	for _, n := range fresh {
 		t := kmsg.NewCreateTopicsRequestTopic()
 		t.Topic, t.NumPartitions, t.ReplicationFactor = n, defaultFromBrokers, defaultFromBrokers
+		if n == kafka.OffsetsTopic {
+			a.offsetsTopic(&t)
+		}
 		req.Topics = append(req.Topics, t)
 	}
 	go func() {

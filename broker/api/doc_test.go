@@ -28,6 +28,9 @@ Versions are those of Apache Kafka 4.4; an API that is not listed is not built, 
 |-|-|-|-|-|-|-|
 `)
 	for _, r := range rows() {
+		if r.hidden {
+			continue
+		}
 		versions := fmt.Sprintf("%d–%d", r.min, r.max)
 		if r.advertisedMin < r.min {
 			versions += fmt.Sprintf(", advertised from %d", r.advertisedMin)

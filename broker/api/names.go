@@ -2,6 +2,8 @@
 
 package api
 
+import "gregor/base/kafka"
+
 // topicNameMax is the longest topic name: the folder of a partition must fit
 // into a file name.
 const topicNameMax = 249
@@ -24,7 +26,7 @@ func validTopicName(name string) bool {
 // produce to it.
 func isInternal(name string) bool {
 	switch name {
-	case "__consumer_offsets", "__transaction_state", "__share_group_state":
+	case kafka.OffsetsTopic, kafka.TransactionsTopic, kafka.ShareStateTopic:
 		return true
 	}
 	return false

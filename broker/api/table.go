@@ -16,6 +16,7 @@ const (
 	keyFetch                = 1
 	keyListOffsets          = 2
 	keyMetadata             = 3
+	keyFindCoordinator      = 10
 	keyApiVersions          = 18
 	keyCreateTopics         = 19
 	keyDeleteTopics         = 20
@@ -49,6 +50,9 @@ type row struct {
 	min, max int16
 	// advertisedMin, if lower than min, is what ApiVersions tells.
 	advertisedMin int16
+	// hidden rows are served, and not told of: clients decide by FindCoordinator
+	// whether there are groups at all.
+	hidden bool
 	// flexibleFrom is the first version with compact lengths and tags.
 	flexibleFrom int16
 	roles        call.Role
@@ -80,6 +84,10 @@ func rows() []row {
 				boolAt(8).until(10), boolAt(8)},
 			request: func() kmsg.Request { return new(kmsg.MetadataRequest) },
 			handle:  (*API).handleMetadata, purpose: "brokers, topics and their leaders"},
+		{key: keyFindCoordinator, name: "FindCoordinator", min: 0, max: 6, advertisedMin: 0, flexibleFrom: 3, roles: call.Broker, hidden: true,
+			shape:   shape{textAt(0).until(3), int8At(1), textsAt(4)},
+			request: func() kmsg.Request { return new(kmsg.FindCoordinatorRequest) },
+			handle:  (*API).handleFindCoordinator, purpose: "which broker coordinates a group"},
 		{key: keyApiVersions, name: "ApiVersions", min: 0, max: 5, advertisedMin: 0, flexibleFrom: 3,
 			roles:   call.Broker | call.Controller,
 			shape:   shape{textAt(3), textAt(3), textAt(5), int32At(5)},

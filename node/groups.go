@@ -1,0 +1,182 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package node
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/binary"
+	"fmt"
+	"io"
+	"sync/atomic"
+
+	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"gregor/base/kafka"
+	"gregor/cluster/image"
+	"gregor/config"
+	"gregor/coordinator/group"
+	"gregor/coordinator/grouprec"
+	"gregor/coordinator/shard"
+	"gregor/wire/batch"
+	"gregor/wire/compress"
+)
+
+// groups is the group coordinator of this node: the pure machine of
+// coordinator/group in the shards of __consumer_offsets.
+type groups struct {
+	*shard.Shards[groupMachine, *groupOut]
+	self kafka.NodeID
+	load func() *image.Image
+}
+
+// groupMachine is group.Groups as coordinator/shard runs it.
+type groupMachine struct{ *group.Groups }
+
+func (m groupMachine) Replay(rec grouprec.Record, from shard.Origin) error {
+	return m.Groups.Replay(rec, group.Origin(from))
+}
+
+func (m groupMachine) Loaded(nowMs int64, out *groupOut) { m.Groups.Loaded(nowMs, &out.out) }
+func (m groupMachine) Tick(nowMs int64, out *groupOut)   { m.Groups.Tick(nowMs, &out.out) }
+func (m groupMachine) Abandon(out *groupOut)             { m.Groups.Abandon(&out.out) }
+
+// groupOut is group.Out as coordinator/shard reads it.
+type groupOut struct{ out group.Out }
+
+func (o *groupOut) Reset() { o.out.Reset() }
+
+func (o *groupOut) Records() (records []grouprec.Record, of shard.Producer, transactional bool) {
+	if t := o.out.Transaction; t != nil {
+		return o.out.Records, shard.Producer{ID: t.ProducerID, Epoch: t.ProducerEpoch}, true
+	}
+	return o.out.Records, shard.Producer{}, false
+}
+
+func (o *groupOut) Replies(yield func(shard.Token, kmsg.Response) bool) {
+	for _, r := range o.out.Replies {
+		if !yield(shard.Token(r.To), r.Response) {
+			return
+		}
+	}
+}
+
+// imageTopics is what groups see of the metadata.
+type imageTopics struct{ img *image.Image }
+
+func (t imageTopics) Topic(name string) (id kafka.TopicID, partitions int32, ok bool) {
+	topic := t.img.Topic(name)
+	if topic == nil {
+		return kafka.TopicID{}, 0, false
+	}
+	return topic.ID, int32(topic.PartitionCount()), true
+}
+
+func (t imageTopics) TopicName(id kafka.TopicID) (name string, ok bool) {
+	topic := t.img.TopicByID(id)
+	if topic == nil {
+		return "", false
+	}
+	return topic.Name, true
+}
+
+// uuids makes unguessable ids out of one seed, for any number of goroutines.
+type uuids struct {
+	seed  [32]byte
+	count atomic.Uint64
+}
+
+func (u *uuids) next() (id [16]byte) {
+	sum := sha256.Sum256(binary.BigEndian.AppendUint64(u.seed[:], u.count.Add(1)))
+	copy(id[:], sum[:])
+	return id
+}
+
+// openGroups makes the coordinator; the publisher elects its shards.
+func (n *Node) openGroups() error {
+	c := n.o.Config
+	codec := c.Int(config.OffsetsTopicCompressionCodec)
+	if codec != int32(compress.Codec(codec)) || !compress.Codec(codec).Valid() {
+		return fmt.Errorf("%s=%d: allowed are 0 (none), 1 (gzip), 2 (snappy), 3 (lz4) and 4 (zstd)", config.OffsetsTopicCompressionCodec, codec)
+	}
+	ids := &uuids{}
+	if _, err := io.ReadFull(n.o.Random, ids.seed[:]); err != nil {
+		return err
+	}
+	g := &groups{self: n.ident.node, load: n.images.Load}
+	g.Shards = shard.New(shard.Options[groupMachine, *groupOut]{
+		Name: kafka.OffsetsTopic,
+		New: func(kafka.PartitionID) groupMachine {
+			return groupMachine{group.New(groupOptions(c, imageTopics{n.images.Load()}, ids))}
+		},
+		NewOutput: func() *groupOut { return &groupOut{} },
+		Open: func(ctx context.Context, p kafka.PartitionID, epoch kafka.LeaderEpoch) (shard.Log, error) {
+			return coordinatorLog(ctx, n.images.Load(), n.table, kafka.OffsetsTopic, p, epoch)
+		},
+		Refresh: func(m groupMachine, nowMs int64, out *groupOut) {
+			m.MetadataChanged(nowMs, imageTopics{n.images.Load()}, nil, &out.out)
+		},
+		LoadBufferBytes: int(c.Int(config.OffsetsLoadBufferSize)),
+		CommitTimeout:   millis(int64(c.Int(config.OffsetsCommitTimeoutMs))),
+		PendingMax:      int(c.Int(config.GregorGroupCoordinatorPendingMax)),
+		Codec:           compress.Codec(codec),
+		Logger:          n.o.Logger, Now: n.o.Now,
+	})
+	n.groups = g
+	return nil
+}
+
+func groupOptions(c *config.Node, topics group.Topics, ids *uuids) group.Options {
+	return group.Options{
+		Topics: topics, RandomUUID: ids.next,
+		GroupMinSessionTimeoutMs:        c.Int(config.GroupMinSessionTimeoutMs),
+		GroupMaxSessionTimeoutMs:        c.Int(config.GroupMaxSessionTimeoutMs),
+		GroupInitialRebalanceDelayMs:    c.Int(config.GroupInitialRebalanceDelayMs),
+		GroupMaxSize:                    c.Int(config.GroupMaxSize),
+		OffsetMetadataMaxBytes:          c.Int(config.OffsetMetadataMaxBytes),
+		OffsetsRetentionMs:              int64(c.Int(config.OffsetsRetentionMinutes)) * 60_000,
+		OffsetsRetentionCheckIntervalMs: c.Long(config.OffsetsRetentionCheckIntervalMs),
+		RecordsBytesMax:                 max(c.Int(config.MessageMaxBytes)-batch.HeaderSize, 1),
+	}
+}
+
+// Do gives an event to the groups of a partition of __consumer_offsets; see
+// shard.Shards.Do.
+func (g *groups) Do(p kafka.PartitionID, t *shard.Ticket, event func(m *group.Groups, nowMs int64, to group.Token, out *group.Out)) error {
+	return g.Shards.Do(p, t, func(m groupMachine, nowMs int64, to shard.Token, out *groupOut) {
+		event(m.Groups, nowMs, group.Token(to), &out.out)
+	})
+}
+
+// resign ends the terms that a delta ends, and tells what begins.
+func (g *groups) resign(d *image.Delta) (elect []shard.Election) {
+	resign, elect := shard.Plan(d, kafka.OffsetsTopic, g.self)
+	for _, p := range resign {
+		g.Resign(p)
+	}
+	return elect
+}
+
+// published follows the image to requests: terms begin, and the groups hear of
+// topics that came, grew or went.
+func (g *groups) published(d *image.Delta, img *image.Image, elect []shard.Election) {
+	for _, e := range elect {
+		g.Elect(e.Partition, e.Epoch)
+	}
+	var deleted []group.DeletedTopic
+	changed := false
+	for t := range d.Topics() {
+		switch {
+		case t.After == nil:
+			deleted = append(deleted, group.DeletedTopic{Name: t.Name, ID: t.ID})
+			changed = true
+		case t.Before == nil || t.Before.PartitionCount() != t.After.PartitionCount():
+			changed = true
+		}
+	}
+	if changed {
+		g.PostAll(func(m groupMachine, nowMs int64, out *groupOut) {
+			m.MetadataChanged(nowMs, imageTopics{img}, deleted, &out.out)
+		})
+	}
+}
