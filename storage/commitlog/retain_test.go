@@ -479,27 +479,54 @@ func TestRetentionOfManySegments(t *testing.T) {
 	}
 }
 
-// EIO is final, and what a restart then finds is the end of the log.
-func TestRetentionOnABrokenDisk(t *testing.T) {
-	for n := range 12 {
-		b, fault := faultyBed(t)
-		filled(b, 9000, 8000, 7000, 6000, 1000)
-		fault.Add(vfs.Rule{Ops: vfs.OpRename, Skip: n, Err: syscall.EIO})
-		if _, _, err := b.l.Retain(byTime(5000)); err == nil || len(b.failed) != 1 {
-			t.Fatalf("rename %d: %v, failed %v", n, err, b.failed)
+// Whichever call fails during retention or DeleteRecords: what is there is the
+// end of the log, at once and after a restart that knows of no log start, and
+// what was to go goes in the end. EIO is final; want of room passes.
+func TestRetentionWithEachCallFailing(t *testing.T) {
+	rules := map[kafka.Offset]retention.Rules{4: byTime(5000), 5: byTime(0)} // the first offset that stays
+	for want, rule := range rules {
+		for _, fails := range []error{syscall.EIO, syscall.ENOSPC} {
+			for _, deletes := range []bool{false, true} {
+				calls := 0
+				for n := 0; ; n++ {
+					b, fault := faultyBed(t)
+					filled(b, 9000, 8000, 7000, 6000, 1000)
+					before := fault.Count(vfs.OpAny)
+					fault.Add(vfs.Rule{Ops: vfs.OpAny, Skip: n, Times: 1, Err: fails})
+					if deletes {
+						_ = b.l.DeleteRecords(want)
+					} else {
+						_, _, _ = b.l.Retain(rule)
+					}
+					calls = max(calls, int(fault.Count(vfs.OpAny)-before))
+					fault.Clear()
+					final := errors.Is(fails, syscall.EIO)
+					if len(b.failed) > 1 || len(b.failed) == 1 && !final {
+						t.Fatalf("call %d, %v: failed %v", n, fails, b.failed)
+					}
+					if failed := len(b.failed) == 1; failed && b.l.RetentionDue(rule, b.now.UnixMilli()) {
+						t.Fatal("a log that failed is due")
+					} else if !failed && n%2 == 0 {
+						b.retain(rule)
+						b.holds(want, 5)
+					}
+					b.holds(b.l.Tail().LogStart, 5)
+					b.crash()
+					b.o.LogStart, b.o.RecoveryPoint = 0, 0
+					b.mustOpen()
+					b.holds(b.l.Tail().LogStart, 5)
+					b.l.AdvanceHighWatermark(5)
+					b.retain(rule)
+					b.holds(want, 5)
+					if n > calls {
+						break
+					}
+				}
+				if calls < 10 {
+					t.Errorf("only %d calls were made to fail", calls)
+				}
+			}
 		}
-		if b.l.RetentionDue(byTime(0), b.now.UnixMilli()) {
-			t.Fatal("a log that failed is due")
-		}
-		b.crash()
-		b.o.LogStart, b.o.RecoveryPoint = 0, 0
-		fault.Clear()
-		b.mustOpen()
-		start := b.l.Tail().LogStart
-		b.holds(start, 5)
-		b.l.AdvanceHighWatermark(5)
-		b.retain(byTime(5000))
-		b.holds(4, 5)
 	}
 }
 
