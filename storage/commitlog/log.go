@@ -5,8 +5,8 @@
 // epochs, producer state and recovery.
 //
 // What changes the log is called by one goroutine at a time, on the
-// partition's lane: Append, the truncations, Roll, StartEpoch,
-// Configure, AdvanceLogStart, DeleteRecords, DropSegments, Retain, Flush, FlushDue,
+// partition's lane: Append, the truncations, Roll, StartEpoch, Configure,
+// AdvanceLogStart, DeleteRecords, DropSegments, Retain, Flush, FlushDue,
 // FlushDueAtMs, Checkpoint, Producers, RenameDir, Close and Kill. Everything
 // else may be called from anywhere at any time. Of the world above it the log
 // knows one number, the high watermark.

@@ -80,6 +80,7 @@ func TestReadersBesideTruncations(t *testing.T) {
 				t.Error(err)
 				return
 			}
+			b.l.RetentionDue(bySize(100), 2000)
 		}
 	})
 	for i := range 400 {
@@ -101,6 +102,9 @@ func TestReadersBesideTruncations(t *testing.T) {
 			if _, err := b.l.DropSegments(tail.LogEnd - 40); err != nil {
 				t.Fatal(err)
 			}
+		case i%13 == 12:
+			b.l.AdvanceHighWatermark(tail.LogEnd)
+			b.retain(bySize(tail.SizeBytes / 2))
 		}
 	}
 	stop.Store(true)

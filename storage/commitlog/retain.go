@@ -135,7 +135,9 @@ func (l *Log) retained() (retention.Log, error) {
 
 // newest reads what newestLocked did not know. It runs on the lane.
 func (l *Log) newest(s *logSegment) (int64, error) {
+	l.mu.Lock() // readers may be reading the timestamp too
 	v := timeView{seg: s, file: s.log, sizeBytes: s.sizeBytes, top: s.shown, topOK: s.shownOK}
+	l.mu.Unlock()
 	top, err := l.greatest(&v)
 	switch {
 	case errors.Is(err, kafka.CorruptMessage):

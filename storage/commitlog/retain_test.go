@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -178,6 +179,30 @@ func TestRetentionReadsTimestampsOnce(t *testing.T) {
 	b.now = b.now.Add(2500 * time.Millisecond)
 	b.retain(byTime(4000))
 	b.holds(2, 4)
+}
+
+// Readers that look for a time read the same timestamps at the same time.
+func TestRetentionBesideLookUps(t *testing.T) {
+	for range 20 {
+		b := memoryBed(t)
+		filled(b, 6000, 5000, 4000, 3000, 2000, 1000)
+		b.stop(false)
+		b.mustOpen()
+		var readers sync.WaitGroup
+		for range 2 {
+			readers.Go(func() {
+				for range 20 {
+					if _, err := b.l.OffsetForTime(b.now.UnixMilli() - 1500); err != nil {
+						t.Error(err)
+					}
+				}
+			})
+		}
+		b.retain(byTime(4500))
+		b.retain(byTime(3500))
+		readers.Wait()
+		b.holds(3, 6)
+	}
 }
 
 // Records without a timestamp go by the time at which their segment was last

@@ -106,7 +106,8 @@ type Found struct {
 // recovery points; the janitor removes what was deleted a while ago. Nothing is
 // kept per idle partition but its entry in a map.
 //
-// A stop: close every log, flush, checkpoints, marker, manifest, in this order.
+// A stop: close every log, remove the files that were deleted, flush, checkpoints,
+// marker, manifest, in this order.
 // Invariant: the manifest names inode, modification time and content of the
 // marker that was written just before it. Another program that uses the
 // directory in between (Kafka, say) replaces the marker and thereby disowns the
