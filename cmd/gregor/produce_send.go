@@ -29,12 +29,17 @@ type sendOptions struct {
 	linger      time.Duration
 }
 
-// Kafka's delivery.timeout.ms, batch.max.bytes of the client, and how many
-// records may be under way: enough that reading and sending overlap.
 const (
-	deliveryTimeout   = 2 * time.Minute
-	batchBytesDefault = 1_000_012
+	// deliveryTimeout is Kafka's delivery.timeout.ms: how long records may be
+	// under way and none of them arrive. The client's own limit counts from a
+	// record's timestamp, which may be years ago in a copy.
+	deliveryTimeout = 2 * time.Minute
+	// abandonAfter is how long records under way may take to come to an end
+	// once the command is to stop.
+	abandonAfter = 3 * time.Second
+	// Enough records under way that reading and sending overlap.
 	recordsUnderWay   = 1 << 16
+	batchBytesDefault = 1_000_012
 	lingerDefault     = 5 * time.Millisecond
 )
 
@@ -72,7 +77,7 @@ func (o *sendOptions) clientOptions() ([]kgo.Opt, error) {
 		return nil, usage("--linger %v: between 0 and 1m", o.linger)
 	}
 	opts := []kgo.Opt{kgo.ProducerBatchCompression(codec), kgo.AllowAutoTopicCreation(), kgo.UnknownTopicRetries(4),
-		kgo.RecordDeliveryTimeout(deliveryTimeout), kgo.RecordPartitioner(given{choice}), kgo.MaxBufferedRecords(recordsUnderWay),
+		kgo.RecordPartitioner(given{choice}), kgo.MaxBufferedRecords(recordsUnderWay),
 		kgo.ProducerBatchMaxBytes(o.batchBytes), kgo.ProducerLinger(o.linger),
 		kgo.BrokerMaxWriteBytes(max(100<<20, 2*o.batchBytes))}
 	switch o.acks {
@@ -149,6 +154,7 @@ type sender struct {
 	done struct {
 		sync.Mutex
 		written, bytes int64
+		sent, ended    int64
 		topics         map[string]bool
 		first          *deliveryError
 	}
@@ -226,25 +232,12 @@ func (s *sender) run(parent context.Context) error {
 	ctx, stop := context.WithCancelCause(parent)
 	defer stop(nil)
 	s.done.topics = map[string]bool{}
-	err := s.each(ctx, func(n int64, r *kgo.Record) {
-		wanted := r.Partition
-		s.client.Produce(ctx, r, func(r *kgo.Record, err error) {
-			s.done.Lock()
-			defer s.done.Unlock()
-			switch {
-			case err == nil:
-				s.done.written++
-				s.done.bytes += int64(len(r.Key) + len(r.Value))
-				if len(s.done.topics) == 0 || !s.done.topics[r.Topic] {
-					s.done.topics[r.Topic] = true
-				}
-			case s.done.first == nil || n < s.done.first.n && !errors.Is(err, context.Canceled):
-				s.done.first = &deliveryError{n, r.Topic, wanted, len(r.Key) + len(r.Value), err}
-				stop(err)
-			}
-		})
-	})
-	flushed := s.client.Flush(context.WithoutCancel(ctx))
+	go s.watch(ctx, stop)
+	err := s.each(ctx, func(n int64, r *kgo.Record) { s.send(ctx, stop, n, r) })
+	flushing, abandon := context.WithCancel(context.WithoutCancel(ctx))
+	defer abandon()
+	context.AfterFunc(ctx, func() { time.AfterFunc(abandonAfter, abandon) })
+	flushed := s.client.Flush(flushing)
 	s.done.Lock()
 	defer s.done.Unlock()
 	switch {
@@ -254,6 +247,54 @@ func (s *sender) run(parent context.Context) error {
 		return s.done.first
 	case err != nil:
 		return err
+	case ctx.Err() != nil:
+		return context.Cause(ctx)
 	}
 	return flushed
+}
+
+func (s *sender) send(ctx context.Context, stop context.CancelCauseFunc, n int64, r *kgo.Record) {
+	wanted := r.Partition
+	s.done.Lock()
+	s.done.sent++
+	s.done.Unlock()
+	s.client.Produce(ctx, r, func(r *kgo.Record, err error) {
+		s.done.Lock()
+		defer s.done.Unlock()
+		s.done.ended++
+		switch {
+		case err == nil:
+			s.done.written++
+			s.done.bytes += int64(len(r.Key) + len(r.Value))
+			if !s.done.topics[r.Topic] {
+				s.done.topics[r.Topic] = true
+			}
+		case s.done.first == nil && ctx.Err() == nil:
+			s.done.first = &deliveryError{n, r.Topic, wanted, len(r.Key) + len(r.Value), err}
+			stop(err)
+		}
+	})
+}
+
+// watch ends the command when records are under way and none arrives.
+func (s *sender) watch(ctx context.Context, stop context.CancelCauseFunc) {
+	tick := time.NewTicker(time.Second)
+	defer tick.Stop()
+	seen, since := int64(-1), time.Time{}
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case now := <-tick.C:
+			s.done.Lock()
+			sent, ended, written := s.done.sent, s.done.ended, s.done.written
+			s.done.Unlock()
+			if sent == ended || ended != seen {
+				seen, since = ended, now
+			} else if now.Sub(since) > deliveryTimeout {
+				stop(&failure{exitUnreachable, fmt.Errorf("the broker has acknowledged nothing for %v, after %d records", deliveryTimeout, written), []string{"gregor topic list"}})
+				return
+			}
+		}
+	}
 }

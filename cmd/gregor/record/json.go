@@ -161,6 +161,14 @@ func ParseJSON(line []byte, r *Record) (Given, error) {
 	if !utf8.Valid(line) {
 		return Given{}, errNotText
 	}
+	if g, ok := scan(line, r); ok {
+		return g, nil
+	}
+	return parseLong(line, r)
+}
+
+// parseLong reads all JSON that is allowed.
+func parseLong(line []byte, r *Record) (Given, error) {
 	var o object
 	decoder := json.NewDecoder(bytes.NewReader(line))
 	decoder.DisallowUnknownFields()

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"strings"
 	"testing"
+	"unicode/utf8"
 
 	"github.com/google/go-cmp/cmp"
 )
@@ -221,6 +222,44 @@ func FuzzParseJSON(f *testing.F) {
 			t.Fatalf("%d bytes from %d", len(r.Key)+len(r.Value), len(line))
 		}
 	})
+}
+
+// The short way reads what the long way reads, or nothing.
+func FuzzScan(f *testing.F) {
+	f.Add(AppendJSON(nil, sample(), Base64))
+	f.Add([]byte(` {"key":null , "keyHex":"00","value":"a\u0041\/\n","offset":-1,"timestamp":5,"headers":[{"key":"a"},{"keyBase64":"AA=="}]} `))
+	f.Add([]byte(`{"value":"a","value":"b"}`))
+	f.Add([]byte(`{"value":"a","partition":01}`))
+	f.Fuzz(func(t *testing.T, line []byte) {
+		if !utf8.Valid(line) {
+			return
+		}
+		var short, long Record
+		g, ok := scan(line, &short)
+		if !ok {
+			return
+		}
+		given, err := parseLong(line, &long)
+		if err != nil || g != given || !cmp.Equal(short, long) {
+			t.Fatalf("%s: %v, %+v and %+v\n%s", line, err, g, given, cmp.Diff(long, short))
+		}
+	})
+}
+
+// What consume writes takes the short way.
+func TestScanKnowsAppendJSON(t *testing.T) {
+	binary := *sample()
+	binary.Key, binary.Value = []byte{0xff}, []byte("quotes \" and \\, controls \x00\x01\x7f\r, \u00e9\u2028\U0001f600")
+	tombstone := *sample()
+	tombstone.Value, tombstone.Headers, tombstone.TimestampMs = nil, nil, 1<<60
+	for _, r := range []*Record{sample(), &binary, &tombstone} {
+		for _, form := range []Binary{Base64, Hex} {
+			line := AppendJSON(nil, r, form)
+			if _, ok := scan(line, &Record{}); !ok {
+				t.Errorf("%s", line)
+			}
+		}
+	}
 }
 
 func BenchmarkAppendJSON(b *testing.B) {
