@@ -11,7 +11,7 @@ FUZZTIME ?= 30s
 ROUNDS  ?= 5
 
 .DEFAULT_GOAL := help
-.PHONY: help build run check generate test race clients interop parity bench limits fuzz crash clean
+.PHONY: help build run check generate test race clients interop parity bench limits fuzz crash model clean
 
 help: ## Show this list
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -60,6 +60,9 @@ fuzz: ## Fuzz every decoder for FUZZTIME each (30s, or a number of runs as 3000x
 
 crash: ## Cut the storage at CRASH_POINTS points (default 100000), SEED to repeat
 	CRASH_POINTS=$${CRASH_POINTS:-100000} $(GO) test -count=1 -timeout 0 ./test/crash/...
+
+model: ## Random histories of the coordinators: MODEL_STEPS (default 100000)
+	MODEL_STEPS=$${MODEL_STEPS:-100000} $(GO) test -count=1 -timeout 0 -run Model ./coordinator/...
 
 clean: ## Remove what was built
 	rm -rf bin
