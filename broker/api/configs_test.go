@@ -163,7 +163,7 @@ func TestDescribeConfigsRefusals(t *testing.T) {
 			{4, "01", kafka.None, ""}, {4, "+1", kafka.None, ""},
 			{16, "", kafka.InvalidRequest, "Client metrics subscription name must not be empty"},
 			{16, "none", kafka.None, ""},
-			{0, "x", kafka.InvalidRequest, unknownConfigResource}, {-1, "", kafka.InvalidRequest, unknownConfigResource}, {99, "x", kafka.InvalidRequest, unknownConfigResource},
+			{0, "x", kafka.InvalidRequest, malformedText}, {-1, "", kafka.InvalidRequest, malformedText}, {99, "x", kafka.InvalidRequest, malformedText},
 		} {
 			got := c.describeConfigs(4, ofResource(x.kind, x.name))[0]
 			if kafka.Code(got.ErrorCode) != x.code || *got.ErrorMessage != x.text || got.ResourceName != x.name || int8(got.ResourceType) != x.kind {

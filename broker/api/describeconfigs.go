@@ -42,7 +42,7 @@ func (a *API) handleDescribeConfigs(c *call.Call) call.Outcome {
 		var text string
 		switch {
 		case unknown: // Kafka refuses all things for one of them, in these words
-			code, text = kafka.InvalidRequest, unknownConfigResource
+			code, text = kafka.InvalidRequest, malformedText
 		case repeated > a.limits.elementsMax:
 			// A small request could ask for any size of answer otherwise.
 			code, text = kafka.InvalidRequest, "The request names the same things too often."
@@ -60,7 +60,7 @@ func (a *API) handleDescribeConfigs(c *call.Call) call.Outcome {
 	return a.answer(c, resp)
 }
 
-const unknownConfigResource = "This most likely occurs because of a request being malformed by the client library or the message was sent to an incompatible broker. " +
+const malformedText = "This most likely occurs because of a request being malformed by the client library or the message was sent to an incompatible broker. " +
 	"See the broker logs for more details."
 
 // isConfigured reports whether things of the type have configurations.

@@ -52,14 +52,21 @@ func (a *API) handleFindCoordinator(c *call.Call) call.Outcome {
 	return a.answer(c, resp)
 }
 
+// coordinatorMessage is Kafka's text of a code.
 func coordinatorMessage(code kafka.Code) string {
+	switch code {
+	case kafka.CoordinatorNotAvailable:
+		return "The coordinator is not available."
+	case kafka.InvalidRequest:
+		return malformedText
+	}
 	return code.Error()
 }
 
 // coordinator finds one.
 func (a *API) coordinator(c *call.Call, img *image.Image, kind int8, key string) kmsg.FindCoordinatorResponseCoordinator {
 	r := kmsg.NewFindCoordinatorResponseCoordinator()
-	r.Key, r.NodeID, r.Port = key, int32(kafka.NoNode), -1
+	r.Key, r.NodeID, r.Port, r.ErrorMessage = key, int32(kafka.NoNode), -1, kmsg.StringPtr("")
 	switch kind {
 	case coordinatorGroup:
 	case coordinatorTransaction:
@@ -72,7 +79,7 @@ func (a *API) coordinator(c *call.Call, img *image.Image, kind int8, key string)
 		}
 		return r
 	default:
-		r.ErrorCode = int16(kafka.InvalidRequest)
+		r.ErrorCode, r.ErrorMessage = int16(kafka.InvalidRequest), kmsg.StringPtr(coordinatorMessage(kafka.InvalidRequest))
 		return r
 	}
 	topic := img.Topic(kafka.OffsetsTopic)
@@ -92,19 +99,24 @@ func (a *API) coordinator(c *call.Call, img *image.Image, kind int8, key string)
 	return r
 }
 
-// isShareKey reports whether a key names a share group's partition:
-// group:topic id:partition.
+// isShareKey reports whether a key names a share group's partition,
+// group:topic id:partition. The group may hold colons, the id its padding.
 func isShareKey(key string) bool {
-	parts := strings.Split(key, ":")
-	if len(parts) != 3 || strings.TrimSpace(parts[0]) == "" {
+	at := strings.LastIndexByte(key, ':')
+	if at < 0 {
 		return false
 	}
-	id, err := base64.RawURLEncoding.DecodeString(parts[1])
-	if err != nil || len(id) != len(kafka.TopicID{}) {
+	group, partition := key[:at], key[at+1:]
+	if at = strings.LastIndexByte(group, ':'); at < 0 {
 		return false
 	}
-	_, err = strconv.ParseInt(parts[2], 10, 32)
-	return err == nil
+	group, topic := group[:at], group[at+1:]
+	id, err := base64.RawURLEncoding.DecodeString(strings.TrimRight(topic, "="))
+	if err != nil || len(id) != len(kafka.TopicID{}) || len(topic) > 24 {
+		return false
+	}
+	_, err = strconv.ParseInt(partition, 10, 32)
+	return err == nil && strings.TrimSpace(group) != ""
 }
 
 // offsetsTopic fills in what __consumer_offsets is created with.

@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"time"
 
 	"gregor/base/kafka"
@@ -126,7 +127,11 @@ func (s *shard[M, O]) adopt(l *loader[M, O]) {
 	s.setState(Active)
 	took := s.of.o.Now().Sub(l.started)
 	s.of.count.loaded(took, l.records)
-	s.of.o.Logger.Info("a coordinator is loaded", "topic", s.of.o.Name, "partition", s.id, "leader_epoch", s.epoch,
+	level := slog.LevelInfo
+	if l.records == 0 { // there are many of these when the topic is created
+		level = slog.LevelDebug
+	}
+	s.of.o.Logger.Log(s.of.ctx, level, "a coordinator is loaded", "topic", s.of.o.Name, "partition", s.id, "leader_epoch", s.epoch,
 		"records", l.records, "bytes", l.bytes, "took", took)
 	s.step(0, func(nowMs int64) { s.machine.Loaded(nowMs, s.out) })
 	if s.state == Active && s.of.o.Refresh != nil {
