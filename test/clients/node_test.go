@@ -58,7 +58,8 @@ func (n *node) start(ctx context.Context) error {
 	command := exec.Command(binary, "start",
 		"--set", "listeners=PLAINTEXT://"+listen,
 		"--set", "log.dirs="+n.dir,
-		"--set", "gregor.admin.listener=")
+		"--set", "gregor.admin.listener=",
+		"--set", "log.retention.ms=-1") // the records are of fixed times, long ago
 	stdout, err := command.StdoutPipe()
 	if err != nil {
 		return err
@@ -236,7 +237,7 @@ func (n *node) startKafka(ctx context.Context, libs string) error {
 	}
 	properties := n.dir + ".properties"
 	text := "process.roles=broker,controller\nnode.id=1\nlisteners=PLAINTEXT://" + n.address + ",CONTROLLER://" + controller +
-		"\ncontroller.listener.names=CONTROLLER\ncontroller.quorum.voters=1@" + controller + "\nlog.dirs=" + n.dir + "\n"
+		"\ncontroller.listener.names=CONTROLLER\ncontroller.quorum.voters=1@" + controller + "\nlog.dirs=" + n.dir + "\nlog.retention.ms=-1\n"
 	if err := os.MkdirAll(n.dir, 0o755); err != nil {
 		return err
 	}
