@@ -49,7 +49,7 @@ func (a *API) handleDescribeClientQuotas(c *call.Call) call.Outcome {
 		resp.ErrorCode, resp.ErrorMessage = int16(err.code), &text
 		return a.answer(c, resp)
 	}
-	resp.Entries = []kmsg.DescribeClientQuotasResponseEntry{}
+	resp.ErrorMessage, resp.Entries = kmsg.StringPtr(""), []kmsg.DescribeClientQuotasResponseEntry{}
 	for q := range a.image().ClientQuotas() {
 		if f.matches(q.Entity) {
 			resp.Entries = append(resp.Entries, quotaEntry(&q))

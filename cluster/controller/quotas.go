@@ -94,7 +94,8 @@ func alterClientQuotas(img *image.Image, _ *Env, req *kmsg.AlterClientQuotasRequ
 	return Outcome{Records: a.recs, Atomic: true, Response: resp}
 }
 
-// QuotaEntityOf makes a set of the parts: of those of one type, the last counts.
+// QuotaEntityOf makes a set of the parts, by type: of those of one type, the
+// last counts.
 func QuotaEntityOf(parts []kmsg.AlterClientQuotasRequestEntryEntity) []metarec.QuotaEntity {
 	var entity []metarec.QuotaEntity
 	for _, p := range parts {
@@ -105,6 +106,7 @@ func QuotaEntityOf(parts []kmsg.AlterClientQuotasRequestEntryEntity) []metarec.Q
 			entity = append(entity, part)
 		}
 	}
+	slices.SortFunc(entity, func(a, b metarec.QuotaEntity) int { return strings.Compare(a.Type, b.Type) })
 	return entity
 }
 

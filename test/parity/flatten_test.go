@@ -139,6 +139,9 @@ func (f *flattener) keyOf(v reflect.Value, i int) string {
 	if v.Kind() != reflect.Struct {
 		return fmt.Sprint(i)
 	}
+	if key, ok := quotaKeyOf(v); ok {
+		return key
+	}
 	if name, kind := v.FieldByName("Name"), v.FieldByName("Type"); name.IsValid() && kind.IsValid() {
 		return fmt.Sprintf("%d %s", kind.Int(), name.String())
 	}

@@ -213,7 +213,7 @@ func TestParity(t *testing.T) {
 	l := start(t, found, "log.retention.ms=-1") // the records are old
 	l.run(chapter{"versions", l.versions}, chapter{"frames", l.frames}, chapter{"cluster", l.cluster}, chapter{"topics", l.topics}, chapter{"metadata", l.metadata},
 		chapter{"produce", l.produce}, chapter{"idempotence", l.idempotence}, chapter{"offsets", l.offsets}, chapter{"epochs", l.epochs},
-		chapter{"fetch", l.fetch}, chapter{"sessions", l.sessions}, chapter{"producer ids", l.producerIDs}, chapter{"pipelines", l.pipelines}, chapter{"admin", l.admin})
+		chapter{"fetch", l.fetch}, chapter{"sessions", l.sessions}, chapter{"producer ids", l.producerIDs}, chapter{"pipelines", l.pipelines}, chapter{"admin", l.admin}, chapter{"quotas", l.quotas})
 	l = start(t, found, narrowSettings...)
 	l.run(chapter{"narrow", l.narrow})
 }

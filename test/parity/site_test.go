@@ -53,6 +53,7 @@ var served = map[int16][2]int16{
 	keyProduce: {3, 13}, keyFetch: {4, 18}, keyListOffsets: {1, 11}, keyMetadata: {0, 13}, keyApiVersions: {0, 5},
 	keyCreateTopics: {2, 7}, keyDeleteTopics: {1, 6}, keyInitProducerID: {0, 5}, keyOffsetForLeaderEpoch: {2, 4}, keyDescribeCluster: {0, 2},
 	keyDeleteRecords: {0, 2}, keyDescribeConfigs: {1, 4}, keyAlterConfigs: {0, 2}, keyCreatePartitions: {0, 3}, keyElectLeaders: {0, 2}, keyIncrementalAlterConfigs: {0, 1},
+	keyDescribeClientQuotas: {0, 1}, keyAlterClientQuotas: {0, 1},
 	keyListPartitionReassignments: {0, 0}, keyListConfigResources: {0, 1}, keyDescribeTopicPartitions: {0, 0},
 }
 
