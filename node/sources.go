@@ -12,6 +12,7 @@ func (n *Node) sources() ops.Sources {
 		Requests:      n.api.Stats,
 		FetchSessions: n.sessions.Stats,
 		Quotas:        n.quotas.Stats,
+		Groups:        n.groups.Stats,
 		Partitions:    n.table,
 		Image:         n.images.Load,
 		Active:        n.control.Active,

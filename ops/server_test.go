@@ -29,6 +29,7 @@ import (
 	"gregor/cluster/image"
 	"gregor/cluster/metalog"
 	"gregor/cluster/metarec"
+	"gregor/coordinator/shard"
 	"gregor/quota"
 	"gregor/replica"
 	"gregor/storage/logdir"
@@ -97,6 +98,7 @@ func full(t *testing.T) Sources {
 		},
 		FetchSessions: func() fetchsession.Stats { return fetchsession.Stats{Sessions: 2, Partitions: 9} },
 		Quotas:        func() quota.Stats { return quota.Stats{Meters: 4} },
+		Groups:        func() shard.Stats { return shard.Stats{Active: 50, Pending: 3, LoadTimeMax: 1500 * time.Millisecond} },
 		Partitions:    replica.NewTable(),
 		Image:         func() *image.Image { return img },
 		Active:        func() bool { return true },
@@ -182,6 +184,8 @@ func TestMetricsAreReadAtScrapeTime(t *testing.T) {
 			`gregor_log_deleted_bytes_total{directory="/data",reason="time"} 300`,
 			`gregor_log_deleted_segments_total{directory="/data",reason="log start"} 0`,
 			`gregor_log_deletes_pending{directory="/data"} 2`,
+			`kafka_server_group_coordinator_metrics_num_partitions{state="active"} 50`,
+			"gregor_group_coordinator_load_seconds_max 1.5\n",
 			"kafka_server_replicamanager_leadercount 1\n",
 			"kafka_server_replicamanager_underreplicatedpartitions 1\n",
 			"kafka_controller_kafkacontroller_offlinepartitionscount 1\n",

@@ -10,6 +10,7 @@ import (
 	"gregor/broker/fetchsession"
 	"gregor/cluster/image"
 	"gregor/cluster/metalog"
+	"gregor/coordinator/shard"
 	"gregor/quota"
 	"gregor/replica"
 	"gregor/storage/logdir"
@@ -29,6 +30,8 @@ type Sources struct {
 	FetchSessions func() fetchsession.Stats
 	// Quotas of clients.
 	Quotas func() quota.Stats
+	// Groups is the group coordinator.
+	Groups func() shard.Stats
 	// Partitions on this broker.
 	Partitions Partitions
 	// Image is the newest one that was published on this node.
