@@ -98,6 +98,9 @@ func (o *produceOptions) run(c *cobra.Command, topic string) error {
 	}
 	defer client.Close()
 	s.client = client
+	if topic != "" {
+		awaitTopic(ctx, client, topic)
+	}
 	began := time.Now()
 	err = s.run(ctx)
 	if !o.quiet && (s.done.written > 0 || err == nil) {

@@ -88,6 +88,7 @@ type input struct {
 	next  func(*kgo.Record) error
 	where func() string
 	close func()
+	made  bool // rather than read
 }
 
 // source checks the flags and opens what they name.
@@ -371,7 +372,7 @@ func (o *inputOptions) generated(shared kgo.Record, now func() time.Time) (*inpu
 	if o.seed == 0 {
 		state.Seed = uint64(now().UnixNano())
 	}
-	return &input{where: func() string { return "" }, close: func() {}, next: func(r *kgo.Record) error {
+	return &input{made: true, where: func() string { return "" }, close: func() {}, next: func(r *kgo.Record) error {
 		*r = shared
 		state.N++
 		state.Now = now()

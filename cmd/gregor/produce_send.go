@@ -9,6 +9,7 @@ import (
 	"hash/crc32"
 	"hash/fnv"
 	"io"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -16,6 +17,7 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"gregor/cmd/gregor/pace"
 )
@@ -187,6 +189,11 @@ func (e *deliveryError) explain(topic string) error {
 // each calls f for one record after the other, numbered from 1.
 func (s *sender) each(ctx context.Context, f func(n int64, r *kgo.Record)) error {
 	for n := int64(1); (s.limit == 0 || n <= s.limit) && ctx.Err() == nil; n++ {
+		// What is made bears the time at which it is due; what is read is
+		// read first, so that the end is known at once.
+		if s.paced && s.in.made && !s.wait(ctx) {
+			break
+		}
 		r := new(kgo.Record)
 		err := s.in.next(r)
 		if errors.Is(err, io.EOF) {
@@ -195,7 +202,7 @@ func (s *sender) each(ctx context.Context, f func(n int64, r *kgo.Record)) error
 		if err != nil {
 			return inputError(n, s.in.where(), err)
 		}
-		if s.paced && !s.wait(ctx) {
+		if s.paced && !s.in.made && !s.wait(ctx) {
 			break
 		}
 		f(n, r)
@@ -273,6 +280,40 @@ func (s *sender) send(ctx context.Context, stop context.CancelCauseFunc, n int64
 			s.done.first = &deliveryError{n, r.Topic, wanted, len(r.Key) + len(r.Value), err}
 			stop(err)
 		}
+	})
+}
+
+// awaitTopic has the broker make a topic that is not there, and waits for its
+// leaders. The client does that too, but looks again only after 250 ms.
+func awaitTopic(ctx context.Context, client *kgo.Client, topic string) {
+	ctx, cancel := context.WithTimeout(ctx, topicWait)
+	defer cancel()
+	for ctx.Err() == nil {
+		req := kmsg.NewPtrMetadataRequest()
+		req.AllowAutoTopicCreation = true
+		asked := kmsg.NewMetadataRequestTopic()
+		asked.Topic = &topic
+		req.Topics = append(req.Topics, asked)
+		answer, err := req.RequestWith(ctx, client)
+		if err != nil || len(answer.Topics) != 1 || !startsSoon(&answer.Topics[0]) {
+			return // there, or for the client to report
+		}
+		select {
+		case <-ctx.Done():
+		case <-time.After(topicWait / 100):
+		}
+	}
+}
+
+const topicWait = time.Second
+
+// startsSoon reports whether a topic is being made.
+func startsSoon(t *kmsg.MetadataResponseTopic) bool {
+	if code := kerr.ErrorForCode(t.ErrorCode); code != nil {
+		return errors.Is(code, kerr.UnknownTopicOrPartition) || errors.Is(code, kerr.LeaderNotAvailable)
+	}
+	return slices.ContainsFunc(t.Partitions, func(p kmsg.MetadataResponseTopicPartition) bool {
+		return errors.Is(kerr.ErrorForCode(p.ErrorCode), kerr.LeaderNotAvailable)
 	})
 }
 
