@@ -20,7 +20,7 @@ var version = "dev"
 
 func main() {
 	entered := time.Now().Add(-ageAtMain())
-	os.Exit(run(os.Args[1:], stdio{os.Stdin, os.Stdout, os.Stderr}, entered))
+	os.Exit(run(calledAs(os.Args[0], os.Args[1:]), stdio{os.Stdin, os.Stdout, os.Stderr}, entered))
 }
 
 // stdio are the streams of one run, so that tests can bring their own.

@@ -31,6 +31,7 @@ func newRootCommand(s stdio, execAt time.Time) *cobra.Command {
 		return &failure{exitUsage, err, []string{c.CommandPath() + " --help"}}
 	})
 	root.AddCommand(newStartCommand(execAt), newVersionCommand(), newTopicCommand(), newConfigCommand(), newClusterCommand(), newDoctorCommand(), newProduceCommand(), newConsumeCommand(), newStorageCommand(), newBenchCommand())
+	root.AddCommand(newKafkaCommands()...)
 	usageErrors(root)
 	return root
 }

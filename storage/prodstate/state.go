@@ -51,6 +51,8 @@ type Producer struct {
 	LastTimestampMs  int64
 	CoordinatorEpoch int32        // -1: no marker yet
 	TxnStart         kafka.Offset // kafka.NoOffset: no transaction is open
+	// Last is the last batch; its LastSequence is batch.NoSequence where there is none.
+	Last Batch
 }
 
 type entry struct {
@@ -297,8 +299,12 @@ func (e *entry) expired(nowMs, expirationMs int64) bool {
 func (s *State) List() []Producer {
 	list := make([]Producer, 0, len(s.producers))
 	for _, e := range s.sorted() {
+		last := Batch{LastSequence: batch.NoSequence, LastOffset: kafka.NoOffset}
+		if e.kept > 0 {
+			last = e.batches[e.kept-1]
+		}
 		list = append(list, Producer{ID: e.id, Epoch: e.epoch, LastSequence: e.lastSequence(),
-			LastTimestampMs: e.timestampMs, CoordinatorEpoch: e.coordinatorEpoch, TxnStart: e.txnStart})
+			LastTimestampMs: e.timestampMs, CoordinatorEpoch: e.coordinatorEpoch, TxnStart: e.txnStart, Last: last})
 	}
 	return list
 }

@@ -1,0 +1,278 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package kafkatools
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kgo"
+)
+
+func consumerTool() tool {
+	return tool{
+		name: "kafka-console-consumer",
+		example: `  gregor kafka-console-consumer --bootstrap-server localhost:9092 --topic orders --from-beginning --max-messages 3
+  gregor kafka-console-consumer --bootstrap-server localhost:9092 --topic orders --partition 0 --offset earliest --timeout-ms 500 --formatter-property print.key=true`,
+		about: "Reads records from topics and writes them to standard output.",
+		run:   runConsumer,
+		options: slices.Concat(connecting, []option{
+			{name: "topic", arg: "TOPIC", help: "The topic to read."},
+			{name: "include", arg: "REGEX", help: "The topics to read, instead of --topic."},
+			{name: "group", arg: "ID", help: "The consumer group to belong to."},
+			{name: "from-beginning", help: "Begin with the first record where the group has no offset yet."},
+			{name: "partition", arg: "N", help: "Read this partition only."},
+			{name: "offset", arg: "OFFSET", fallback: "latest", help: "Where to begin in --partition: an offset, earliest or latest."},
+			{name: "max-messages", arg: "N", help: "End after this many records."},
+			{name: "timeout-ms", arg: "N", help: "End when no record comes for this long."},
+			{name: "isolation-level", arg: "LEVEL", fallback: "read_uncommitted", help: "read_committed leaves out what is not committed."},
+			{name: "formatter", arg: "CLASS", fallback: defaultFormatter, help: "DefaultMessageFormatter or NoOpMessageFormatter."},
+			{name: "formatter-property", arg: "KEY=VALUE", help: "print.timestamp, print.key, print.offset, print.epoch, print.partition, print.headers, print.value, " +
+				"key.separator, line.separator, headers.separator, null.literal, key.deserializer, value.deserializer, header.deserializer. May be repeated."},
+			{name: "formatter-config", arg: "FILE", help: "The same as a file."},
+			{name: "property", arg: "KEY=VALUE", help: "The older name of --formatter-property."},
+			{name: "key-deserializer", arg: "CLASS", help: "As the formatter's property."},
+			{name: "value-deserializer", arg: "CLASS", help: "As the formatter's property."},
+			{name: "command-property", arg: "KEY=VALUE", help: "A property of the client; may be repeated."},
+			{name: "consumer-property", arg: "KEY=VALUE", help: "The older name of --command-property."},
+			{name: "consumer.config", arg: "FILE", help: "The older name of --command-config."},
+			{name: "skip-message-on-error", help: "Leave out a record that cannot be written, instead of ending."},
+			{name: "enable-systest-events", help: "Kept for old scripts; it does nothing."},
+		}),
+	}
+}
+
+const defaultFormatter = "org.apache.kafka.tools.consumer.DefaultMessageFormatter"
+
+func checkConsumer(o *given) error {
+	switch {
+	case !o.has("bootstrap-server"):
+		return o.required("bootstrap-server")
+	case o.has("topic") == o.has("include"):
+		return misuse("Exactly one of --include/--topic is required. %s", "")
+	case o.has("partition") && !o.has("topic"):
+		return misuse("The topic is required when partition is specified.")
+	case o.has("offset") && !o.has("partition"):
+		return misuse("The partition is required when offset is specified.")
+	case o.has("offset") && o.has("from-beginning"):
+		return misuse("Options from-beginning and offset cannot be specified together.")
+	case o.has("group") && o.has("partition"):
+		return misuse("Options group and partition cannot be specified together.")
+	}
+	if level := o.text("isolation-level"); level != "read_committed" && level != "read_uncommitted" {
+		return misuse("Invalid isolation level '%s'", level)
+	}
+	return nil
+}
+
+func runConsumer(ctx context.Context, o *given, s Streams) error {
+	if err := checkConsumer(o); err != nil {
+		return err
+	}
+	most, err := o.number("max-messages", -1, -1)
+	if err != nil {
+		return err
+	}
+	timeoutMs, err := o.number("timeout-ms", -1, -1)
+	if err != nil {
+		return err
+	}
+	format, err := newFormatter(o)
+	if err != nil {
+		return err
+	}
+	p, err := o.clientProperties([]string{"command-config", "consumer.config"}, []string{"command-property", "consumer-property"})
+	if err != nil {
+		return err
+	}
+	opts, err := consumerOptions(o, p)
+	if err != nil {
+		return err
+	}
+	client, err := o.dial(ctx, p, opts...)
+	if err != nil {
+		return err
+	}
+	defer client.Close()
+	if err := assign(ctx, o, p, client); err != nil {
+		return err
+	}
+	out := bufio.NewWriterSize(s.Out, 64<<10)
+	c := consumer{given: o, client: client, format: format, out: out, talk: s.Err, most: most, timeout: time.Duration(timeoutMs) * time.Millisecond}
+	err = errors.Join(c.read(ctx), out.Flush())
+	fmt.Fprintf(s.Err, "Processed a total of %d messages\n", c.written)
+	return err
+}
+
+// consumerOptions are those of the client: a group, or nothing, since assign
+// then says what is read.
+func consumerOptions(o *given, p properties) ([]kgo.Opt, error) {
+	opts := []kgo.Opt{}
+	level := o.text("isolation-level")
+	if set := p["isolation.level"]; set != "" && !o.has("isolation-level") {
+		level = set
+	}
+	if level == "read_committed" {
+		opts = append(opts, kgo.FetchIsolationLevel(kgo.ReadCommitted()))
+	}
+	group := groupOf(o, p)
+	if group == "" {
+		return opts, nil
+	}
+	opts = append(opts, kgo.ConsumerGroup(group), kgo.ConsumeResetOffset(kgo.NewOffset().AtEnd()))
+	if o.has("from-beginning") || p["auto.offset.reset"] == "earliest" {
+		opts = append(opts, kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()))
+	}
+	if o.has("include") {
+		pattern, err := topicPattern(o.text("include"))
+		if err != nil {
+			return nil, err
+		}
+		return append(opts, kgo.ConsumeRegex(), kgo.ConsumeTopics(pattern.String())), nil
+	}
+	return append(opts, kgo.ConsumeTopics(o.text("topic"))), nil
+}
+
+func groupOf(o *given, p properties) string {
+	if o.has("partition") {
+		return ""
+	}
+	if o.has("group") {
+		return o.text("group")
+	}
+	return p["group.id"]
+}
+
+// assign gives a client without a group the partitions to read. Kafka's tool
+// makes up a group of its own then, which reads the same and commits nothing.
+func assign(ctx context.Context, o *given, p properties, client *kgo.Client) error {
+	if groupOf(o, p) != "" {
+		return nil
+	}
+	from := kgo.NewOffset().AtEnd()
+	if o.has("from-beginning") || p["auto.offset.reset"] == "earliest" {
+		from = kgo.NewOffset().AtStart()
+	}
+	if !o.has("partition") {
+		var pattern *regexp.Regexp
+		if o.has("include") {
+			var err error
+			if pattern, err = topicPattern(o.text("include")); err != nil {
+				return err
+			}
+		}
+		return assignTopics(ctx, o, client, pattern, from)
+	}
+	partition, err := o.number("partition", 0, 0)
+	if err != nil {
+		return err
+	}
+	switch text := o.text("offset"); text {
+	case "earliest":
+		from = kgo.NewOffset().AtStart()
+	case "latest":
+	default:
+		n, err := strconv.ParseInt(text, 10, 64)
+		if err != nil || n < 0 {
+			return misuse("The provided offset value '%s' is incorrect. Valid values are 'earliest', 'latest', or a non-negative long.", text)
+		}
+		from = kgo.NewOffset().At(n)
+	}
+	client.AddConsumePartitions(map[string]map[int32]kgo.Offset{o.text("topic"): {int32(partition): from}})
+	return nil
+}
+
+func assignTopics(ctx context.Context, o *given, client *kgo.Client, pattern *regexp.Regexp, from kgo.Offset) error {
+	names := []string{o.text("topic")}
+	admin := kadm.NewClient(client)
+	if pattern != nil {
+		var err error
+		if names, err = topicNames(ctx, admin, o.text("include"), true); err != nil {
+			return err
+		}
+		if len(names) == 0 {
+			return fmt.Errorf("no topic matches %s", o.text("include"))
+		}
+	}
+	topics, err := admin.ListTopicsWithInternal(ctx, names...)
+	if err != nil {
+		return err
+	}
+	all := map[string]map[int32]kgo.Offset{}
+	for _, t := range topics.Sorted() {
+		if t.Err != nil {
+			return fmt.Errorf("topic %s: %w", t.Topic, failure(t.Err, ""))
+		}
+		all[t.Topic] = map[int32]kgo.Offset{}
+		for _, d := range t.Partitions {
+			all[t.Topic][d.Partition] = from
+		}
+	}
+	client.AddConsumePartitions(all)
+	return nil
+}
+
+// consumer is one run of kafka-console-consumer.
+type consumer struct {
+	*given
+	client  *kgo.Client
+	format  func(io.Writer, *kgo.Record) error
+	out     *bufio.Writer
+	talk    io.Writer
+	most    int64         // -1: without end
+	timeout time.Duration // below 0: none
+	written int64         // records written
+}
+
+func (c *consumer) read(ctx context.Context) error {
+	for c.most < 0 || c.written < c.most {
+		waiting, cancel := ctx, context.CancelFunc(func() {})
+		if c.timeout >= 0 {
+			waiting, cancel = context.WithTimeout(ctx, c.timeout)
+		}
+		fetches := c.client.PollFetches(waiting)
+		timedOut := ctx.Err() == nil && waiting.Err() != nil && fetches.NumRecords() == 0
+		cancel()
+		switch {
+		case ctx.Err() != nil:
+			return nil
+		case timedOut:
+			fmt.Fprintf(c.talk, "Error processing message, terminating consumer process: no record came for %d ms\n", c.timeout.Milliseconds())
+			return nil
+		}
+		for _, e := range fetches.Errors() {
+			if !errors.Is(e.Err, context.DeadlineExceeded) {
+				fmt.Fprintf(c.talk, "Error processing message, terminating consumer process: %s-%d: %v\n", e.Topic, e.Partition, e.Err)
+				return nil
+			}
+		}
+		for it := fetches.RecordIter(); !it.Done() && (c.most < 0 || c.written < c.most); {
+			err := c.format(c.out, it.Next())
+			switch {
+			case err == nil:
+			case c.has("skip-message-on-error"):
+				fmt.Fprintf(c.talk, "Error processing message, skipping this message: %v\n", err)
+				continue
+			default:
+				return err
+			}
+			c.written++
+		}
+		if err := c.out.Flush(); err != nil {
+			return errTold // nobody reads any more
+		}
+	}
+	return nil
+}
+
+// className is how a class of Java is meant here: by the end of its name.
+func className(class string) string { return class[strings.LastIndexByte(class, '.')+1:] }
