@@ -365,7 +365,8 @@ func (n *Node) serve(context.Context) error {
 	if _, err := io.ReadFull(n.o.Random, seed[:]); err != nil {
 		return err
 	}
-	n.sessions = fetchsession.NewCache(int(c.Int(config.MaxIncrementalFetchSessionCacheSlots)), binary.LittleEndian.Uint64(seed[:]), n.o.Now)
+	n.sessions = fetchsession.NewCache(int(c.Int(config.MaxIncrementalFetchSessionCacheSlots)), int(c.Int(config.GregorFetchSessionSlotPartitionsMax)),
+		binary.LittleEndian.Uint64(seed[:]), n.o.Now)
 	features := make([]api.Feature, len(built))
 	for i, f := range built {
 		features[i] = api.Feature{Name: f.Name, Min: f.Min, Max: f.Max}
@@ -396,6 +397,7 @@ func (n *Node) serve(context.Context) error {
 	limits.PipelineMax = int(c.Int(config.GregorConnectionPipeline))
 	limits.IdleMax = millis(c.Long(config.ConnectionsMaxIdleMs))
 	limits.StallMax = millis(int64(c.Int(config.GregorRequestStallMaxMs)))
+	limits.ReplyStallMax = millis(int64(c.Int(config.GregorReplyStallMaxMs)))
 	total := c.RequestMemoryBytes()
 	server := conn.NewServer(conn.Options{
 		Handler: n.api, Limits: limits, Rates: n.quotas,

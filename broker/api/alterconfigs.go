@@ -144,7 +144,7 @@ func (a *API) alterConfigs(c *call.Call, list []alterConfig, validateOnly bool, 
 	if len(passed) == 0 {
 		return
 	}
-	ctx, cancel := within(c, int32(alterTimeout/time.Millisecond))
+	ctx, cancel := a.within(c, int32(alterTimeout/time.Millisecond))
 	defer cancel()
 	resp, err := a.d.Controller(ctx, requester(c), forward(passed))
 	if err != nil {

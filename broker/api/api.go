@@ -91,8 +91,10 @@ type API struct {
 
 // limits bound what one request may hold.
 type limits struct {
-	elementsMax   int
-	fetchBytesMax int
+	elementsMax     int
+	fetchBytesMax   int
+	recordErrorsMax int           // of one answer: ten bytes of a compressed batch may hold a thousand
+	timeoutMax      time.Duration // how long a request may hold its connection
 }
 
 // New makes the handler.
@@ -100,6 +102,9 @@ func New(d Deps) *API {
 	a := &API{d: d, rows: rows(), limits: limits{
 		elementsMax:   int(d.Config.Int(config.GregorRequestElementsMax)),
 		fetchBytesMax: int(d.Config.Int(config.FetchMaxBytes)),
+
+		recordErrorsMax: int(d.Config.Int(config.GregorProduceRecordErrorsMax)),
+		timeoutMax:      time.Duration(d.Config.Int(config.GregorRequestTimeoutMaxMs)) * time.Millisecond,
 	}}
 	for i := range a.rows {
 		a.byKey[a.rows[i].key] = &a.rows[i]
@@ -124,7 +129,7 @@ type state struct {
 // Open is part of conn.Handler.
 func (a *API) Open(c *call.Conn) {
 	s := &state{now: a.d.Now}
-	s.produce.validator = batch.NewValidator(&a.coders)
+	s.produce.validator = batch.NewValidator(&a.coders, a.limits.recordErrorsMax)
 	c.State = s
 }
 

@@ -17,7 +17,8 @@ import (
 // of them a request holds.
 func TestRecordErrorsAreBounded(t *testing.T) {
 	inBubble(t, func(t *testing.T) {
-		n := start(t)
+		const recordErrorsMax = 3_000
+		n := start(t, func(s *setup) { s.set = []string{"gregor.produce.record.errors.max=3000"} })
 		id := n.topic("t", 20, "cleanup.policy", "compact")
 		keyless := records(strings.Split(strings.Repeat("v,", 4_000), ",")...)
 		req := produceRequest(9, "t", id, 0, 1, keyless)

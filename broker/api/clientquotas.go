@@ -147,7 +147,7 @@ func (a *API) handleAlterClientQuotas(c *call.Call) call.Outcome {
 		return a.close(c, err)
 	}
 	req := decoded.(*kmsg.AlterClientQuotasRequest)
-	ctx, cancel := within(c, int32(alterTimeout/time.Millisecond))
+	ctx, cancel := a.within(c, int32(alterTimeout/time.Millisecond))
 	defer cancel()
 	resp, err := a.d.Controller(ctx, requester(c), req)
 	if err != nil {

@@ -22,7 +22,7 @@ func (a *API) handleCreatePartitions(c *call.Call) call.Outcome {
 	}
 	req := decoded.(*kmsg.CreatePartitionsRequest)
 	before := a.image()
-	ctx, cancel := within(c, req.TimeoutMillis)
+	ctx, cancel := a.within(c, req.TimeoutMillis)
 	defer cancel()
 	resp, err := a.d.Controller(ctx, requester(c), req)
 	if err != nil {

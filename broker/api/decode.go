@@ -41,13 +41,10 @@ func (a *API) answer(c *call.Call, resp kmsg.Response) call.Outcome {
 // for: some clients send 0 and mean "no matter".
 const timeoutMin = time.Second
 
-// timeoutMax bounds the time that a request may hold its connection.
-const timeoutMax = 5 * time.Minute
-
 // within gives a context that ends after the client's timeout, or with its
 // connection. Until it is canceled the handler is taken to wait for others.
-func within(c *call.Call, timeoutMs int32) (context.Context, context.CancelFunc) {
-	timeout := min(max(time.Duration(timeoutMs)*time.Millisecond, timeoutMin), timeoutMax)
+func (a *API) within(c *call.Call, timeoutMs int32) (context.Context, context.CancelFunc) {
+	timeout := min(max(time.Duration(timeoutMs)*time.Millisecond, timeoutMin), a.limits.timeoutMax)
 	ctx, cancel := context.WithTimeout(context.Background(), timeout)
 	go func() {
 		select {

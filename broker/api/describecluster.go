@@ -69,7 +69,7 @@ func (a *API) brokers(c *call.Call, fenced bool, resp *kmsg.DescribeClusterRespo
 // controllers are the voters that have the client's listener, and who of them
 // leads: admin clients that know controllers only send the rest to it.
 func (a *API) controllers(c *call.Call, resp *kmsg.DescribeClusterResponse) error {
-	ctx, cancel := within(c, describeQuorumTimeoutMs)
+	ctx, cancel := a.within(c, describeQuorumTimeoutMs)
 	defer cancel()
 	q, err := a.d.Quorum(ctx)
 	if err != nil {

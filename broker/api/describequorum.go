@@ -32,7 +32,7 @@ func (a *API) handleDescribeQuorum(c *call.Call) call.Outcome {
 	if !asksForQuorum(req) {
 		return a.answer(c, quorumFailed(req, kafka.UnknownTopicOrPartition, notHosted))
 	}
-	ctx, cancel := within(c, describeQuorumTimeoutMs)
+	ctx, cancel := a.within(c, describeQuorumTimeoutMs)
 	defer cancel()
 	q, err := a.d.Quorum(ctx)
 	switch {

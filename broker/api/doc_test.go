@@ -58,7 +58,10 @@ Versions are those of Apache Kafka 4.4; an API that is not listed is not built, 
 | elements of all arrays of a request | ` + "`gregor.request.elements.max`" + ` | the connection is closed |
 | replies of a connection that wait | ` + "`gregor.connection.pipeline`" + ` | the connection is not read until one has left |
 | bytes of a Fetch | ` + "`fetch.max.bytes`" + ` | less is answered, but one batch at least |
-| fetch sessions | ` + "`max.incremental.fetch.session.cache.slots`" + ` | consumers go on with full fetches |
+| fetch sessions, and their partitions | ` + "`max.incremental.fetch.session.cache.slots`, `gregor.fetch.session.slot.partitions.max`" + ` | consumers go on with full fetches |
+| records at fault that an answer names | ` + "`gregor.produce.record.errors.max`" + ` | the others are not named |
+| time that a request waits | ` + "`gregor.request.timeout.max.ms`" + ` | it is answered with what there is, or REQUEST_TIMED_OUT |
+| time to take a reply, where idle connections stay | ` + "`gregor.reply.stall.max.ms`" + ` | the connection is closed |
 | connections, and of one address | ` + "`max.connections`, `max.connections.per.ip`" + ` | they wait to be accepted; they are closed |
 | time without a request | ` + "`connections.max.idle.ms`" + ` | the connection is closed |
 

@@ -23,7 +23,7 @@ func (a *API) handleElectLeaders(c *call.Call) call.Outcome {
 	}
 	req := decoded.(*kmsg.ElectLeadersRequest)
 	before := a.image()
-	ctx, cancel := within(c, req.TimeoutMillis)
+	ctx, cancel := a.within(c, req.TimeoutMillis)
 	defer cancel()
 	resp, err := a.d.Controller(ctx, requester(c), req)
 	if err != nil {

@@ -228,7 +228,7 @@ func (f *fetching) run() {
 	bytesMax := f.atOnceMax(min(max(int(f.req.MaxBytes), 0), f.api.limits.fetchBytesMax))
 	bytesMin := min(int(f.req.MinBytes), bytesMax)
 	// Nobody notices meanwhile that the client is gone.
-	wait := min(time.Duration(f.req.MaxWaitMs)*time.Millisecond, timeoutMax)
+	wait := min(time.Duration(f.req.MaxWaitMs)*time.Millisecond, f.api.limits.timeoutMax)
 	f.session.Reads(f.bound)
 	f.session.Woken()
 	f.pass(bytesMax)

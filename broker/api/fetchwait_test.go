@@ -66,14 +66,20 @@ func TestSessionChangesIsolation(t *testing.T) {
 // nobody notices that the client is gone.
 func TestFetchWaitIsBounded(t *testing.T) {
 	inBubble(t, func(t *testing.T) {
-		n := start(t)
-		id := n.topic("t", 1)
-		req := fetchRequest(13, place{"t", id, 0, 0})
-		req.MaxWaitMillis = 1<<31 - 1
-		began := time.Now()
-		n.dial().do(req)
-		if d := time.Since(began); d != timeoutMax {
-			t.Errorf("answered after %v, want %v", d, timeoutMax)
+		for _, timeoutMax := range []time.Duration{5 * time.Minute, 90 * time.Second} {
+			n := start(t, func(s *setup) {
+				if timeoutMax != 5*time.Minute {
+					s.set = []string{"gregor.request.timeout.max.ms=90000"}
+				}
+			})
+			id := n.topic("t", 1)
+			req := fetchRequest(13, place{"t", id, 0, 0})
+			req.MaxWaitMillis = 1<<31 - 1
+			began := time.Now()
+			n.dial().do(req)
+			if d := time.Since(began); d != timeoutMax {
+				t.Errorf("answered after %v, want %v", d, timeoutMax)
+			}
 		}
 	})
 }
@@ -98,7 +104,7 @@ func TestPanicInAFetchLeavesNothing(t *testing.T) {
 		if !c.isClosed() {
 			t.Error("the connection is open")
 		}
-		n.api.d.Sessions = fetchsession.NewCache(10, 1, time.Now)
+		n.api.d.Sessions = fetchsession.NewCache(10, 1000, 1, time.Now)
 		if s := n.server.Stats(); s.PanicsTotal != 1 || p.Waiting(1) != 0 {
 			t.Errorf("%d panics, %d wait", s.PanicsTotal, p.Waiting(1))
 		}

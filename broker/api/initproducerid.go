@@ -29,7 +29,7 @@ func (a *API) handleInitProducerID(c *call.Call) call.Outcome {
 		resp.ErrorCode = int16(code)
 		return a.answer(c, resp)
 	}
-	ctx, cancel := within(c, producerIDTimeoutMs)
+	ctx, cancel := a.within(c, producerIDTimeoutMs)
 	defer cancel()
 	id, err := a.d.ProducerID(ctx)
 	if err != nil {

@@ -101,7 +101,7 @@ func start(t testing.TB, changes ...func(*setup)) *node {
 		Dirs:         []LogDir{{s.path, n.dir}},
 		Controller:   n.controller, ProducerID: n.producerID,
 		Quorum:   func(context.Context) (metalog.Quorum, error) { return metalog.Quorum{Leader: self}, nil },
-		Sessions: fetchsession.NewCache(s.slots, 42, time.Now), Logger: logger, LogLevel: new(slog.LevelVar), Now: time.Now,
+		Sessions: fetchsession.NewCache(s.slots, 1000, 42, time.Now), Logger: logger, LogLevel: new(slog.LevelVar), Now: time.Now,
 		Quotas: newQuotas()})
 	n.limits = conn.DefaultLimits()
 	if s.limits != nil {

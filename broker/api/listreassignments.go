@@ -16,7 +16,7 @@ func (a *API) handleListPartitionReassignments(c *call.Call) call.Outcome {
 		return a.close(c, err)
 	}
 	req := decoded.(*kmsg.ListPartitionReassignmentsRequest)
-	ctx, cancel := within(c, req.TimeoutMillis)
+	ctx, cancel := a.within(c, req.TimeoutMillis)
 	defer cancel()
 	resp, err := a.d.Controller(ctx, requester(c), req)
 	if err != nil {

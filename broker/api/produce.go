@@ -47,10 +47,6 @@ const (
 	slotKeepMax = 128
 )
 
-// recordErrorsMax bounds the records that one answer names: ten bytes of a
-// compressed batch may hold a thousand that are at fault.
-const recordErrorsMax = 10_000
-
 // reset lets go of the frame, and of what an uncommonly large request took.
 func (p *produceState) reset() {
 	large := len(p.request.Topics) > keepMax
@@ -284,7 +280,7 @@ func (a *API) failPart(c *call.Call, w *produced, part *producedPart, topic *ima
 		}
 	}
 	if invalid != nil {
-		for _, r := range invalid.Records[:min(len(invalid.Records), recordErrorsMax-w.faults)] {
+		for _, r := range invalid.Records[:min(len(invalid.Records), a.limits.recordErrorsMax-w.faults)] {
 			w.faults++
 			part.result.RecordErrors = append(part.result.RecordErrors, produce.RecordError{BatchIndex: r.BatchIndex, Message: r.Message})
 		}

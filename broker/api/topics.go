@@ -24,7 +24,7 @@ func (a *API) handleCreateTopics(c *call.Call) call.Outcome {
 		return a.close(c, err)
 	}
 	req := decoded.(*kmsg.CreateTopicsRequest)
-	ctx, cancel := within(c, req.TimeoutMillis)
+	ctx, cancel := a.within(c, req.TimeoutMillis)
 	defer cancel()
 	resp, err := a.d.Controller(ctx, requester(c), req)
 	if err != nil {
@@ -68,7 +68,7 @@ func (a *API) handleDeleteTopics(c *call.Call) call.Outcome {
 	}
 	req := decoded.(*kmsg.DeleteTopicsRequest)
 	before := a.image()
-	ctx, cancel := within(c, req.TimeoutMillis)
+	ctx, cancel := a.within(c, req.TimeoutMillis)
 	defer cancel()
 	resp, err := a.d.Controller(ctx, requester(c), req)
 	if err != nil {

@@ -24,7 +24,7 @@ func (a *API) handleUnregisterBroker(c *call.Call) call.Outcome {
 	}
 	req := decoded.(*kmsg.UnregisterBrokerRequest)
 	before := a.image().Broker(kafka.NodeID(req.BrokerID))
-	ctx, cancel := within(c, unregisterTimeoutMs)
+	ctx, cancel := a.within(c, unregisterTimeoutMs)
 	defer cancel()
 	resp, err := a.d.Controller(ctx, requester(c), req)
 	if err != nil {

@@ -54,6 +54,9 @@ type Limits struct {
 	// StallMax closes a connection whose large frame stops arriving, or that
 	// waits for memory, for so long.
 	StallMax time.Duration
+	// ReplyStallMax closes a connection that takes nothing of a reply for so
+	// long, where IdleMax is no limit: a reply holds segments.
+	ReplyStallMax time.Duration
 	// ConnectionsMax stops accepting at so many, max.connections. The listener
 	// for brokers is exempt, if clients have another one.
 	ConnectionsMax int
@@ -70,6 +73,7 @@ func DefaultLimits() Limits {
 		PipelineMax:         64,
 		IdleMax:             10 * time.Minute,
 		StallMax:            30 * time.Second,
+		ReplyStallMax:       10 * time.Minute,
 		ConnectionsMax:      1<<31 - 1,
 		ConnectionsPerIPMax: 1<<31 - 1,
 	}

@@ -57,7 +57,7 @@ func TestPeerThatDoesNotReadIsClosedWithoutIdleLimit(t *testing.T) {
 			c.Reply.Begin(c.CorrelationID, false)
 			c.Reply.AddFile(reply.FileRange{Src: f.source(0), LenBytes: len(f.content)})
 			return call.Done
-		}, func(o *Options, _ *call.Listener) { o.Limits.IdleMax = 0 })
+		}, func(o *Options, _ *call.Listener) { o.Limits.IdleMax, o.Limits.ReplyStallMax = 0, 3*time.Minute })
 		for range 1000 {
 			write(t, w.dial(), request(1, 1, nil))
 		}
@@ -65,7 +65,7 @@ func TestPeerThatDoesNotReadIsClosedWithoutIdleLimit(t *testing.T) {
 		if n := f.refs.Load(); n != 1000 {
 			t.Fatalf("%d references while the peers do not read", n)
 		}
-		time.Sleep(11 * time.Minute)
+		time.Sleep(3*time.Minute + time.Second)
 		synctest.Wait()
 		if n, s := f.refs.Load(), w.server.Stats(); n != 0 || s.Connections != 0 {
 			t.Errorf("%d references and %d connections are left", n, s.Connections)

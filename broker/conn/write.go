@@ -20,10 +20,6 @@ const sendfileBytesMax = 256 << 10
 // so much within the time that arm gives it.
 const sendBytesMax = 256 << 10
 
-// unreadMax is how long a peer may take nothing of a reply where idle
-// connections are not closed: a reply holds segments.
-const unreadMax = 10 * time.Minute
-
 // errNoSendfile is what sendfile(2) says of a file that it cannot read.
 const errNoSendfile = syscall.EINVAL
 
@@ -133,7 +129,7 @@ func (w *writer) flush() error {
 func (w *writer) arm() error {
 	idle := w.c.server.limits.IdleMax
 	if idle <= 0 {
-		idle = unreadMax
+		idle = w.c.server.limits.ReplyStallMax
 	}
 	now := w.c.server.now()
 	if w.dueAt.Sub(now) >= idle/2 {

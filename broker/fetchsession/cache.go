@@ -19,16 +19,13 @@ const evictAfter = 2 * time.Minute
 // the same client still holds, from a connection that the client gave up.
 const waitMax = time.Second
 
-// slotPartitions is how many partitions a slot may hold, on average over all
-// slots: the memory of sessions follows their number.
-const slotPartitions = 1000
-
 // Cache holds the sessions of a broker. There are at most as many as it has
 // slots, max.incremental.fetch.session.cache.slots; who finds no slot goes on
 // with full fetches.
 type Cache struct {
-	slots int
-	now   func() time.Time
+	slots         int
+	partitionsMax int // of all sessions: their memory follows this number
+	now           func() time.Time
 
 	mu       sync.Mutex // guards what follows
 	sessions map[int32]*Session
@@ -37,9 +34,10 @@ type Cache struct {
 	parts    int
 }
 
-// NewCache makes a cache. seed makes session ids hard to guess.
-func NewCache(slots int, seed uint64, now func() time.Time) *Cache {
-	return &Cache{slots: slots, now: now, sessions: make(map[int32]*Session), seed: seed}
+// NewCache makes a cache. slotPartitions is how many partitions a slot may
+// hold, on average over all slots. seed makes session ids hard to guess.
+func NewCache(slots, slotPartitions int, seed uint64, now func() time.Time) *Cache {
+	return &Cache{slots: slots, partitionsMax: slots * slotPartitions, now: now, sessions: make(map[int32]*Session), seed: seed}
 }
 
 // Stats are the counters of a Cache.
@@ -65,7 +63,7 @@ func (c *Cache) Add(s *Session, privileged bool) int32 {
 	s.busy = true
 	s.mu.Unlock()
 	c.mu.Lock()
-	if c.parts+s.Len() > c.slots*slotPartitions {
+	if c.parts+s.Len() > c.partitionsMax {
 		c.mu.Unlock()
 		return 0
 	}
@@ -160,7 +158,7 @@ func (c *Cache) Remove(id int32) {
 func (c *Cache) Fits(s *Session) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.parts-s.size+s.Len() <= c.slots*slotPartitions
+	return c.parts-s.size+s.Len() <= c.partitionsMax
 }
 
 // Acquire gives the session of an id to a request with the session's next

@@ -41,7 +41,7 @@ func (c *Cache) has(id int32) bool {
 // Kafka's rules for who gives way when all slots are taken.
 func TestEviction(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		c := NewCache(2, 1, time.Now)
+		c := NewCache(2, slotPartitions, 1, time.Now)
 		small, large := add(c, 10, false), add(c, 20, false)
 		if small == 0 || large == 0 || small == large {
 			t.Fatal("no sessions")
@@ -78,7 +78,7 @@ func TestEviction(t *testing.T) {
 // Followers take slots of young consumers, and not the other way round.
 func TestEvictionForFollowers(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		c := NewCache(1, 1, time.Now)
+		c := NewCache(1, slotPartitions, 1, time.Now)
 		consumer := add(c, 100, false)
 		follower := add(c, 1, true)
 		if follower == 0 || c.has(consumer) {
@@ -108,7 +108,7 @@ func touch(t *testing.T, c *Cache, id, epoch int32) {
 }
 
 func TestNoSlots(t *testing.T) {
-	c := NewCache(0, 1, time.Now)
+	c := NewCache(0, slotPartitions, 1, time.Now)
 	if add(c, 1, true) != 0 {
 		t.Error("a session without a slot")
 	}
@@ -124,7 +124,7 @@ func TestEpochsWrap(t *testing.T) {
 
 func TestAcquireRules(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		c := NewCache(2, 1, time.Now)
+		c := NewCache(2, slotPartitions, 1, time.Now)
 		id := add(c, 1, false)
 		for _, tc := range []struct {
 			id, epoch int32
@@ -248,7 +248,7 @@ func TestRestartAndRetain(t *testing.T) {
 func TestDroppedSessionLeavesItsLists(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := replica.New(kafka.TopicIDPartition{}, kafka.TopicPartition{}, time.Now)
-		c := NewCache(10, 1, time.Now)
+		c := NewCache(10, slotPartitions, 1, time.Now)
 		for _, busy := range []bool{false, true} {
 			s := sized(3)
 			s.All(func(p *Partition) bool {
@@ -281,9 +281,12 @@ func TestDroppedSessionLeavesItsLists(t *testing.T) {
 
 func waiting(r *replica.Partition) int { return r.Waiting(commitlog.ToHighWatermark) }
 
+// slotPartitions is what the tests' slots may hold.
+const slotPartitions = 1000
+
 // All sessions together hold a bounded number of partitions.
 func TestPartitionsAreBounded(t *testing.T) {
-	c := NewCache(2, 1, time.Now)
+	c := NewCache(2, slotPartitions, 1, time.Now)
 	if add(c, 2*slotPartitions+1, false) != 0 {
 		t.Error("a session larger than all slots was taken")
 	}

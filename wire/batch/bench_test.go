@@ -39,7 +39,7 @@ func BenchmarkClient(b *testing.B) {
 				data := sized(b, codec, 1<<20, recordBytes)
 				r := standard()
 				r.Strict, r.MessageBytesMax = strict, 4<<20
-				v := NewValidator(&compress.Pool{})
+				v := NewValidator(&compress.Pool{}, recordErrorsMax)
 				b.Run(fmt.Sprintf("%s/%dB/strict=%v", codec, recordBytes, strict), func(b *testing.B) {
 					b.SetBytes(1 << 20)
 					b.ReportAllocs()

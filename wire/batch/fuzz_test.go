@@ -22,7 +22,7 @@ func TestHotPathAllocatesNothing(t *testing.T) {
 	plain := c.encode(t)
 	c.h.Attributes = Attributes(compress.LZ4)
 	packed := c.encode(t)
-	v, r := NewValidator(&compress.Pool{}), standard()
+	v, r := NewValidator(&compress.Pool{}, recordErrorsMax), standard()
 	for name, b := range map[string][]byte{"uncompressed": plain, "compressed, standard": packed} {
 		if n := testing.AllocsPerRun(50, func() {
 			if _, _, err := v.Client(b, &r, 13, now); err != nil {
@@ -82,7 +82,7 @@ func TestStrictAllocatesByBatchNotByRecord(t *testing.T) {
 				c.records = append(c.records, raw{timestamp: 100, offset: i, key: []byte("key"), value: make([]byte, 100)})
 			}
 			b := c.encode(t)
-			v, r := NewValidator(&compress.Pool{}), standard()
+			v, r := NewValidator(&compress.Pool{}, recordErrorsMax), standard()
 			r.Strict = true
 			counts = append(counts, testing.AllocsPerRun(50, func() {
 				if _, _, err := v.Client(b, &r, 13, now); err != nil {
@@ -110,7 +110,7 @@ func FuzzClient(f *testing.F) {
 	for i, b := range seeds(f) {
 		f.Add(b, byte(i), int8(i%6)-1)
 	}
-	v := NewValidator(&compress.Pool{})
+	v := NewValidator(&compress.Pool{}, recordErrorsMax)
 	f.Fuzz(func(t *testing.T, b []byte, flags byte, target int8) {
 		r := standard()
 		r.Strict, r.Compacted = flags&1 != 0, flags&2 != 0

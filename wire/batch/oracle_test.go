@@ -401,7 +401,7 @@ func TestAgainstKafka(t *testing.T) {
 		}
 		return
 	}
-	v := NewValidator(&compress.Pool{})
+	v := NewValidator(&compress.Pool{}, recordErrorsMax)
 	oracle(t, func(t *testing.T, c oracleCase, answer string) {
 		c.rules.Strict = true
 		if got, want := outcome(t, v, &c), wanted(c.name, answer); got != want {
@@ -422,7 +422,7 @@ var unseen = []string{
 // with Kafka: the same answer, except for faults within compressed records of
 // topics that do not need them looked at.
 func TestStandardModeDiffersOnlyWithinCompressedRecords(t *testing.T) {
-	v := NewValidator(&compress.Pool{})
+	v := NewValidator(&compress.Pool{}, recordErrorsMax)
 	oracle(t, func(t *testing.T, c oracleCase, answer string) {
 		fault := false
 		for _, u := range unseen {

@@ -16,9 +16,12 @@ import (
 
 // refusal runs one spoiled batch through both modes, for each codec, and wants
 // the same code from both.
+// recordErrorsMax is how many records the tests' errors may name.
+const recordErrorsMax = 10_000
+
 func refusal(t *testing.T, want kafka.Code, version int16, spoil func(c *candidate, r *Rules)) {
 	t.Helper()
-	v := NewValidator(&compress.Pool{})
+	v := NewValidator(&compress.Pool{}, recordErrorsMax)
 	for _, codec := range codecs {
 		if codec == compress.Zstd && version < zstdFrom && want != kafka.UnsupportedCompressionType {
 			continue
@@ -40,7 +43,7 @@ func TestPoint12OneBatchOfMagic2(t *testing.T) {
 	refusal(t, kafka.InvalidRecord, 3, func(c *candidate, _ *Rules) { c.h.Magic = 1 })
 	refusal(t, kafka.InvalidRecord, 3, func(c *candidate, _ *Rules) { c.h.Magic = 0 })
 	refusal(t, kafka.None, 13, func(*candidate, *Rules) {})
-	v, r := NewValidator(&compress.Pool{}), standard()
+	v, r := NewValidator(&compress.Pool{}, recordErrorsMax), standard()
 	for _, b := range [][]byte{nil, {}, make([]byte, 5)} {
 		if _, _, err := v.Client(b, &r, 13, now); !errors.Is(err, kafka.InvalidRecord) {
 			t.Errorf("no batch in %d bytes: %v", len(b), err)
@@ -49,7 +52,7 @@ func TestPoint12OneBatchOfMagic2(t *testing.T) {
 }
 
 func TestPoint12ZstdNeedsVersion7(t *testing.T) {
-	v, r := NewValidator(&compress.Pool{}), standard()
+	v, r := NewValidator(&compress.Pool{}, recordErrorsMax), standard()
 	for version := int16(3); version <= 13; version++ {
 		_, _, err := v.Client(good(compress.Zstd).encode(t), &r, version, now)
 		if refused := errors.Is(err, kafka.UnsupportedCompressionType); refused != (version < 7) {
@@ -59,7 +62,7 @@ func TestPoint12ZstdNeedsVersion7(t *testing.T) {
 }
 
 func TestUnknownCodecIsRefused(t *testing.T) {
-	v, r := NewValidator(&compress.Pool{}), standard()
+	v, r := NewValidator(&compress.Pool{}, recordErrorsMax), standard()
 	for codec := compress.Codec(5); codec < 8; codec++ {
 		if _, _, err := v.Client(good(codec).encode(t), &r, 13, now); !errors.Is(err, kafka.UnsupportedCompressionType) {
 			t.Errorf("codec %d: %v", codec, err)
@@ -84,7 +87,7 @@ func TestPoint13ControlCountRangeAndSequence(t *testing.T) {
 }
 
 func TestPoint14PayloadUntouchedUnlessTheCodecDiffers(t *testing.T) {
-	v := NewValidator(&compress.Pool{})
+	v := NewValidator(&compress.Pool{}, recordErrorsMax)
 	for _, codec := range codecs {
 		for _, strict := range []bool{false, true} {
 			for _, r := range []Rules{{KeepCodec: true}, {Codec: codec}} {
@@ -101,7 +104,7 @@ func TestPoint14PayloadUntouchedUnlessTheCodecDiffers(t *testing.T) {
 }
 
 func TestPoint14RecompressionAtTheLevelAsked(t *testing.T) {
-	v := NewValidator(&compress.Pool{})
+	v := NewValidator(&compress.Pool{}, recordErrorsMax)
 	c := good(compress.None)
 	c.records[1].value = []byte(text(200_000))
 	plain := c.encode(t)
@@ -132,7 +135,7 @@ func TestPoint15LeaderEpochIsNotJudged(t *testing.T) {
 }
 
 func TestPoint15LogAppendTimeIsTheBrokersClock(t *testing.T) {
-	v := NewValidator(&compress.Pool{})
+	v := NewValidator(&compress.Pool{}, recordErrorsMax)
 	for _, codec := range codecs {
 		r := standard()
 		r.TimestampType = LogAppendTime
@@ -148,7 +151,7 @@ func TestPoint15LogAppendTimeIsTheBrokersClock(t *testing.T) {
 }
 
 func TestPoint16KeylessRecordOnCompactedTopic(t *testing.T) {
-	v := NewValidator(&compress.Pool{})
+	v := NewValidator(&compress.Pool{}, recordErrorsMax)
 	for _, codec := range codecs {
 		c, r := good(codec), standard()
 		r.Compacted = true
@@ -163,7 +166,7 @@ func TestPoint16KeylessRecordOnCompactedTopic(t *testing.T) {
 }
 
 func TestPoint17TimestampWindowNamesTheRecords(t *testing.T) {
-	v := NewValidator(&compress.Pool{})
+	v := NewValidator(&compress.Pool{}, recordErrorsMax)
 	for _, codec := range codecs {
 		for _, strict := range []bool{false, true} {
 			c, r := good(codec), standard()
@@ -199,7 +202,7 @@ func TestPoint18SizeAndCRC(t *testing.T) {
 	r := standard()
 	b := c.encode(t)
 	r.MessageBytesMax = len(b)
-	if _, _, err := NewValidator(&compress.Pool{}).Client(b, &r, 13, now); err != nil {
+	if _, _, err := NewValidator(&compress.Pool{}, recordErrorsMax).Client(b, &r, 13, now); err != nil {
 		t.Errorf("a batch of just the limit: %v", err)
 	}
 }
@@ -209,7 +212,7 @@ func TestPoint18SizeAfterRecompression(t *testing.T) {
 	c.records[1].value = make([]byte, 50_000)
 	r := standard()
 	r.KeepCodec, r.Codec, r.MessageBytesMax = false, compress.None, 40_000
-	if _, _, err := NewValidator(&compress.Pool{}).Client(c.encode(t), &r, 13, now); !errors.Is(err, kafka.MessageTooLarge) {
+	if _, _, err := NewValidator(&compress.Pool{}, recordErrorsMax).Client(c.encode(t), &r, 13, now); !errors.Is(err, kafka.MessageTooLarge) {
 		t.Error(err)
 	}
 }
@@ -222,7 +225,7 @@ func TestBombCostsNoMemory(t *testing.T) {
 			c := good(codec)
 			c.payload = bomb(t, codec, grown)
 			b := c.encode(t)
-			v, r := NewValidator(&compress.Pool{}), standard()
+			v, r := NewValidator(&compress.Pool{}, recordErrorsMax), standard()
 			r.Strict, r.MessageBytesMax = true, len(b)
 			var before, after runtime.MemStats
 			runtime.ReadMemStats(&before)

@@ -58,9 +58,6 @@ func (e *Error) Error() string { return e.Message }
 // Unwrap makes errors.Is and kafka.CodeOf find the code.
 func (e *Error) Unwrap() error { return e.Code }
 
-// recordErrorsMax bounds how many records one answer names.
-const recordErrorsMax = 10_000
-
 // Validator judges the batches of one connection.
 //
 //	shape ─► header ─► CRC ─► offsets, producer ─► records? ─► stored form
@@ -77,13 +74,17 @@ const recordErrorsMax = 10_000
 // A Validator belongs to one goroutine. Decoders are borrowed from the node's
 // pool while a compressed batch is looked at.
 type Validator struct {
-	pool *compress.Pool
-	out  boundedWriter
-	w    walker
+	pool            *compress.Pool
+	recordErrorsMax int
+	out             boundedWriter
+	w               walker
 }
 
-// NewValidator returns a Validator that borrows decoders from pool.
-func NewValidator(pool *compress.Pool) *Validator { return &Validator{pool: pool} }
+// NewValidator returns a Validator that borrows decoders from pool. An error
+// names no more than recordErrorsMax records.
+func NewValidator(pool *compress.Pool, recordErrorsMax int) *Validator {
+	return &Validator{pool: pool, recordErrorsMax: recordErrorsMax}
+}
 
 // Client judges what a producer sent for one partition and gives the batch as
 // it is to be stored, with base offset 0 and the producer's leader epoch: the
@@ -115,7 +116,7 @@ func (v *Validator) client(b []byte, rules *Rules, apiVersion int16, nowMs int64
 	}
 	maxTimestampMs := h.MaxTimestampMs
 	if codec == compress.None || target != codec || rules.walks() || doubtful(&h, rules, nowMs) {
-		found := findings{rules: rules, nowMs: nowMs, maxTimestampMs: NoTimestamp}
+		found := findings{errorsMax: v.recordErrorsMax, rules: rules, nowMs: nowMs, maxTimestampMs: NoTimestamp}
 		if e := v.walk(b, &h, &found); e != nil {
 			return nil, h, e
 		}
@@ -159,6 +160,7 @@ type findings struct {
 	misplaced      bool // an offset delta is not the record's index
 	badTimestamp   bool
 	errors         []RecordError
+	errorsMax      int
 	errorCount     int
 }
 
@@ -208,7 +210,7 @@ func (f *findings) record(h *Header, rec *walked, index int32) {
 
 func (f *findings) timestamp(index int32, timestampMs int64) {
 	f.badTimestamp = true
-	if f.errorCount >= recordErrorsMax {
+	if f.errorCount >= f.errorsMax {
 		f.errorCount++
 		return
 	}
@@ -218,7 +220,7 @@ func (f *findings) timestamp(index int32, timestampMs int64) {
 
 func (f *findings) add(index int32, message string) {
 	f.errorCount++
-	if len(f.errors) < recordErrorsMax {
+	if len(f.errors) < f.errorsMax {
 		f.errors = append(f.errors, RecordError{BatchIndex: index, Message: message})
 	}
 }
