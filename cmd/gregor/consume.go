@@ -84,6 +84,10 @@ gregor consume A -o json | gregor produce B -f json copies a topic: keys, values
 
 var orders = []string{"partition", "time"}
 
+// metadataAge is how old the client's idea of leaders and partitions may be
+// when it is asked for again.
+const metadataAge = 100 * time.Millisecond
+
 // selection is what --at says, or what it leaves open.
 func (o *consumeOptions) selection() (span, error) {
 	at := o.at
@@ -129,7 +133,7 @@ func (o *consumeOptions) run(c *cobra.Command, topics []string) error {
 	ctx, cancel := interruptible(c)
 	defer cancel()
 	context.AfterFunc(ctx, cancel) // a second signal ends what the first cannot
-	client, err := o.dial(ctx, c)
+	client, err := o.dial(ctx, c, kgo.MetadataMinAge(metadataAge))
 	if err != nil {
 		return err
 	}

@@ -215,7 +215,7 @@ func (r *Reader) pump(ctx context.Context, cursors []*cursor, out chan<- piece) 
 }
 
 // growEvery is how often topics are asked for new partitions.
-const growEvery = 5 * time.Second
+const growEvery = time.Second
 
 // grow looks for partitions that were not there before.
 func (r *Reader) grow(ctx context.Context, cursors []*cursor, start func([]*cursor)) error {
