@@ -33,6 +33,7 @@ type memLog struct {
 	lag      bool // the high watermark stays where it is
 	appendEr error
 	readEr   error
+	offline  error // what Committed says
 	reads    int
 	appends  int
 	slow     time.Duration // of a read
@@ -105,6 +106,9 @@ func (l *memLog) Bounds() (kafka.Offset, kafka.Offset) {
 func (l *memLog) Committed(last kafka.Offset, epoch kafka.LeaderEpoch) (bool, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	if l.offline != nil {
+		return false, l.offline
+	}
 	if epoch != l.epoch {
 		return false, kafka.NotLeaderForPartition
 	}

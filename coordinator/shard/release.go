@@ -132,6 +132,7 @@ func (s *shard[M, O]) settle() {
 		committed, err := s.log.Committed(g.last, s.epoch)
 		if err != nil {
 			s.trim(done)
+			s.failQueue(kafka.NotCoordinator)
 			s.fail(err)
 			return
 		}

@@ -240,10 +240,8 @@ func (s *shard[M, O]) resign() {
 // fail throws the machine away: what it holds is not what the log holds.
 func (s *shard[M, O]) fail(err error) {
 	s.of.count.failures.Add(1)
-	code := Refusal(err)
-	lost := code == kafka.NotCoordinator
-	s.drop(code)
-	if lost {
+	s.drop(Refusal(err))
+	if errors.Is(err, kafka.NotLeaderForPartition) {
 		s.failQueue(kafka.NotCoordinator)
 		s.setState(Resigned) // the next Elect loads
 		return

@@ -108,9 +108,6 @@ func TestFailedAppend(t *testing.T) {
 			second := r.do(add("a"))
 			r.expect("farewell a=1 "+c.want, waiter, first, second)
 			r.log.set(func() { r.log.appendEr = nil })
-			if c.want == notCoordinator { // the directory is gone; another broker leads
-				r.elect()
-			}
 			r.expect("a=1 a=2", r.do(get("a")), r.do(add("a")))
 			if p := r.shards.Stats().Pending; p != 0 {
 				t.Errorf("%d requests are pending", p)
@@ -137,6 +134,26 @@ func TestFailuresSlowDown(t *testing.T) {
 		r.log.set(func() { r.log.appendEr = nil })
 		time.Sleep(reloadPauseMax)
 		r.expect("a=1", r.do(add("a")))
+	})
+}
+
+// TestOffline: a directory that fails while replies wait. Nobody learns what was
+// not committed, and the shard is back with the log.
+func TestOffline(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t)
+		defer r.shards.Close()
+		r.elect()
+		r.log.set(func() { r.log.lag = true })
+		queued := r.do(add("a"))
+		r.log.set(func() { r.log.offline, r.log.readEr = kafka.KafkaStorageError, kafka.KafkaStorageError })
+		r.log.waiters.WakeAll()
+		r.expect(notCoordinator, queued)
+		time.Sleep(time.Second)
+		r.expect(notCoordinator, r.do(get("a")))
+		r.log.set(func() { r.log.offline, r.log.readEr, r.log.lag, r.log.hw = nil, nil, false, 1 })
+		time.Sleep(reloadPauseMax)
+		r.expect("a=1 a=2", r.do(get("a")), r.do(add("a")))
 	})
 }
 
@@ -236,6 +253,34 @@ func TestTimer(t *testing.T) {
 		r.shards.Resign(0)
 		time.Sleep(time.Minute)
 		r.expect("farewell", late)
+	})
+}
+
+// TestResignTellsWhatIsCommitted, even if the releaser has not come to it.
+func TestResignTellsWhatIsCommitted(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t)
+		defer r.shards.Close()
+		r.elect()
+		r.log.set(func() { r.log.lag = true })
+		first, second := r.do(add("a")), r.do(add("a"))
+		r.log.mu.Lock()
+		r.log.hw = 1 // and nobody is woken
+		r.log.mu.Unlock()
+		r.shards.Resign(0)
+		r.expect("a=1 "+notCoordinator, first, second)
+	})
+}
+
+// TestLogStartInsideABatch: what was deleted does not count.
+func TestLogStartInsideABatch(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t)
+		defer r.shards.Close()
+		r.log.put(batchOf(nil, record("a", 1), record("b", 1)))
+		r.log.hw, r.log.start = 2, 1
+		r.elect()
+		r.expect("a=0 b=1", r.do(get("a")), r.do(get("b")))
 	})
 }
 
