@@ -127,7 +127,7 @@ func (h *Hint) lastStable() kafka.Offset {
 	if h.LastStable >= h.LogEnd {
 		return math.MaxInt64
 	}
-	return h.LastStable
+	return max(h.LastStable, h.LogStart) // as updateStableLocked
 }
 
 // Log is one partition's log.

@@ -572,6 +572,55 @@ func TestRetentionOfTheFuture(t *testing.T) {
 	b.holds(3, 3)
 }
 
+// Time does not wait for open transactions: those whose beginning is gone hold
+// the last stable offset at the log start, over restarts too, until they end.
+func TestRetentionOfAnOpenTransaction(t *testing.T) {
+	b := memoryBed(t)
+	b.o.Config.SegmentBytes = 100
+	b.mustOpen()
+	for i := range int32(5) {
+		s := inTxn(i)
+		s.ts = b.now.UnixMilli() - int64(5-i)*1000
+		b.mustAppend(s)
+	}
+	b.l.AdvanceHighWatermark(5)
+	b.retain(byTime(2500))
+	for _, end := range []string{"", "crash", "stop", "hinted stop"} {
+		switch end {
+		case "crash":
+			b.crash()
+			b.mustOpen()
+		case "stop", "hinted stop":
+			b.stop(end == "hinted stop")
+			b.mustOpen()
+		}
+		b.l.AdvanceHighWatermark(5)
+		if tail := b.l.Tail(); tail.LastStable != 3 {
+			t.Errorf("%s: %+v", end, tail)
+		}
+		b.holds(3, 5)
+		if list, err := b.readAll(3, 1<<20, ToLastStable); err != nil || len(list) != 0 {
+			t.Errorf("%s: %d batches of an open transaction, %v", end, len(list), err)
+		}
+	}
+	if a := b.append(spec{n: 1, ts: b.now.UnixMilli(), pid: 7, marker: "abort", seq: -1}, 0, OriginCoordinator); a.Err != nil {
+		t.Fatal(a.Err)
+	}
+	b.l.AdvanceHighWatermark(6)
+	r, err := b.l.Read(nil, 3, 1<<20, ToLastStable, true)
+	if err != nil || len(r.Aborted) != 1 || r.Aborted[0].ProducerID != 7 || r.Tail.LastStable != 6 {
+		t.Fatalf("%+v, %v", r, err)
+	}
+	r.File.Src.Release()
+	b.retain(byTime(0))
+	b.now = b.now.Add(time.Millisecond)
+	b.retain(byTime(0))
+	b.holds(6, 6)
+	if tail := b.l.Tail(); tail.LastStable != 6 {
+		t.Errorf("%+v", tail)
+	}
+}
+
 func BenchmarkRetentionThatIsNotDue(bench *testing.B) {
 	b := memoryBed(bench)
 	filled(b, 3000, 2000, 1000)
