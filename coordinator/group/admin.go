@@ -80,7 +80,12 @@ func (g *Groups) describeClassic(id string, version int16) kmsg.DescribeGroupsRe
 func (g *Groups) DeleteGroups(_ int64, _ Caller, req *kmsg.DeleteGroupsRequest, to Token, out *Out) {
 	resp := kmsg.NewPtrDeleteGroupsResponse()
 	resp.Version = req.Version
+	answered := make(map[string]struct{}, len(req.Groups))
 	for _, id := range req.Groups {
+		if _, twice := answered[id]; twice {
+			continue
+		}
+		answered[id] = struct{}{}
 		resp.Groups = append(resp.Groups, kmsg.DeleteGroupsResponseGroup{Group: id, ErrorCode: int16(g.deleteGroup(id, out))})
 	}
 	out.reply(to, resp)

@@ -172,10 +172,7 @@ func (c *classicGroup) add(m *classicMember) {
 }
 
 func (c *classicGroup) count(protocols []kmsg.JoinGroupRequestProtocol, by int) {
-	for i, p := range protocols {
-		if slices.ContainsFunc(protocols[:i], func(q kmsg.JoinGroupRequestProtocol) bool { return q.Name == p.Name }) {
-			continue // a member has one vote, however often it names a protocol
-		}
+	for _, p := range protocols {
 		if c.supported[p.Name] += by; c.supported[p.Name] == 0 {
 			delete(c.supported, p.Name)
 		}
@@ -223,7 +220,7 @@ func (c *classicGroup) removePending(g *Groups, id string) {
 // update takes over what a known member says in a JoinGroup, and lets it wait there.
 func (c *classicGroup) update(m *classicMember, req *kmsg.JoinGroupRequest, to Token, out *Out) {
 	c.count(m.protocols, -1)
-	m.protocols = req.Protocols
+	m.protocols = keptProtocols(req.Protocols)
 	c.count(m.protocols, 1)
 	m.rebalanceTimeoutMs, m.sessionTimeoutMs = rebalanceTimeoutOf(req), req.SessionTimeoutMillis
 	c.awaitJoin(m, waiting{to: to, version: req.Version, on: true}, out)

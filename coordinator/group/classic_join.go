@@ -3,6 +3,8 @@
 package group
 
 import (
+	"bytes"
+
 	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"gregor/base/kafka"
@@ -167,7 +169,7 @@ func (j *join) add(id string) {
 	m := &classicMember{
 		id: id, instance: j.req.InstanceID, clientID: j.by.ClientID, clientHost: j.by.ClientHost,
 		rebalanceTimeoutMs: rebalanceTimeoutOf(j.req), sessionTimeoutMs: j.req.SessionTimeoutMillis,
-		protocolType: j.req.ProtocolType, protocols: j.req.Protocols, isNew: true,
+		protocolType: j.req.ProtocolType, protocols: keptProtocols(j.req.Protocols), isNew: true,
 		join: waiting{to: j.to, version: j.req.Version, on: true},
 	}
 	if j.c.state == statePreparingRebalance && j.c.previous == stateEmpty {
@@ -176,6 +178,22 @@ func (j *join) add(id string) {
 	j.c.add(m)
 	j.g.timers.set(&m.session, m, j.nowMs+int64(j.g.options.NewMemberJoinTimeoutMs))
 	j.g.rebalance(j.c, j.nowMs, j.out)
+}
+
+// keptProtocols is what a member keeps of its request, whose bytes belong to the
+// caller. A member has one vote, however often it names a protocol.
+func keptProtocols(asked []kmsg.JoinGroupRequestProtocol) []kmsg.JoinGroupRequestProtocol {
+	kept := make([]kmsg.JoinGroupRequestProtocol, 0, len(asked))
+	named := make(map[string]struct{}, len(asked))
+	for _, p := range asked {
+		if _, twice := named[p.Name]; twice {
+			continue
+		}
+		named[p.Name] = struct{}{}
+		p.Metadata = bytes.Clone(p.Metadata)
+		kept = append(kept, p)
+	}
+	return kept
 }
 
 func rebalanceTimeoutOf(req *kmsg.JoinGroupRequest) int32 {
@@ -199,8 +217,8 @@ func (c *classicGroup) joinReply(m *classicMember, version int16) *kmsg.JoinGrou
 	resp := kmsg.NewPtrJoinGroupResponse()
 	resp.Version, resp.MemberID, resp.Generation = version, m.id, c.generation
 	resp.Protocol, resp.LeaderID = c.protocol, c.leaderName()
-	if c.protocolType != "" {
-		resp.ProtocolType = &c.protocolType
+	if protocolType := c.protocolType; protocolType != "" {
+		resp.ProtocolType = &protocolType // a reply may be sent long after the group has changed
 	}
 	if c.isLeader(m.id) {
 		resp.Members = c.joinMembers()

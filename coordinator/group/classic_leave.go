@@ -18,18 +18,17 @@ func (g *Groups) LeaveGroup(nowMs int64, _ Caller, req *kmsg.LeaveGroupRequest, 
 		resp.ErrorCode = int16(kafka.InvalidGroupID)
 		return
 	}
-	c, ok := g.groups[req.Group].(*classicGroup)
-	if !ok {
-		resp.ErrorCode = int16(kafka.UnknownMemberID)
-		return
-	}
+	c, _ := g.groups[req.Group].(*classicGroup)
 	leaving := req.Members
 	if req.Version < 3 {
 		leaving = []kmsg.LeaveGroupRequestMember{{MemberID: req.MemberID}}
 	}
 	left := false
 	for _, who := range leaving {
-		code := g.leave(c, who, out)
+		code := kafka.UnknownMemberID // that there is no such group is said of each member
+		if c != nil {
+			code = g.leave(c, who, out)
+		}
 		left = left || code == kafka.None
 		resp.Members = append(resp.Members, kmsg.LeaveGroupResponseMember{
 			MemberID: who.MemberID, InstanceID: who.InstanceID, ErrorCode: int16(code),

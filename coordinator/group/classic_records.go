@@ -3,6 +3,7 @@
 package group
 
 import (
+	"bytes"
 	"fmt"
 
 	"github.com/twmb/franz-go/pkg/kmsg"
@@ -51,7 +52,7 @@ func (g *Groups) emitGroupMetadata(c *classicGroup, v *grouprec.GroupMetadataVal
 func (c *classicGroup) adopt(v *grouprec.GroupMetadataValue) {
 	for _, saved := range v.Members {
 		if m := c.byID[saved.MemberID]; m != nil {
-			m.assignment = saved.Assignment
+			m.assignment = bytes.Clone(saved.Assignment)
 		}
 	}
 }

@@ -35,6 +35,9 @@ func (g *Groups) SyncGroup(nowMs int64, _ Caller, req *kmsg.SyncGroupRequest, to
 }
 
 func (g *Groups) validateSync(req *kmsg.SyncGroupRequest) (*classicGroup, kafka.Code) {
+	if req.Version >= 5 && (req.ProtocolType == nil || req.Protocol == nil) {
+		return nil, kafka.InconsistentGroupProtocol // nullable, but not to be left out (KIP-559)
+	}
 	if req.Group == "" {
 		return nil, kafka.InvalidGroupID
 	}
@@ -97,7 +100,8 @@ func syncError(version int16, code kafka.Code) *kmsg.SyncGroupResponse {
 
 func (c *classicGroup) syncReply(m *classicMember, version int16) *kmsg.SyncGroupResponse {
 	resp := syncError(version, kafka.None)
-	resp.ProtocolType, resp.Protocol = &c.protocolType, c.protocol
+	protocolType := c.protocolType
+	resp.ProtocolType, resp.Protocol = &protocolType, c.protocol
 	if m.assignment != nil {
 		resp.MemberAssignment = m.assignment
 	}

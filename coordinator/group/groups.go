@@ -48,6 +48,8 @@ import (
 // but double the memory of every offset; here a read's reply waits for the
 // records before it, which is a wait of the same length as a commit's.
 //
+// Nothing of a request's bytes is kept: they may be used again when the event is over.
+//
 // Invariant: a reply is given exactly once for each Token that an event took.
 type Groups struct {
 	options Options

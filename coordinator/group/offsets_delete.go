@@ -17,18 +17,10 @@ func (g *Groups) OffsetDelete(_ int64, _ Caller, req *kmsg.OffsetDeleteRequest, 
 		resp.ErrorCode = int16(kafka.InvalidGroupID)
 		return
 	}
-	exists := false
-	for _, t := range req.Topics {
-		for _, p := range t.Partitions {
-			exists = exists || g.partitionExists(t.Topic, p.Partition)
-		}
-	}
 	found := g.groups[req.Group]
-	if exists {
-		if code := validateOffsetDelete(found); code != kafka.None {
-			resp.ErrorCode = int16(code)
-			return
-		}
+	if code := validateOffsetDelete(found); code != kafka.None {
+		resp.ErrorCode = int16(code)
+		return
 	}
 	for _, t := range req.Topics {
 		answer := kmsg.OffsetDeleteResponseTopic{Topic: t.Topic}

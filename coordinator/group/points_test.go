@@ -31,7 +31,7 @@ func joinRequest(version int16, group, member string) *kmsg.JoinGroupRequest {
 
 func syncRequest(group, member string, generation int32) *kmsg.SyncGroupRequest {
 	req := kmsg.NewPtrSyncGroupRequest()
-	req.Version, req.Group, req.MemberID, req.Generation = 5, group, member, generation
+	req.Version, req.Group, req.MemberID, req.Generation = 4, group, member, generation
 	return req
 }
 

@@ -27,7 +27,7 @@ var rewrite = flag.Bool("rewrite", false, "write the scripts' output into testda
 //
 //	options size=2 delay=0s retention=1h     starts anew; first in a script
 //	join G client=c [member=c~1] [instance=i] [type=consumer] [protocols=range,sticky] [topics=t] [bytes=..] [session=10s] [rebalance=60s] [v=9]
-//	sync G member=c~1 gen=1 [assign=c~1:x,c~2:y] [instance=i] [type=..] [protocol=..] [v=5]
+//	sync G member=c~1 gen=1 [assign=c~1:x,c~2:y] [instance=i] [type=..] [protocol=..] [v=4]
 //	heartbeat G member=c~1 gen=1 [instance=i]
 //	leave G [members=a,b] [instances=i,j] [v=5]
 //	commit G [member=.. gen=..] t-0=5/metadata [retention=1h] [v=9]
@@ -96,7 +96,26 @@ func script(t *testing.T, text string) string {
 			out.WriteString(line + "\n")
 		}
 	}
+	for _, r := range w.shown {
+		if now := short(show(r.resp)); now != r.text {
+			t.Errorf("a reply has changed after it was given\nfrom %s\nto   %s", r.text, now)
+		}
+	}
 	return out.String()
+}
+
+// poison overwrites the bytes of a request, as the next one on its connection does.
+func poison(req kmsg.Request) {
+	switch req := req.(type) {
+	case *kmsg.JoinGroupRequest:
+		for _, p := range req.Protocols {
+			clear(p.Metadata)
+		}
+	case *kmsg.SyncGroupRequest:
+		for _, a := range req.GroupAssignment {
+			clear(a.MemberAssignment)
+		}
+	}
 }
 
 // args are the words of a command.
@@ -156,6 +175,7 @@ func (w *world) run(t *testing.T, command string) string {
 	if req := w.request(words[0], a); req != nil {
 		by := Caller{ClientID: a.text("client", ""), ClientHost: "/192.0.2.1"}
 		to := w.ask(func(to Token, out *Out) { w.send(by, req, to, out) })
+		poison(req)
 		return fmt.Sprintf("#%d\n", to) + w.outcome()
 	}
 	switch words[0] {
@@ -264,7 +284,7 @@ func (w *world) request(verb string, a args) kmsg.Request {
 		return req
 	case "sync":
 		req := kmsg.NewPtrSyncGroupRequest()
-		req.Version, req.Group, req.MemberID, req.InstanceID = int16(a.number("v", 5)), first, a.text("member", ""), a.optional("instance")
+		req.Version, req.Group, req.MemberID, req.InstanceID = int16(a.number("v", 4)), first, a.text("member", ""), a.optional("instance")
 		req.Generation, req.ProtocolType, req.Protocol = int32(a.number("gen", 1)), a.optional("type"), a.optional("protocol")
 		for _, s := range a.list("assign") {
 			member, text, _ := strings.Cut(s, ":")
@@ -406,6 +426,7 @@ func (w *world) outcome() string {
 	}
 	for _, r := range w.replies {
 		fmt.Fprintf(&b, "= #%d %s\n", r.To, show(r.Response))
+		w.shown = append(w.shown, shownReply{r.Response, short(show(r.Response))})
 	}
 	return short(b.String())
 }

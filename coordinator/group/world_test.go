@@ -71,6 +71,13 @@ type world struct {
 	records  []grouprec.Record
 	memberNo uint64
 	events   int
+	shown    []shownReply
+}
+
+// shownReply is a reply as it was when it was given.
+type shownReply struct {
+	resp kmsg.Response
+	text string
 }
 
 const startMs = 1_000_000
