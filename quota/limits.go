@@ -91,12 +91,11 @@ type share struct {
 	user, client Part
 }
 
-// find gives the limit of a client: the first that there is, in Kafka's order
-// of precedence. Who is limited by user is counted with all client ids of that
-// user, and the other way round; a default limits each name for itself.
-func (l *Limits) find(k Kind, user, clientID string) (perSecond float64, by share) {
+// Of gives the limit of a client and the entity that it is set for: the first
+// that there is, in Kafka's order of precedence. It is 0 where there is none.
+func (l *Limits) Of(k Kind, user, clientID string) (perSecond float64, from Entity) {
 	if len(l.entities) == 0 {
-		return 0, share{}
+		return 0, Entity{}
 	}
 	u, c := Named(user), Named(clientID)
 	for _, e := range [...]Entity{
@@ -104,20 +103,29 @@ func (l *Limits) find(k Kind, user, clientID string) (perSecond float64, by shar
 		{Others, c}, {Others, Others}, {Others, Part{}},
 		{Part{}, c}, {Part{}, Others},
 	} {
-		found := l.entities[e]
-		if found == nil || !(found[k] > 0) {
-			continue
+		if found := l.entities[e]; found != nil && found[k] > 0 {
+			return found[k], e
 		}
-		by = share{kind: k}
-		if e.User != (Part{}) {
-			by.user = u
-		}
-		if e.ClientID != (Part{}) {
-			by.client = c
-		}
-		return found[k], by
 	}
-	return 0, share{}
+	return 0, Entity{}
+}
+
+// find is Of, with who is counted together: who is limited by user, with all
+// client ids of that user, and the other way round; a default limits each name
+// for itself.
+func (l *Limits) find(k Kind, user, clientID string) (perSecond float64, by share) {
+	perSecond, from := l.Of(k, user, clientID)
+	if perSecond == 0 {
+		return 0, share{}
+	}
+	by = share{kind: k}
+	if from.User != (Part{}) {
+		by.user = Named(user)
+	}
+	if from.ClientID != (Part{}) {
+		by.client = Named(clientID)
+	}
+	return perSecond, by
 }
 
 // ofAddress gives the limit of an address, 0 for none.

@@ -30,7 +30,7 @@ func newRootCommand(s stdio, execAt time.Time) *cobra.Command {
 	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
 		return &failure{exitUsage, err, []string{c.CommandPath() + " --help"}}
 	})
-	root.AddCommand(newStartCommand(execAt), newVersionCommand(), newTopicCommand(), newConfigCommand(), newClusterCommand(), newDoctorCommand(), newProduceCommand(), newConsumeCommand(), newStorageCommand(), newBenchCommand())
+	root.AddCommand(newStartCommand(execAt), newVersionCommand(), newTopicCommand(), newConfigCommand(), newQuotaCommand(), newClusterCommand(), newDoctorCommand(), newProduceCommand(), newConsumeCommand(), newStorageCommand(), newBenchCommand())
 	root.AddCommand(newKafkaCommands()...)
 	usageErrors(root)
 	return root
