@@ -221,9 +221,9 @@ func (p *parser) partitionTags(q *Partition) {
 		tag, value := p.r.Tag()
 		v := frame.NewReader(value)
 		switch {
-		case tag == tagReplicaDirectoryID && p.version >= 17:
+		case tag == tagReplicaDirectoryID && p.since(17):
 			q.ReplicaDirectoryID = kafka.DirectoryID(v.UUID())
-		case tag == tagHighWatermark && p.version >= 18:
+		case tag == tagHighWatermark && p.since(18):
 			q.HighWatermark = kafka.Offset(v.Int64())
 		default:
 			continue
@@ -260,7 +260,7 @@ func (p *parser) tags() {
 		switch {
 		case tag == tagClusterID:
 			req.ClusterID = v.CompactNullableString()
-		case tag == tagReplicaState && p.version >= 15:
+		case tag == tagReplicaState && p.since(15):
 			req.ReplicaID = kafka.NodeID(v.Int32())
 			req.ReplicaEpoch = kafka.BrokerEpoch(v.Int64())
 			v.SkipTags()
@@ -269,6 +269,16 @@ func (p *parser) tags() {
 		}
 		p.endTag(&v)
 	}
+}
+
+// since fails the request if a tagged field that we know comes in a version that
+// does not have it yet, as Kafka does: it is not an unknown one.
+func (p *parser) since(version int16) bool {
+	if p.version < version {
+		p.r.Fail("tagged field of a later version")
+		return false
+	}
+	return true
 }
 
 // endTag fails the request if a tagged field that we know was cut short or had
