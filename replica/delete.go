@@ -7,6 +7,7 @@ import (
 
 	"gregor/base/kafka"
 	"gregor/storage/commitlog"
+	"gregor/storage/retention"
 )
 
 // ToHighWatermark stands for the high watermark in DeleteRecords.
@@ -40,5 +41,22 @@ func (p *Partition) DeleteRecords(below kafka.Offset) (lowWatermark kafka.Offset
 		p.scheduleFlush(log)
 		lowWatermark = log.Tail().LogStart
 	})
+	if err == nil {
+		p.finishDeletes()
+	}
 	return lowWatermark, err
+}
+
+// finishDeletes renames the files of what DeleteRecords took, a few at a time so
+// that appends come in between. What fails is tried again by retention.
+func (p *Partition) finishDeletes() {
+	var nothing retention.Rules
+	for more := true; more; {
+		more = false
+		p.OnLane(func(log *commitlog.Log) {
+			if log.RetentionDue(nothing, p.now().UnixMilli()) {
+				_, more, _ = log.Retain(nothing)
+			}
+		})
+	}
 }

@@ -6,6 +6,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -153,6 +154,37 @@ func TestRetentionBesideADirectoryThatHangs(t *testing.T) {
 		time.Sleep(time.Hour)
 		startsAt(t, hangs, 1)
 	})
+}
+
+// DeleteRecords takes all files of many segments, and leaves none to retention.
+func TestDeleteRecordsOfManySegments(t *testing.T) {
+	memory := vfs.NewMemory()
+	p := retained(t, memory, "/a", 0, retention.Rules{})
+	for range 50 {
+		appendOne(p, "value")
+	}
+	for _, step := range []struct {
+		below kafka.Offset
+		files int
+	}{{45, 5}, {50, 1}} {
+		below, files := step.below, step.files
+		if low, err := p.DeleteRecords(below); err != nil || low != below {
+			t.Fatal(low, err)
+		}
+		infos, err := memory.ReadDir("/a/t-0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		left := 0
+		for _, i := range infos {
+			if strings.HasSuffix(i.Name, ".log") {
+				left++
+			}
+		}
+		if left != files {
+			t.Errorf("%d log files behind offset %d, want %d", left, below, files)
+		}
+	}
 }
 
 // An offline partition is left alone.

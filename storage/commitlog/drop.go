@@ -92,7 +92,8 @@ func (l *Log) Segments() ([]Segment, error) {
 
 // DropSegments removes the segments that lie wholly below off, the active one
 // excepted, and moves the log start to the first that is left. off may not
-// pass the high watermark.
+// pass the high watermark. Of many segments it renames the files of some; Retain
+// goes on with the others, and RetentionDue tells that there are any.
 func (l *Log) DropSegments(off kafka.Offset) (dropped int, err error) {
 	if err := l.writable(); err != nil {
 		return 0, err
@@ -106,7 +107,7 @@ func (l *Log) DropSegments(off kafka.Offset) (dropped int, err error) {
 	if dropped == 0 {
 		return 0, nil
 	}
-	done, err := l.drop(dropped, dropped+len(l.lane.doomed))
+	done, err := l.drop(dropped, renamesMax)
 	if !done {
 		return 0, err
 	}
