@@ -191,7 +191,7 @@ func show(b []byte) string {
 // franz-go, which looks at the batches.
 func TestClientsReadEachOther(t *testing.T) {
 	all := allClients(t)
-	n := startGregor(t, filepath.Join(t.TempDir(), "data"))
+	n := startWith(t, filepath.Join(t.TempDir(), "data"), forGroups...)
 	codecsOf := map[*client.Client][]string{}
 	for _, c := range all {
 		version, codecs := c.Describe(t)

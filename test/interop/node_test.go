@@ -6,6 +6,7 @@ package interop
 
 import (
 	"os"
+	"slices"
 	"testing"
 
 	"gregor/test/interop/kafka"
@@ -14,13 +15,24 @@ import (
 // forever: the records are of fixed times, long ago.
 var forever = []string{"log.retention.ms=-1"}
 
+// forGroups is what one node alone needs to have consumer groups, and so that
+// the first member does not wait for others.
+var forGroups = []string{"offsets.topic.replication.factor=1", "offsets.topic.num.partitions=4", "group.initial.rebalance.delay.ms=0"}
+
 // startGregor runs gregor on a folder, or Apache Kafka in its place.
 func startGregor(t *testing.T, dir string) *kafka.Node {
 	t.Helper()
+	return startWith(t, dir)
+}
+
+// startWith is startGregor with lines key=value of configuration.
+func startWith(t *testing.T, dir string, settings ...string) *kafka.Node {
+	t.Helper()
+	options := kafka.Options{Settings: slices.Concat(forever, settings)}
 	if os.Getenv("INTEROP_ORACLE") != "" {
-		return startKafka(t, dir)
+		return kafka.StartApache(t, dir, options)
 	}
-	return kafka.StartGregor(t, dir, kafka.Options{Settings: forever})
+	return kafka.StartGregor(t, dir, options)
 }
 
 func startKafka(t *testing.T, dir string) *kafka.Node {

@@ -130,7 +130,7 @@ func outcome(out, errs string, code int, dir, address string) string {
 		return lines
 	}
 	shown := clean(out)
-	if len(shown) > 0 && strings.HasPrefix(shown[0], "Topic: ") {
+	if len(shown) > 0 && (strings.HasPrefix(shown[0], "Topic: ") || strings.HasPrefix(shown[0], "Dynamic configs for topic ")) {
 		slices.Sort(shown)
 	}
 	said := clean(errs)
