@@ -42,8 +42,10 @@ race: ## The concurrent packages under the race detector, given-back memory over
 clients: build ## franz-go, Sarama, segmentio and librdkafka against bin/gregor; kill -9 under load
 	cd test/clients && GREGOR_BIN=$(CURDIR)/$(BIN) CGO_ENABLED=1 $(GO) test -count=1 -timeout 12m ./...
 
-interop: build ## Kafka's own tools, Apache Kafka 4.4 and kcat on our files and our node (java, mvn, kcat)
-	GREGOR_BIN=$(CURDIR)/$(BIN) $(GO) test -count=1 -timeout 18m -tags interop ./test/interop/...
+interop: build ## Kafka's tools, Apache Kafka 4.4, kcat and clients of Java, Python and Node; says what it skips for want of a program
+	@rm -f bin/interop-skipped
+	GREGOR_BIN=$(CURDIR)/$(BIN) INTEROP_SKIPPED=$(CURDIR)/bin/interop-skipped $(GO) test -count=1 -timeout 18m -tags interop ./test/interop/...; \
+		code=$$?; if [ -f bin/interop-skipped ]; then sort -u bin/interop-skipped; fi; exit $$code
 
 parity: build ## One list of requests to Apache Kafka 4.4 and to our node, answers compared (java, mvn)
 	GREGOR_BIN=$(CURDIR)/$(BIN) $(GO) test -count=1 -timeout 18m -tags parity ./test/parity/...
