@@ -208,9 +208,12 @@ func TestSnapshotRoundTripLeavesOutTheExpired(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := []Producer{
-		{ID: 3, Epoch: 3, LastSequence: 1, LastTimestampMs: 1006, CoordinatorEpoch: -1, TxnStart: -1},
-		{ID: 4, Epoch: 4, LastSequence: 1, LastTimestampMs: 1008, CoordinatorEpoch: -1, TxnStart: -1},
-		{ID: 9, LastTimestampMs: 1, CoordinatorEpoch: -1, TxnStart: 10}, // never while its transaction is open
+		{ID: 3, Epoch: 3, LastSequence: 1, LastTimestampMs: 1006, CoordinatorEpoch: -1, TxnStart: -1,
+			Last: Batch{LastSequence: 1, LastOffset: 7, OffsetDelta: 1, TimestampMs: 1006}},
+		{ID: 4, Epoch: 4, LastSequence: 1, LastTimestampMs: 1008, CoordinatorEpoch: -1, TxnStart: -1,
+			Last: Batch{LastSequence: 1, LastOffset: 9, OffsetDelta: 1, TimestampMs: 1008}},
+		{ID: 9, LastTimestampMs: 1, CoordinatorEpoch: -1, TxnStart: 10, // never while its transaction is open
+			Last: Batch{LastOffset: 10, TimestampMs: 1}},
 	}
 	if diff := cmp.Diff(want, s.List()); diff != "" {
 		t.Fatal(diff)
