@@ -390,3 +390,86 @@ func TestQuotasAndARealClient(t *testing.T) {
 		n.Stop()
 	})
 }
+
+// Connections beyond the rate of their address are closed; those that are open
+// stay. The rate of the node makes them wait.
+func TestConnectionRates(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ctx, cancel := context.WithTimeout(t.Context(), 24*time.Hour)
+		defer cancel()
+		n := Start(t, Options{Set: []string{"connections.max.idle.ms=-1"}})
+		c := n.Client()
+		admin := kadm.NewClient(c)
+		ip := n.quotaClient(t, "first").conn.LocalAddr().(*net.TCPAddr).IP.String()
+		limit := func(kind string, name *string, rate float64) {
+			t.Helper()
+			got, err := admin.AlterClientQuotas(ctx, []kadm.AlterClientQuotaEntry{{
+				Entity: kadm.ClientQuotaEntity{{Type: kind, Name: name}},
+				Ops:    []kadm.AlterClientQuotaOp{{Key: "connection_creation_rate", Value: rate, Remove: rate == 0}},
+			}})
+			if err != nil || got[0].Err != nil {
+				t.Fatal(err, got)
+			}
+		}
+		ask := kmsg.NewPtrMetadataRequest()
+		ask.Version = 1
+		// served counts who gets an answer of those that dial in a time.
+		served := func(count int, every time.Duration) (n2 int) {
+			t.Helper()
+			frame := kmsg.NewRequestFormatter().AppendRequest(nil, ask, 1)
+			for range count {
+				conn, err := n.Net.Host(clientHost).Dial(ctx, Addr)
+				if err != nil {
+					t.Fatal(err)
+				}
+				_, _ = conn.Write(frame)
+				conn.SetReadDeadline(time.Now().Add(time.Hour))
+				if _, err := conn.Read(make([]byte, 4)); err == nil {
+					n2++
+				}
+				conn.Close()
+				time.Sleep(every)
+			}
+			return n2
+		}
+		limit("ip", &ip, 2)
+		open := n.quotaClient(t, "open")
+		served(40, 10*time.Millisecond)
+		began := time.Now()
+		got := served(1000, 10*time.Millisecond)
+		// Never beyond the limit, so that up to a window in eleven is lost.
+		if rate := float64(got) / time.Since(began).Seconds(); rate < 1.8 || rate > 2.05 {
+			t.Errorf("%.2f connections of the address a second, want 2", rate)
+		}
+		open.do(ask)
+		other := "10.99.99.99"
+		limit("ip", &ip, 0)
+		limit("ip", &other, 1)
+		if got := served(100, time.Millisecond); got != 100 {
+			t.Errorf("%d of 100 connections are served when another address is limited", got)
+		}
+		limit("ip", nil, 1) // all others
+		served(40, 10*time.Millisecond)
+		if got := served(100, 10*time.Millisecond); got > 50 {
+			t.Errorf("%d of 100 connections are served under the default", got)
+		}
+		limit("ip", nil, 0)
+
+		alter(ctx, t, admin, "", "max.connection.creation.rate", "5")
+		served(60, 0)
+		began = time.Now()
+		if got := served(300, 0); got != 300 {
+			t.Errorf("%d of 300 connections are served", got)
+		}
+		if rate := 300 / time.Since(began).Seconds(); rate < 4 || rate > 5.25 {
+			t.Errorf("%.2f connections a second, want 5", rate)
+		}
+		alter(ctx, t, admin, "", "max.connection.creation.rate", "")
+		began = time.Now()
+		if served(200, 0); time.Since(began) > 2*time.Second {
+			t.Errorf("200 connections took %v when the rate is gone", time.Since(began))
+		}
+		c.Close()
+		n.Stop()
+	})
+}
