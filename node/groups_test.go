@@ -34,6 +34,8 @@ func (c *counting) Read(p []byte) (int, error) {
 	return len(p), nil
 }
 
+func logger(t *testing.T) *slog.Logger { return slog.New(slog.NewTextHandler(t.Output(), nil)) }
+
 // up starts a node on a disk.
 func up(t *testing.T, disk vfs.FS, set ...string) *Node {
 	t.Helper()
@@ -43,7 +45,7 @@ func up(t *testing.T, disk vfs.FS, set ...string) *Node {
 		t.Fatal(err)
 	}
 	n := New(Options{Config: c, FS: disk, Net: netx.NewMemory().Host("n1"), Now: time.Now, Random: &counting{},
-		Logger: slog.New(slog.NewTextHandler(t.Output(), nil)), Hostname: "n1"})
+		Logger: logger(t), Hostname: "n1"})
 	if err := n.Start(context.Background()); err != nil {
 		t.Fatal(err)
 	}
