@@ -101,8 +101,6 @@ type Kind string
 const (
 	Classic  Kind = "classic"
 	Consumer Kind = "consumer"
-	Share    Kind = "share"
-	Streams  Kind = "streams"
 )
 
 // New makes an empty coordinator partition: replay the log into it, then call
