@@ -83,6 +83,7 @@ type shard[M Machine[O], O Output] struct {
 	out     O
 	tokens  map[Token]*Ticket // who waits in the machine
 	token   Token             // the last one given
+	clock   clock
 
 	batch   batch.Builder
 	bytes   int          // of the records of batch
@@ -184,7 +185,7 @@ func (s *shard[M, O]) event(t *Ticket, event func(m M, nowMs int64, to Token, ou
 
 // step lets the machine work for to and takes what it gives.
 func (s *shard[M, O]) step(to Token, work func(nowMs int64)) {
-	nowMs := s.of.o.Now().UnixMilli()
+	nowMs := s.clock.nowMs(s.of.o.Now())
 	s.out.Reset()
 	if err := guarded(func() { work(nowMs) }); err != nil {
 		s.of.o.Logger.Error("a coordinator has failed at an event; its state is loaded again", "topic", s.of.o.Name, "partition", s.id, "err", err)
@@ -313,7 +314,7 @@ func (s *shard[M, O]) arm() {
 		return
 	}
 	s.armedForMs = due
-	after := max(time.Duration(due-s.of.o.Now().UnixMilli())*time.Millisecond, 0)
+	after := max(time.Duration(due-s.clock.nowMs(s.of.o.Now()))*time.Millisecond, 0)
 	if s.timer == nil {
 		s.timer = time.AfterFunc(after, func() { s.post(s.tick) })
 	} else {

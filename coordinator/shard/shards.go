@@ -11,6 +11,7 @@
 //	load.go     from the log to a machine
 //	append.go   from a machine to the log
 //	release.go  replies that wait for the high watermark
+//	clock.go    the time that machines are told
 //	ticket.go   one request that waits
 //	stats.go    what it has done
 package shard
