@@ -27,10 +27,18 @@ func (a *API) decode(c *call.Call) (kmsg.Request, error) {
 	return req, nil
 }
 
-// answer charges the request's time and writes a response of kmsg.
+// answer charges the request's time and writes a response of kmsg. It is the
+// connection's goroutine that may call it: a request that is parked is charged
+// before (chargeTime, throttle), and its waiter tells c.ThrottleMs by write.
 func (a *API) answer(c *call.Call, resp kmsg.Response) call.Outcome {
 	resp.SetVersion(c.Version)
 	a.throttleResponse(c, resp)
+	return a.write(c, resp)
+}
+
+// write writes a response of kmsg as it is.
+func (a *API) write(c *call.Call, resp kmsg.Response) call.Outcome {
+	resp.SetVersion(c.Version)
 	c.Reply.Begin(c.CorrelationID, resp.IsFlexible() && c.Key != keyApiVersions)
 	out := c.Reply.Appender()
 	out.B = resp.AppendTo(out.B)
