@@ -162,6 +162,7 @@ func (f *fetching) incremental() call.Outcome {
 	defer sessions.Release(session)
 	f.session = session
 	f.merge()
+	f.forget()
 	switch {
 	case session.Len() == 0:
 		// Nothing is left of it: it gives its slot free.
@@ -195,6 +196,11 @@ func (f *fetching) merge() {
 			f.session.Want(f.wanted(t, &t.Partitions[j]))
 		}
 	}
+}
+
+// forget takes partitions out of a session. A full request forgets nothing,
+// whatever it says.
+func (f *fetching) forget() {
 	for i := range f.req.Forgotten {
 		t := &f.req.Forgotten[i]
 		for _, p := range t.Partitions {

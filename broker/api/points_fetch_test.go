@@ -235,6 +235,29 @@ func TestPoint29Sessions(t *testing.T) {
 }
 
 // 29: a session wakes for what changed, also after requests in between.
+// What a full request forgets is answered all the same, with a session and
+// without.
+func TestPoint29FullRequestsForgetNothing(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		n := start(t)
+		id := n.topic("t", 1)
+		c := n.dial()
+		c.produce(9, "t", id, 0, 1, records("a"))
+		for _, epoch := range []int32{-1, 0} {
+			for _, v := range []int16{7, 12, 13, 18} {
+				req := fetchRequest(v, place{"t", id, 0, 0})
+				req.SessionEpoch = epoch
+				forgotten := kmsg.NewFetchRequestForgottenTopic()
+				forgotten.Topic, forgotten.TopicID, forgotten.Partitions = "t", id, []int32{0}
+				req.ForgottenTopics = append(req.ForgottenTopics, forgotten)
+				if got := values(t, c.fetchOne(req).RecordBatches); len(got) != 1 {
+					t.Errorf("v%d, session epoch %d: %q", v, epoch, got)
+				}
+			}
+		}
+	})
+}
+
 func TestPoint29SessionLongPoll(t *testing.T) {
 	inBubble(t, func(t *testing.T) {
 		n := start(t)
