@@ -234,7 +234,6 @@ func TestPoint29Sessions(t *testing.T) {
 	})
 }
 
-// 29: a session wakes for what changed, also after requests in between.
 // What a full request forgets is answered all the same, with a session and
 // without.
 func TestPoint29FullRequestsForgetNothing(t *testing.T) {
@@ -258,6 +257,7 @@ func TestPoint29FullRequestsForgetNothing(t *testing.T) {
 	})
 }
 
+// 29: a session wakes for what changed, also after requests in between.
 func TestPoint29SessionLongPoll(t *testing.T) {
 	inBubble(t, func(t *testing.T) {
 		n := start(t)
