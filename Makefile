@@ -6,7 +6,7 @@ BIN     := bin/gregor
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 LDFLAGS := -s -w -X main.version=$(VERSION)
 # Packages whose tests also run under the race detector: everything that has a goroutine or a lane.
-RACE    := ./base/... ./broker/... ./replica/... ./cluster/active/... ./cluster/link/... ./cluster/raftnode/... ./storage/logdir/... ./storage/commitlog/... ./storage/segment/... ./node/... ./wire/peer/...
+RACE    := ./base/... ./broker/... ./replica/... ./cluster/active/... ./cluster/link/... ./cluster/raftnode/... ./storage/logdir/... ./storage/commitlog/... ./storage/segment/... ./coordinator/shard/... ./node/... ./wire/peer/...
 FUZZTIME ?= 30s
 ROUNDS  ?= 5
 
@@ -32,6 +32,7 @@ check: ## gofmt, vet, staticcheck, macOS build, unit tests (generated files are 
 generate: ## Write generated code and docs anew
 	$(GO) generate ./...
 	$(GO) test ./config ./broker/api ./ops -update
+	$(GO) test ./cmd/gregor -run TestManPages -update
 
 test: build check race clients ## All tests that need only Go and gcc; every decoder is fuzzed for a moment
 	$(MAKE) --no-print-directory fuzz FUZZTIME=3000x

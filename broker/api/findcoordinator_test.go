@@ -21,10 +21,10 @@ func finding(version int16, kind int8, keys ...string) *kmsg.FindCoordinatorRequ
 	return req
 }
 
-// 37: FindCoordinator answers COORDINATOR_NOT_AVAILABLE and creates
+// FindCoordinator answers COORDINATOR_NOT_AVAILABLE and creates
 // __consumer_offsets with the coordinator's own settings; then it names the
 // leader of the partition that the group hashes to, at every version.
-func TestPoint37FindCoordinatorCreatesTheTopic(t *testing.T) {
+func TestFindCoordinatorCreatesTheTopic(t *testing.T) {
 	inBubble(t, func(t *testing.T) {
 		n := start(t, func(s *setup) {
 			s.set = []string{"offsets.topic.num.partitions=7", "offsets.topic.segment.bytes=2000000", "auto.create.topics.enable=false"}
