@@ -25,9 +25,11 @@ beside it.`,
 		RunE: func(command *cobra.Command, _ []string) error { return command.Help() },
 	}
 	command.AddCommand(
-		newBenchLoad("produce", "Write as fast as it goes, or at --rate", bench.ProduceRaw, bench.ProduceClient),
-		newBenchLoad("consume", "Read the topic from its start", bench.FetchRaw, bench.ConsumeClient),
-		newBenchLoad("latency", "Time from intended send to receipt, in an open loop", nil, bench.EndToEnd),
+		newBenchLoad("produce", "Write as fast as it goes, or at --rate", "  gregor bench produce --records 100000\n  gregor bench produce --mode client --codec zstd --duration 1s -o json",
+			bench.ProduceRaw, bench.ProduceClient),
+		newBenchLoad("consume", "Read the topic from its start", "  gregor bench consume --topic orders --records 100\n  gregor bench consume --mode client --topic orders --records 100 -o json",
+			bench.FetchRaw, bench.ConsumeClient),
+		newBenchLoad("latency", "Time from intended send to receipt, in an open loop", "  gregor bench latency --rate 1000 --duration 1s", nil, bench.EndToEnd),
 		newBenchLimits(),
 		newBenchPeer(),
 	)
@@ -38,15 +40,16 @@ type benchRun func(context.Context, bench.Options) (*bench.Result, error)
 
 // newBenchLoad is a subcommand that runs one load; one without a raw mode is
 // run by a whole client.
-func newBenchLoad(use, short string, raw, client benchRun) *cobra.Command {
+func newBenchLoad(use, short, example string, raw, client benchRun) *cobra.Command {
 	var (
+		n      connection
 		o      bench.Options
 		mode   string
 		acks   string
 		output string
 	)
 	command := &cobra.Command{
-		Use: use, Short: short, Args: cobra.NoArgs,
+		Use: use, Short: short, Example: example, Args: cobra.NoArgs,
 		RunE: func(command *cobra.Command, _ []string) error {
 			switch acks {
 			case "":
@@ -56,6 +59,9 @@ func newBenchLoad(use, short string, raw, client benchRun) *cobra.Command {
 				o.Acks = -1
 			default:
 				return usage("--acks %s: 1 or all", acks)
+			}
+			if addresses, _ := n.addresses(); len(addresses) > 0 {
+				o.Bootstrap = addresses[0]
 			}
 			run := raw
 			switch {
@@ -77,7 +83,7 @@ func newBenchLoad(use, short string, raw, client benchRun) *cobra.Command {
 		},
 	}
 	flags := command.Flags()
-	flags.StringVarP(&o.Bootstrap, "bootstrap", "b", "127.0.0.1:9092", "host:port of any broker")
+	flags.StringVarP(&n.servers, "bootstrap-server", "b", "", "host:port of any broker (default $"+serversVariable+", else "+serversDefault+")")
 	flags.StringVar(&o.Topic, "topic", "gregor-bench", "topic to load; created when it does not exist")
 	flags.IntVar(&o.Partitions, "partitions", 6, "partitions of a topic that has to be created")
 	flags.Int64Var(&o.Records, "records", 0, "stop after this many (default 1000000 unless --duration is given)")
@@ -105,6 +111,7 @@ func newBenchLimits() *cobra.Command {
 	)
 	command := &cobra.Command{
 		Use: "limits", Short: "What this machine allows: TCP, files, sendfile, fdatasync, CRC, memcpy", Args: cobra.NoArgs,
+		Example: "  gregor bench limits --bytes 20000000 --duration 10ms\n  gregor bench limits --only 'TCP -> file' --bytes 50000000 -o json",
 		RunE: func(command *cobra.Command, _ []string) error {
 			executable, err := os.Executable()
 			if err != nil {

@@ -51,7 +51,7 @@ func newProduceCommand() *cobra.Command {
   gregor produce orders -f '%k\t%v\n' -z zstd < orders.tsv
   gregor produce orders --key-separator : --null NULL --file orders.txt
   gregor produce orders -k customer-7 --tombstone
-  gregor produce orders -k 'customer-{{int 1 100}}' --template '{"id":{{n}},"amount":{{int 1 500}}}' -n 1000 --rate 100/s
+  gregor produce orders -k 'customer-{{int 1 100}}' --template '{"id":{{n}},"amount":{{int 1 500}}}' -n 100 --rate 200/s
   gregor produce orders -f json --rate 500/s < orders.json`,
 		RunE: func(c *cobra.Command, args []string) error {
 			topic := ""

@@ -26,12 +26,14 @@ func newRootCommand(s stdio, execAt time.Time) *cobra.Command {
 	root.SetIn(s.in)
 	root.SetOut(s.out)
 	root.SetErr(s.err)
-	root.CompletionOptions.HiddenDefaultCmd = true
+	root.CompletionOptions.DisableDefaultCmd = true
 	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
 		return &failure{exitUsage, err, []string{c.CommandPath() + " --help"}}
 	})
 	root.AddCommand(newStartCommand(execAt), newVersionCommand(), newTopicCommand(), newConfigCommand(), newQuotaCommand(), newClusterCommand(), newDoctorCommand(), newProduceCommand(), newConsumeCommand(), newStorageCommand(), newBenchCommand())
+	root.AddCommand(newCompletionCommand(), newManCommand())
 	root.AddCommand(newKafkaCommands()...)
+	setCompletion(root)
 	usageErrors(root)
 	return root
 }

@@ -19,9 +19,10 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 )
 
-// TestMain lets scripts run this test binary as gregor.
+// TestMain lets scripts run this test binary as gregor, and by the name of one
+// of Kafka's scripts, as a link would.
 func TestMain(m *testing.M) {
-	testscript.Main(m, map[string]func(){"gregor": main, "httpget": getMain})
+	testscript.Main(m, map[string]func(){"gregor": main, "kafka-get-offsets.sh": main, "httpget": getMain})
 }
 
 // TestScripts runs the scripts in testdata/script. What people see is pinned
@@ -36,9 +37,11 @@ func TestMain(m *testing.M) {
 //	get path          asks the node's admin listener, as exec would
 //	damage file       turns the bits of its last byte around and appends ten bytes
 //	normal file       replaces what differs between runs: times, ports, ids
-func TestScripts(t *testing.T) {
-	testscript.Run(t, testscript.Params{
-		Dir:                 "testdata/script",
+func TestScripts(t *testing.T) { testscript.Run(t, scripts("testdata/script")) }
+
+func scripts(dir string) testscript.Params {
+	return testscript.Params{
+		Dir:                 dir,
 		RequireExplicitExec: true,
 		RequireUniqueNames:  true,
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
@@ -53,7 +56,7 @@ func TestScripts(t *testing.T) {
 			e.Values[running{}] = &process{}
 			return nil
 		},
-	})
+	}
 }
 
 type running struct{}

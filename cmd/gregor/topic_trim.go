@@ -53,7 +53,7 @@ back segment by segment. Topics with cleanup.policy=compact alone refuse it.
 
 ` + pointHelp,
 		Args:    cobra.MinimumNArgs(1),
-		Example: "  gregor topic trim orders --to @-168h --dry-run\n  gregor topic trim orders --to 5000 -p 0 --yes\n  gregor topic trim orders --to -1000 --yes",
+		Example: "  gregor topic trim orders --to @-168h --dry-run\n  gregor topic trim orders --to 5 -p 0 --yes\n  gregor topic trim orders --to -1000 --yes",
 		RunE: func(c *cobra.Command, names []string) error {
 			if to == "" {
 				return usage("up to where? give --to")

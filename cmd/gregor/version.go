@@ -10,6 +10,8 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"gregor/cluster/controller"
+	"gregor/cmd/gregor/kafkatools"
 	"gregor/ops"
 )
 
@@ -26,19 +28,32 @@ func build() ops.Build {
 	return b
 }
 
+// versionItem is what gregor version tells.
+type versionItem struct {
+	ops.Build
+	Platform        string `json:"platform"`
+	Kafka           string `json:"kafka"`           // the release of Apache Kafka that it behaves as
+	MetadataVersion int16  `json:"metadataVersion"` // at which new clusters start
+}
+
 func newVersionCommand() *cobra.Command {
 	var asJSON bool
 	c := &cobra.Command{
 		Use:     "version",
 		Short:   "Print the version",
+		Long:    "Prints the version of gregor, what it was built from and with, and the release of Apache Kafka that it behaves as.",
 		Args:    cobra.NoArgs,
 		Example: "  gregor version\n  gregor version --json",
 		RunE: func(c *cobra.Command, _ []string) error {
-			b := build()
+			v := versionItem{build(), runtime.GOOS + "/" + runtime.GOARCH, kafkatools.KafkaVersion, controller.MetadataVersion44IV2}
 			if asJSON {
-				return json.NewEncoder(c.OutOrStdout()).Encode(b)
+				return json.NewEncoder(c.OutOrStdout()).Encode(v)
 			}
-			_, err := fmt.Fprintf(c.OutOrStdout(), "gregor %s (%s, %s/%s)\n", b.Version, b.Go, runtime.GOOS, runtime.GOARCH)
+			from := ""
+			if v.Revision != "" {
+				from = ", revision " + v.Revision
+			}
+			_, err := fmt.Fprintf(c.OutOrStdout(), "gregor %s (%s, %s%s)\nApache Kafka %s, metadata.version %d\n", v.Version, v.Go, v.Platform, from, v.Kafka, v.MetadataVersion)
 			return err
 		},
 	}

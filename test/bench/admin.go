@@ -172,6 +172,9 @@ var cliCommands = []string{
 	"cluster logdirs",
 	"storage du {dir}",
 
+	"kafka-topics --list --bootstrap-server {address}",
+	"kafka-get-offsets --topic orders --bootstrap-server {address}",
+	"quota list",
 	"doctor",
 	"completion bash",
 	"topic delete orders --yes",
@@ -180,12 +183,12 @@ var cliCommands = []string{
 func (b *session) commands(ctx context.Context, s system, p *process, dir string) error {
 	slowest := 0.0
 	for _, line := range cliCommands {
-		took, err := b.command(ctx, p, strings.ReplaceAll(line, "{dir}", dir))
+		took, err := b.command(ctx, p, strings.NewReplacer("{dir}", dir, "{address}", p.address).Replace(line))
 		if err != nil {
 			return err
 		}
 		slowest = max(slowest, took)
-		b.figures.add(s.name(), "gregor "+strings.ReplaceAll(line, "{dir}", "DIR")+", ms", took)
+		b.figures.add(s.name(), "gregor "+strings.NewReplacer("{dir}", "DIR", " --bootstrap-server {address}", "").Replace(line)+", ms", took)
 	}
 	b.figures.add(s.name(), slowestCommand, slowest)
 	return nil

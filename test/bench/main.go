@@ -282,7 +282,7 @@ func (b *session) besideLimit(ctx context.Context, s system, p *process, l load)
 
 func (b *session) load(ctx context.Context, p *process, l load) (*bench.Result, float64, error) {
 	before, counted := p.allocations(ctx)
-	arguments := append([]string{l.command, "--bootstrap", p.address, "--pid", fmt.Sprint(p.pid())}, l.arguments...)
+	arguments := append([]string{l.command, "--bootstrap-server", p.address, "--pid", fmt.Sprint(p.pid())}, l.arguments...)
 	r, err := b.gregor(ctx, arguments...)
 	if err != nil {
 		return nil, 0, err

@@ -3,10 +3,10 @@
 package kafkatools
 
 import (
+	"bytes"
 	"encoding/binary"
 	"encoding/json"
 	"fmt"
-	"reflect"
 	"strings"
 	"unicode"
 
@@ -31,7 +31,7 @@ func controlText(r *batch.Record) (string, error) {
 	if err != nil {
 		return fmt.Sprintf(" controlType: UNKNOWN (%d)", kind), nil
 	}
-	text, err := json.Marshal(fields(reflect.ValueOf(c)))
+	text, err := fields(c)
 	name := strings.TrimPrefix(fmt.Sprintf("%T", c), "*metarec.")
 	if name == "LeaderChange" {
 		name += ":"
@@ -47,12 +47,8 @@ func metadataText(value []byte) (string, error) {
 		return "", err
 	}
 	kind := strings.TrimPrefix(fmt.Sprintf("%T", rec), "*metarec.")
-	text, err := json.Marshal(struct {
-		Type    string `json:"type"`
-		Version int16  `json:"version"`
-		Data    object `json:"data"`
-	}{upperSnake(kind) + "_RECORD", version, fields(reflect.ValueOf(rec))})
-	return string(text), err
+	data, err := fields(rec)
+	return fmt.Sprintf(`{"type":"%s_RECORD","version":%d,"data":%s}`, upperSnake(kind), version, data), err
 }
 
 func upperSnake(name string) string {
@@ -66,70 +62,59 @@ func upperSnake(name string) string {
 	return out.String()
 }
 
-// object is a JSON object whose members keep their order.
-type object []member
-
-type member struct {
-	name  string
-	value any
+// fields writes a record as JSON, by names as Java writes them: brokerId.
+func fields(record any) (json.RawMessage, error) {
+	text, err := json.Marshal(record)
+	if err != nil {
+		return nil, err
+	}
+	in := json.NewDecoder(bytes.NewReader(text))
+	in.UseNumber()
+	return rename(nil, in)
 }
 
-// MarshalJSON writes the members in order.
-func (o object) MarshalJSON() ([]byte, error) {
-	b := []byte{'{'}
-	for i, m := range o {
-		if i > 0 {
-			b = append(b, ',')
+// rename copies one value. The fields of a newer writer, which have no names,
+// are left out.
+func rename(out []byte, in *json.Decoder) ([]byte, error) {
+	token, err := in.Token()
+	if err != nil {
+		return nil, err
+	}
+	opened, ok := token.(json.Delim)
+	if !ok {
+		text, err := json.Marshal(token)
+		return append(out, text...), err
+	}
+	out = append(out, byte(opened))
+	for first := true; in.More(); {
+		if opened == '{' {
+			name, err := in.Token()
+			if err != nil {
+				return nil, err
+			}
+			if name == "Unknown" {
+				if _, err := rename(nil, in); err != nil {
+					return nil, err
+				}
+				continue
+			}
+			if !first {
+				out = append(out, ',')
+			}
+			out = fmt.Appendf(out, "%q:", javaName(name.(string)))
+		} else if !first {
+			out = append(out, ',')
 		}
-		value, err := json.Marshal(m.value)
-		if err != nil {
+		if out, err = rename(out, in); err != nil {
 			return nil, err
 		}
-		b = append(append(append(append(b, '"'), m.name...), `":`...), value...)
+		first = false
 	}
-	return append(b, '}'), nil
-}
-
-// fields gives a struct's fields by names as Java writes them: brokerId.
-func fields(v reflect.Value) object {
-	v = reflect.Indirect(v)
-	out := object{}
-	for i := range v.NumField() {
-		if name := v.Type().Field(i).Name; name != "Unknown" {
-			out = append(out, member{javaName(name), plain(v.Field(i))})
-		}
+	closed, err := in.Token()
+	if err != nil {
+		return nil, err
 	}
-	return out
-}
-
-func plain(v reflect.Value) any {
-	if v.CanInterface() {
-		if s, ok := v.Interface().(fmt.Stringer); ok && v.Kind() == reflect.Array {
-			return s.String()
-		}
-	}
-	switch v.Kind() {
-	case reflect.Pointer:
-		if v.IsNil() {
-			return nil
-		}
-		return plain(v.Elem())
-	case reflect.Struct:
-		return fields(v)
-	case reflect.Slice:
-		if v.IsNil() && v.Type().Elem().Kind() == reflect.Uint8 {
-			return nil
-		}
-		if v.Type().Elem().Kind() == reflect.Uint8 {
-			return v.Bytes()
-		}
-		list := make([]any, v.Len())
-		for i := range list {
-			list[i] = plain(v.Index(i))
-		}
-		return list
-	}
-	return v.Interface()
+	return append(out, byte(closed.(json.Delim))), nil
 }
 
 func javaName(name string) string {
