@@ -31,7 +31,6 @@ func (a *API) decode(c *call.Call) (kmsg.Request, error) {
 // connection's goroutine that may call it: a request that is parked is charged
 // before (chargeTime, throttle), and its waiter tells c.ThrottleMs by write.
 func (a *API) answer(c *call.Call, resp kmsg.Response) call.Outcome {
-	resp.SetVersion(c.Version)
 	a.throttleResponse(c, resp)
 	return a.write(c, resp)
 }
