@@ -5,6 +5,7 @@ package node
 import (
 	"context"
 	"crypto/sha256"
+	"errors"
 	"log/slog"
 	"testing"
 	"testing/synctest"
@@ -70,32 +71,47 @@ func create(t *testing.T, n *Node, topic string, partitions int32) {
 // ask gives the groups of the partition that is responsible for "g" an event.
 func ask(t *testing.T, n *Node, event func(g *group.Groups, nowMs int64, to group.Token, out *group.Out)) kmsg.Response {
 	t.Helper()
-	ticket := &shard.Ticket{}
-	if err := n.groups.Do(shard.PartitionOf("g", 3), ticket, event); err != nil {
-		t.Fatal(err)
-	}
-	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
-	defer cancel()
-	resp, err := ticket.Wait(ctx)
+	resp, err := try(n, event)
 	if err != nil {
 		t.Fatal(err)
 	}
 	return resp
 }
 
+func try(n *Node, event func(g *group.Groups, nowMs int64, to group.Token, out *group.Out)) (kmsg.Response, error) {
+	ticket := &shard.Ticket{}
+	if err := n.groups.Do(shard.PartitionOf("g", 3), ticket, event); err != nil {
+		return nil, err
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	return ticket.Wait(ctx)
+}
+
 func commit(t *testing.T, n *Node, topic string, offset int64) {
 	t.Helper()
+	if err := tryCommit(n, topic, offset); err != nil {
+		t.Fatalf("commit: %v", err)
+	}
+}
+
+// tryCommit commits an offset; the error is what the client is told.
+func tryCommit(n *Node, topic string, offset int64) error {
 	req := kmsg.NewPtrOffsetCommitRequest()
 	req.Version, req.Group, req.Generation = 9, "g", -1
 	p := kmsg.NewOffsetCommitRequestTopicPartition()
 	p.Offset = offset
 	req.Topics = []kmsg.OffsetCommitRequestTopic{{Topic: topic, Partitions: []kmsg.OffsetCommitRequestTopicPartition{p}}}
-	resp := ask(t, n, func(g *group.Groups, nowMs int64, to group.Token, out *group.Out) {
+	resp, err := try(n, func(g *group.Groups, nowMs int64, to group.Token, out *group.Out) {
 		g.OffsetCommit(nowMs, group.Caller{}, req, to, out)
-	}).(*kmsg.OffsetCommitResponse)
-	if code := resp.Topics[0].Partitions[0].ErrorCode; code != 0 {
-		t.Fatalf("commit: %v", kafka.Code(code))
+	})
+	if err != nil {
+		return err
 	}
+	if code := kafka.Code(resp.(*kmsg.OffsetCommitResponse).Topics[0].Partitions[0].ErrorCode); code != kafka.None {
+		return code
+	}
+	return nil
 }
 
 // committed is the offset of a group, -1 if there is none.
@@ -172,6 +188,35 @@ func TestGroupsLiveInTheLog(t *testing.T) {
 		if err := n.Close(context.Background()); err != nil {
 			t.Fatal(err)
 		}
+	})
+}
+
+// TestGroupsOnAFullDisk: commits are refused while there is no room, nothing that
+// was acknowledged is lost, and it goes on by itself when there is some.
+func TestGroupsOnAFullDisk(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		disk := vfs.NewFault(vfs.NewMemory())
+		n := up(t, disk)
+		create(t, n, kafka.OffsetsTopic, 3)
+		create(t, n, "topic", 1)
+		commit(t, n, "topic", 1)
+		disk.SetBudget(30) // the next write is cut in the middle of a batch
+		if err := tryCommit(n, "topic", 2); !errors.Is(err, kafka.NotCoordinator) {
+			t.Errorf("commit on a full disk: %v", err)
+		}
+		time.Sleep(time.Minute)
+		if got := committed(t, n, "topic"); got != 1 {
+			t.Errorf("while the disk is full: %d", got)
+		}
+		disk.Clear()
+		commit(t, n, "topic", 3)
+		n.Kill()
+		n = up(t, disk)
+		synctest.Wait()
+		if got := committed(t, n, "topic"); got != 3 {
+			t.Errorf("after the crash: %d", got)
+		}
+		n.Kill()
 	})
 }
 
