@@ -40,6 +40,8 @@ func (g *Groups) JoinGroup(nowMs int64, by Caller, req *kmsg.JoinGroupRequest, t
 	case !g.accepts(c, req.MemberID):
 		c.remove(g, req.MemberID, out)
 		j.fail("", kafka.GroupMaxSizeReached)
+		// Kafka lets the others wait for the rebalance timeout.
+		g.completeJoinIfAllThere(c, nowMs, out)
 	case unknown:
 		j.newMember()
 	default:

@@ -10,7 +10,6 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"gregor/base/kafka"
-	"gregor/coordinator/grouprec"
 )
 
 // Points in which brokers that speak Kafka's protocol have been found to differ
@@ -309,52 +308,4 @@ func TestPoint44DescribeRules(t *testing.T) {
 	if g := describe(6, "g"); g.State != "PreparingRebalance" || g.Protocol != "" || g.Members[0].ProtocolMetadata != nil || g.Members[0].MemberID != id {
 		t.Fatalf("in a rebalance: %s", show(g))
 	}
-}
-
-// TestLoadsWhatOthersHaveWritten: commits of before Kafka 0.8.3, snapshots of
-// all versions, and records of kinds that are of no concern here.
-func TestLoadsWhatOthersHaveWritten(t *testing.T) {
-	g := New(Options{Topics: topicSet{}})
-	protocol, leader := "range", "gone"
-	metadata := &grouprec.GroupMetadataValue{ProtocolType: "consumer", Generation: 3, Protocol: &protocol, Leader: &leader,
-		Members: []grouprec.GroupMember{{MemberID: "m", ClientID: "c", RebalanceTimeout: -1, SessionTimeout: 9000, Subscription: subscription("t")}}}
-	legacyKey := grouprec.LegacyOffsetCommitKey{Group: "old", Topic: "t", Partition: 2}
-	legacyValue := grouprec.LegacyOffsetCommitValue{Offset: 7, Metadata: "m", CommitTimestamp: 5}
-	records := []grouprec.Record{
-		{Key: (&grouprec.GroupMetadataKey{Group: "v0"}).Append(nil), Value: metadata.AppendVersion(nil, 0)},
-		{Key: legacyKey.Append(nil), Value: legacyValue.Append(nil)},
-		{Key: []byte{0x7f, 0xff, 1, 2}, Value: []byte{1}},
-		{Key: (&grouprec.GroupMetadataKey{Group: "newer"}).Append(nil), Value: []byte{0, 99, 1}},
-		grouprec.Tombstone(&grouprec.GroupMetadataKey{Group: "never was"}),
-		grouprec.Tombstone(&grouprec.OffsetCommitKey{Group: "never was", Topic: "t"}),
-	}
-	for i, rec := range records {
-		if err := g.Replay(rec, Origin{Offset: kafka.Offset(i)}); err != nil {
-			t.Fatalf("record %d: %v", i, err)
-		}
-	}
-	c := g.groups["v0"].(*classicGroup)
-	if c.state != stateStable || c.leaderName() != "m" || c.members[0].rebalanceTimeoutMs != 9000 || !c.subscribes("t") || c.subscribes("u") {
-		t.Fatalf("a group of version 0: %s", snapshot(c))
-	}
-	if got, _ := g.offsets["old"].committed.get("t", 2); got.offset != 7 || got.metadata != "m" || got.commitMs != 5 {
-		t.Fatalf("a commit of old: %+v", got)
-	}
-	if err := g.Replay(grouprec.Record{Key: []byte{0, 1, 0, 9}}, Origin{Offset: 42}); err == nil || !strings.Contains(err.Error(), "42") {
-		t.Fatalf("malformed bytes: %v", err)
-	}
-}
-
-// FuzzSubscription: bytes of a member are read without a panic, in memory that
-// is bounded by their number, and what is well formed gives its topics.
-func FuzzSubscription(f *testing.F) {
-	f.Add(subscription("a", "b"))
-	f.Add([]byte{0, 3, 0x7f, 0xff, 0xff, 0xff})
-	f.Add([]byte("odd"))
-	f.Fuzz(func(t *testing.T, b []byte) {
-		bytes := 0
-		if err := subscribedTopics(b, func(topic string) { bytes += len(topic) + 2 }); err == nil && bytes > len(b) {
-			t.Fatalf("%d bytes of topics out of %d", bytes, len(b))
-		}
-	})
 }
