@@ -73,7 +73,22 @@ func (m *maker) with(v, other reflect.Value) []byte {
 
 // set adds the message with v set to another value.
 func (m *maker) set(path []string, what string, v reflect.Value, other any) {
-	m.add(strings.Join(path, ".")+" "+what, m.with(v, reflect.ValueOf(other).Convert(v.Type())), Answered)
+	m.add(strings.Join(path, ".")+" "+what, m.with(v, reflect.ValueOf(other).Convert(v.Type())), m.fateOf(path))
+}
+
+// fateOf is what becomes of a request in which kmsg wrote a field.
+func (m *maker) fateOf(path []string) Fate {
+	if m.req.GetVersion() < tagsFrom[kmsg.NameForKey(m.req.Key())+"."+strings.Join(path, ".")] {
+		return Closed
+	}
+	return Answered
+}
+
+// tagsFrom are tagged fields that kmsg writes, once they are set, also in
+// versions before the first that has them. They make a request malformed.
+var tagsFrom = map[string]int16{
+	"Fetch.ReplicaState.ID": 15, "Fetch.ReplicaState.Epoch": 15, "Fetch.ReplicaState.tags": 15,
+	"Fetch.Topics.Partitions.ReplicaDirectoryID": 17, "Fetch.Topics.Partitions.HighWatermark": 18,
 }
 
 // bend adds the message with the bytes from at to end replaced.
@@ -310,7 +325,7 @@ func (m *maker) tags(v reflect.Value, path []string) {
 		return // the version has none, or the struct has some that are known
 	}
 	path = append(path[:len(path):len(path)], "tags")
-	m.add(strings.Join(path, ".")+" unknown", body, Answered)
+	m.add(strings.Join(path, ".")+" unknown", body, m.fateOf(path))
 	for _, c := range []struct {
 		what string
 		by   []byte

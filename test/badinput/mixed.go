@@ -17,7 +17,29 @@ import (
 func Mixed(req kmsg.Request, random *rand.Rand) Case {
 	v := reflect.ValueOf(req).Elem()
 	mix(v, "", random)
+	if r, ok := req.(*kmsg.FetchRequest); ok {
+		forgetTags(r)
+	}
 	return Case{Name: "mixed", Body: req.AppendTo(nil), Fate: Answered}
+}
+
+// forgetTags takes the tagged fields out that the version does not have.
+func forgetTags(r *kmsg.FetchRequest) {
+	if r.Version < tagsFrom["Fetch.ReplicaState.ID"] {
+		r.ReplicaState = kmsg.NewFetchRequestReplicaState()
+	}
+	none := kmsg.NewFetchRequestTopicPartition()
+	for i := range r.Topics {
+		for j := range r.Topics[i].Partitions {
+			p := &r.Topics[i].Partitions[j]
+			if r.Version < tagsFrom["Fetch.Topics.Partitions.ReplicaDirectoryID"] {
+				p.ReplicaDirectoryID = none.ReplicaDirectoryID
+			}
+			if r.Version < tagsFrom["Fetch.Topics.Partitions.HighWatermark"] {
+				p.HighWatermark = none.HighWatermark
+			}
+		}
+	}
 }
 
 // odd is how many of the fields are changed: one in three.

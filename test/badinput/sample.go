@@ -67,6 +67,11 @@ func Sample(key, version int16, id [16]byte) kmsg.Request {
 		r.Topics[0].Topic = "__cluster_metadata"
 	case *kmsg.UpdateFeaturesRequest:
 		r.FeatureUpdates[0].Feature, r.FeatureUpdates[0].MaxVersionLevel = "kraft.version", 1
+	case *kmsg.DescribeClientQuotasRequest:
+		r.Components[0].EntityType, r.Components[0].MatchType = "user", 0
+	case *kmsg.AlterClientQuotasRequest:
+		r.Entries[0].Entity[0].Type = "user"
+		r.Entries[0].Ops[0].Key, r.Entries[0].Ops[0].Remove = "consumer_byte_rate", false
 	case *kmsg.UnregisterBrokerRequest:
 		r.BrokerID = 99
 	}
