@@ -15,7 +15,7 @@ import (
 // to ask, so --yes must be given.
 func confirm(c *cobra.Command, what string) error {
 	if !isTerminal(c.InOrStdin()) {
-		return usage("this would %s; add --yes", what)
+		return &failure{exitUsage, fmt.Errorf("this would %s; add --yes", what), []string{}}
 	}
 	fmt.Fprintf(c.ErrOrStderr(), "%s? [y/N] ", what)
 	answer, err := bufio.NewReader(c.InOrStdin()).ReadString('\n')

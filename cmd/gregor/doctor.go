@@ -52,7 +52,7 @@ and nothing stays behind. Each check says ok, warn or fail, and what to do next;
 			}
 			settings, warnings, err := load(file, set)
 			if err != nil {
-				return &failure{exitUsage, err, nil}
+				return &failure{exitUsage, err, []string{}}
 			}
 			var checks []check
 			for _, w := range warnings {

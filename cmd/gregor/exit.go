@@ -11,6 +11,7 @@ import (
 	"strings"
 	"syscall"
 
+	"github.com/spf13/cobra"
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
 )
@@ -29,7 +30,7 @@ const (
 type failure struct {
 	code int
 	err  error
-	next []string // commands to try, in full
+	next []string // commands to try, in full; empty and not nil where the text says it
 }
 
 func (f *failure) Error() string { return f.err.Error() }
@@ -38,6 +39,16 @@ func (f *failure) Unwrap() error { return f.err }
 // usage reports a command line that cannot be carried out.
 func usage(format string, args ...any) error {
 	return &failure{code: exitUsage, err: fmt.Errorf(format, args...)}
+}
+
+// withHelp has wrong usage name the command's help where nothing better is
+// known.
+func withHelp(c *cobra.Command, err error) error {
+	var f *failure
+	if !errors.As(err, &f) || f.code != exitUsage || f.next != nil || c == nil {
+		return err
+	}
+	return &failure{exitUsage, err, []string{c.CommandPath() + " --help"}}
 }
 
 // failed reports something that did not work.

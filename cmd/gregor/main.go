@@ -35,5 +35,6 @@ type stdio struct {
 func run(args []string, s stdio, execAt time.Time) int {
 	root := newRootCommand(s, execAt)
 	root.SetArgs(args)
-	return report(s.err, root.ExecuteContext(context.Background()))
+	command, err := root.ExecuteContextC(context.Background())
+	return report(s.err, withHelp(command, err))
 }

@@ -17,7 +17,10 @@ func newRootCommand(s stdio, execAt time.Time) *cobra.Command {
 
   gregor start                          one node on 127.0.0.1:9092, data under ./data
   echo hello | gregor produce greetings
-  gregor consume greetings`,
+  gregor consume greetings
+
+Data goes to stdout, talk to stderr. Exit codes: 0 done, 1 something failed, 2 wrong usage, 3 no connection, 4 not allowed,
+130 interrupted.`,
 		SilenceUsage:  true,
 		SilenceErrors: true,
 		Args:          cobra.NoArgs,

@@ -53,7 +53,7 @@ defaults. Without any, the node is broker, controller and only voter of its own 
 func start(c *cobra.Command, file string, set []string, execAt time.Time) error {
 	settings, warnings, err := load(file, set)
 	if err != nil {
-		return &failure{exitUsage, err, nil}
+		return &failure{exitUsage, err, []string{}}
 	}
 	limitMemory(settings.Long(config.GregorMemoryLimitBytes))
 	logger, level := newLogger(c.ErrOrStderr(), settings.Text(config.GregorLogLevel))

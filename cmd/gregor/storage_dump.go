@@ -73,6 +73,7 @@ type dump struct {
 	w              *bufio.Writer
 	reader         disk.Reader
 	bad            int // batches whose CRC is wrong
+	items          int // written as JSON
 }
 
 func newStorageDumpCommand() *cobra.Command {
@@ -88,22 +89,21 @@ what came before them.`,
 			"  gregor storage dump ./data/__cluster_metadata-0 --decode metadata",
 		RunE: func(c *cobra.Command, paths []string) error {
 			switch {
-			case d.output != "table" && d.output != "jsonl":
-				return usage("-o %s: allowed are table, jsonl", d.output)
+			case d.output != "table" && d.output != "json" && d.output != "jsonl":
+				return usage("-o %s: allowed are table, json, jsonl", d.output)
 			case d.decode != "" && d.decode != "metadata":
 				return usage("--decode %s: allowed is metadata", d.decode)
 			}
 			d.records = d.records || d.decode != ""
 			d.w = bufio.NewWriter(c.OutOrStdout())
 			var problems problems
-			for _, path := range paths {
-				if err := d.path(path); err != nil {
-					if isClosedPipe(err) {
-						return nil
+			d.envelope(func() {
+				for _, path := range paths {
+					if err := d.path(path); err != nil && !isClosedPipe(err) {
+						problems.add(failed(err, "gregor storage du DIR"))
 					}
-					problems.add(failed(err))
 				}
-			}
+			})
 			if err := d.w.Flush(); err != nil && !isClosedPipe(err) {
 				return err
 			}
@@ -113,7 +113,7 @@ what came before them.`,
 			return problems.end(c)
 		},
 	}
-	c.Flags().StringVarP(&d.output, "output", "o", "table", "table, jsonl")
+	c.Flags().StringVarP(&d.output, "output", "o", "table", "table, json, jsonl")
 	c.Flags().BoolVar(&d.records, "records", false, "show the records too")
 	c.Flags().BoolVar(&d.index, "index", false, "show the indexes of a folder too")
 	c.Flags().StringVar(&d.decode, "decode", "", "decode records: metadata, for __cluster_metadata")
@@ -198,7 +198,7 @@ func (d *dump) head(path string) {
 func dumpEntries[T any](d *dump, path, kind string, list []T, text func(T) string) error {
 	d.head(path)
 	for _, e := range list {
-		if d.output == "jsonl" {
+		if d.output != "table" {
 			if err := d.json(dumpItem{Kind: kind, File: path, Entry: e}); err != nil {
 				return err
 			}
@@ -214,8 +214,24 @@ func (d *dump) json(item dumpItem) error {
 	if err != nil {
 		return err
 	}
-	_, err = d.w.Write(append(line, '\n'))
+	if d.output == "json" && d.items > 0 {
+		line = append([]byte(",\n"), line...)
+	} else if d.output == "jsonl" {
+		line = append(line, '\n')
+	}
+	d.items++
+	_, err = d.w.Write(line)
 	return err
+}
+
+// envelope writes what -o json has around the items, which are written one by
+// one: a log may be larger than memory.
+func (d *dump) envelope(inside func()) {
+	if d.output == "json" {
+		fmt.Fprint(d.w, `{"kind":"DumpList","apiVersion":"gregor/v1","items":[`+"\n")
+		defer fmt.Fprint(d.w, "\n]}\n")
+	}
+	inside()
 }
 
 func (d *dump) batch(path string, b *disk.Batch) error {
@@ -231,7 +247,7 @@ func (d *dump) batch(path string, b *disk.Batch) error {
 		item.TimestampType = "LogAppendTime"
 	}
 	var err error
-	if d.output == "jsonl" {
+	if d.output != "table" {
 		err = d.json(dumpItem{Kind: "batch", File: path, Position: &b.PosBytes, Batch: &item})
 	} else {
 		err = d.batchLine(b.PosBytes, &item)
@@ -280,7 +296,7 @@ func (d *dump) record(path string, b *disk.Batch, r *batch.Record) error {
 			item.Headers = append(item.Headers, header)
 		}
 	}
-	if d.output == "jsonl" {
+	if d.output != "table" {
 		return d.json(dumpItem{Kind: "record", File: path, Record: &item})
 	}
 	text := fmt.Sprintf("    %d %s", item.Offset, timeText(item.Timestamp))

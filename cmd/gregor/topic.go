@@ -160,20 +160,23 @@ func newTopicCreateCommand(n *connection) *cobra.Command {
 }
 
 func newTopicDeleteCommand(n *connection) *cobra.Command {
-	var yes, missing bool
+	var yes, missing, dry bool
 	c := &cobra.Command{
 		Use:     "delete TOPIC...",
 		Aliases: []string{"rm"},
 		Short:   "Delete topics and their records",
 		Args:    cobra.MinimumNArgs(1),
-		Example: "  gregor topic delete orders\n  gregor topic delete orders payments --yes",
+		Example: "  gregor topic delete orders\n  gregor topic delete orders payments --yes\n  gregor topic delete orders --dry-run",
 		RunE: func(c *cobra.Command, names []string) error {
-			if !yes {
+			if !yes && !dry {
 				if err := confirm(c, "delete "+strings.Join(names, ", ")+" and all their records"); err != nil {
 					return err
 				}
 			}
 			return n.withAdmin(c, func(ctx context.Context, admin *kadm.Client) error {
+				if dry {
+					return tellDeletes(ctx, c, admin, names, missing)
+				}
 				deleted, err := admin.DeleteTopics(ctx, names...)
 				if err != nil {
 					return failed(fmt.Errorf("delete topics: %w", err))
@@ -195,7 +198,28 @@ func newTopicDeleteCommand(n *connection) *cobra.Command {
 	}
 	c.Flags().BoolVarP(&yes, "yes", "y", false, "do not ask")
 	c.Flags().BoolVar(&missing, "if-exists", false, "do not mind topics that do not exist")
+	c.Flags().BoolVar(&dry, "dry-run", false, "only say what would happen")
 	return c
+}
+
+// tellDeletes says what a delete would do.
+func tellDeletes(ctx context.Context, c *cobra.Command, admin *kadm.Client, names []string, missing bool) error {
+	topics, err := admin.ListTopicsWithInternal(ctx, names...)
+	if err != nil {
+		return failed(fmt.Errorf("look topics up: %w", err))
+	}
+	var problems problems
+	for _, t := range topics.Sorted() {
+		switch {
+		case t.Err == nil:
+			fmt.Fprintf(c.ErrOrStderr(), "would delete topic %s with %d partitions\n", t.Topic, len(t.Partitions))
+		case missing && isUnknown(t.Err):
+			fmt.Fprintf(c.ErrOrStderr(), "topic %s does not exist\n", t.Topic)
+		default:
+			problems.add(topicError(t.Topic, t.Err))
+		}
+	}
+	return problems.end(c)
 }
 
 // problems gathers failures of single items. One is told as the command's own
