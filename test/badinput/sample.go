@@ -45,7 +45,7 @@ func Sample(key, version int16, id [16]byte) kmsg.Request {
 	case *kmsg.CreateTopicsRequest:
 		r.Topics[0].Topic, r.Topics[0].ReplicaAssignment = "bad-input-new", nil
 	case *kmsg.DeleteTopicsRequest:
-		unknown := "bad-input-unknown"
+		unknown := "there-is-no-such-topic"
 		r.TopicNames, r.Topics[0].Topic, r.Topics[0].TopicID = []string{unknown}, &unknown, [16]byte{}
 	case *kmsg.InitProducerIDRequest:
 		r.TransactionalID, r.ProducerID, r.ProducerEpoch = nil, -1, -1
@@ -73,7 +73,7 @@ func Sample(key, version int16, id [16]byte) kmsg.Request {
 		r.Entries[0].Entity[0].Type = "user"
 		r.Entries[0].Ops[0].Key, r.Entries[0].Ops[0].Remove = "consumer_byte_rate", false
 	case *kmsg.UnregisterBrokerRequest:
-		r.BrokerID = 99
+		r.BrokerID = 0x7f7f7f7f // however it is scrambled, not that of the broker
 	}
 	return req
 }
