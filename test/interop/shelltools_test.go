@@ -105,11 +105,15 @@ var varying = []struct {
 	{regexp.MustCompile(`crc: \d+`), "crc: CRC"},
 	{regexp.MustCompile(`Epoch:(NOT_PRESENT|\d+)`), "Epoch:EPOCH"}, // Kafka's tool loses it
 	{regexp.MustCompile(`(topic command : )(Input string|uuid) .*`), "${1}not an id"},
-	{regexp.MustCompile(`(Option combination .*) \(.*\)$`), "$1"},
+	{regexp.MustCompile(`Option combination .* can't (.*) \(.*\)$`), "Option combination can't $1"},
 	{regexp.MustCompile(`^(SLF4J|(Option|Warning:) --.* is deprecated|Error processing message|The consumer rebalance protocol|java\.util\.concurrent|OpenJDK)`), ""},
 	// Of these errors it is the first words that scripts look for.
 	{regexp.MustCompile(`^(Error while executing config command with args).*`), "$1"},
 }
+
+// unordered are the first lines of what Kafka's tools write in the order of a
+// hash table.
+var unordered = regexp.MustCompile(`^(Topic: |Dynamic configs for topic |Executing records delete)`)
 
 // outcome is what one run said, without what differs from run to run. Order
 // that Kafka's tools take from a hash table is taken away.
@@ -130,7 +134,7 @@ func outcome(out, errs string, code int, dir, address string) string {
 		return lines
 	}
 	shown := clean(out)
-	if len(shown) > 0 && (strings.HasPrefix(shown[0], "Topic: ") || strings.HasPrefix(shown[0], "Dynamic configs for topic ")) {
+	if len(shown) > 0 && unordered.MatchString(shown[0]) {
 		slices.Sort(shown)
 	}
 	said := clean(errs)

@@ -54,6 +54,23 @@ func takeTurns(t *testing.T, first, second func(*testing.T, string) *kafka.Node)
 	dumpMetadata(t, dir)
 }
 
+// TestPartitionsThatNobodyUsedTakeTurns: gregor makes no folder for a partition
+// before its first record, and Apache Kafka goes on with it all the same.
+func TestPartitionsThatNobodyUsedTakeTurns(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "data")
+	idle := content{"idle": {partitions: 3, count: 300, codec: variety(1)["plain"].codec}}
+	n := startGregor(t, dir)
+	idle.create(t, n.Address)
+	n.Stop(t)
+	n = startKafka(t, dir)
+	idle.write(t, n.Address, 0)
+	idle.verify(t, n.Address)
+	n.Stop(t)
+	n = startGregor(t, dir)
+	idle.verify(t, n.Address)
+	n.Stop(t)
+}
+
 // identity is what a cluster must keep through all of it.
 type identity struct {
 	cluster string
