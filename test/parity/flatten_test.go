@@ -98,6 +98,8 @@ func (f *flattener) value(path, name string, v reflect.Value) {
 		f.add(path, fmt.Sprint(v.Bool()))
 	case reflect.Float64:
 		f.add(path, fmt.Sprint(v.Float()))
+	case reflect.Uint16:
+		f.add(path, f.number(name, int64(v.Uint())))
 	default:
 		f.add(path, f.number(name, v.Int()))
 	}
@@ -145,7 +147,7 @@ func (f *flattener) keyOf(v reflect.Value, i int) string {
 	if name, kind := v.FieldByName("Name"), v.FieldByName("Type"); name.IsValid() && kind.IsValid() {
 		return fmt.Sprintf("%d %s", kind.Int(), name.String())
 	}
-	for _, name := range []string{"Topic", "TopicID", "Name", "Partition", "ApiKey", "NodeID", "BatchIndex"} {
+	for _, name := range []string{"Topic", "TopicID", "Name", "Partition", "ApiKey", "NodeID", "BatchIndex", "ProducerID"} {
 		field := v.FieldByName(name)
 		if !field.IsValid() {
 			continue
@@ -185,8 +187,11 @@ func (f *flattener) id(id [16]byte) string {
 	if name, ok := f.at.names[id]; ok {
 		return "id of " + name
 	}
-	if f.key == keyCreateTopics {
+	switch f.key {
+	case keyCreateTopics:
 		return "a new id"
+	case keyDescribeQuorum:
+		return "a directory's id"
 	}
 	return fmt.Sprintf("%x", id)
 }
@@ -194,6 +199,9 @@ func (f *flattener) id(id [16]byte) string {
 func (f *flattener) text(name, s string) string {
 	if name == "ClusterID" && s == f.at.cluster && s != "" {
 		return "the cluster's id"
+	}
+	if name == "Dir" && s != "" {
+		return "the log directory"
 	}
 	for id, topic := range f.at.names {
 		if text := uuidText(id); strings.Contains(s, text) {
@@ -213,6 +221,14 @@ func (f *flattener) number(name string, n int64) string {
 		return "an epoch"
 	case name == "ProducerID" && f.key == keyInitProducerID && n >= 0:
 		return "a producer id"
+	case (name == "TotalBytes" || name == "UsableBytes") && n > 0:
+		return "bytes of a disk"
+	case f.key == keyDescribeQuorum && (name == "LogEndOffset" || name == "HighWatermark") && n > 0:
+		return "an offset"
+	case f.key == keyDescribeQuorum && name == "Port" && n > 0:
+		return "a port"
+	case f.key == keyDescribeQuorum && name == "LeaderEpoch" && n > 0:
+		return "an epoch"
 	}
 	return moment(n)
 }

@@ -53,6 +53,7 @@ func start(t *testing.T, found *ledger, settings ...string) *list {
 	}
 	l.send(step{name: "DescribeCluster/first", build: func(*site) kmsg.Request { return kmsg.NewPtrDescribeClusterRequest() },
 		then: func(s *site, r kmsg.Response) { s.cluster = r.(*kmsg.DescribeClusterResponse).ClusterID }})
+	l.offers()
 	// Kafka fetches its first block of producer ids when it is asked for one.
 	l.until(&kmsg.InitProducerIDRequest{TransactionTimeoutMillis: 1000, ProducerID: -1, ProducerEpoch: -1}, func(r kmsg.Response) bool {
 		return r.(*kmsg.InitProducerIDResponse).ErrorCode == 0
@@ -216,4 +217,5 @@ func TestParity(t *testing.T) {
 		chapter{"fetch", l.fetch}, chapter{"sessions", l.sessions}, chapter{"producer ids", l.producerIDs}, chapter{"pipelines", l.pipelines}, chapter{"admin", l.admin}, chapter{"quotas", l.quotas})
 	l = start(t, found, narrowSettings...)
 	l.run(chapter{"narrow", l.narrow})
+	found.checkPassed(t)
 }

@@ -46,6 +46,11 @@ const (
 	keyListPartitionReassignments = 46
 	keyListConfigResources        = 74
 	keyDescribeTopicPartitions    = 75
+	keyDescribeLogDirs            = 35
+	keyDescribeQuorum             = 55
+	keyUpdateFeatures             = 57
+	keyDescribeProducers          = 61
+	keyUnregisterBroker           = 64
 )
 
 // served are the versions that both brokers serve.
@@ -55,6 +60,7 @@ var served = map[int16][2]int16{
 	keyDeleteRecords: {0, 2}, keyDescribeConfigs: {1, 4}, keyAlterConfigs: {0, 2}, keyCreatePartitions: {0, 3}, keyElectLeaders: {0, 2}, keyIncrementalAlterConfigs: {0, 1},
 	keyDescribeClientQuotas: {0, 1}, keyAlterClientQuotas: {0, 1},
 	keyListPartitionReassignments: {0, 0}, keyListConfigResources: {0, 1}, keyDescribeTopicPartitions: {0, 0},
+	keyDescribeLogDirs: {1, 5}, keyDescribeQuorum: {0, 2}, keyUpdateFeatures: {0, 2}, keyDescribeProducers: {0, 0}, keyUnregisterBroker: {0, 0},
 }
 
 // site is one of the brokers, and what it alone has given names to.
