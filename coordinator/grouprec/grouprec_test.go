@@ -5,22 +5,51 @@ package grouprec
 import (
 	"bytes"
 	"errors"
+	"os"
 	"runtime"
 	"testing"
 
 	"gregor/base/kafka"
+	"gregor/wire/batch"
 )
 
-// TestWriteVersions: Kafka 4.4 writes these versions, which older brokers read.
+// TestWriteVersions: what Kafka 4.4 has written in a log, Append writes at the
+// same version and to the same byte.
 func TestWriteVersions(t *testing.T) {
-	for _, c := range []struct {
-		value Value
-		want  int16
-	}{
-		{NewOffsetCommitValue(), 3}, {NewGroupMetadataValue(), 3}, {&ConsumerGroupMetadataValue{}, 0}, {NewConsumerGroupMemberMetadataValue(), 0},
-	} {
-		if got, err := NewValue(c.value.Type()).Decode(c.value.Append(nil)); got != c.want || err != nil {
-			t.Errorf("%T is written at %d (%v), want %d", c.value, got, err, c.want)
+	log, err := os.ReadFile("../../node/testdata/offsets/kafka.log")
+	if err != nil {
+		t.Fatal(err)
+	}
+	seen := map[int16]bool{}
+	for len(log) > 0 {
+		h, err := batch.Parse(log)
+		if err != nil {
+			t.Fatal(err)
+		}
+		it := batch.Records(&h, log[batch.HeaderSize:h.SizeBytes()])
+		for rec := (batch.Record{}); !h.Attributes.IsControl() && it.Next(&rec); {
+			typ, err := TypeOf(rec.Key)
+			if err != nil {
+				t.Fatal(err)
+			}
+			k, v := NewKey(typ), NewValue(typ)
+			if err := k.Decode(rec.Key); err != nil || !bytes.Equal(k.Append(nil), rec.Key) {
+				t.Errorf("key of offset %d: %v", rec.Offset, err)
+			}
+			if rec.Value == nil {
+				continue
+			}
+			if version, err := v.Decode(rec.Value); err != nil || !bytes.Equal(v.Append(nil), rec.Value) {
+				t.Errorf("%T at offset %d, version %d: %v\ngot  %x\nwant %x", v, rec.Offset, version, err, v.Append(nil), rec.Value)
+			}
+			seen[typ] = true
+		}
+		log = log[h.SizeBytes():]
+	}
+	for _, typ := range []int16{TypeOffsetCommit, TypeGroupMetadata, TypeConsumerGroupMetadata, TypeConsumerGroupMemberMetadata,
+		TypeConsumerGroupTargetAssignmentMetadata, TypeConsumerGroupTargetAssignmentMember, TypeConsumerGroupCurrentMemberAssignment} {
+		if !seen[typ] {
+			t.Errorf("no record of type %d is in the log", typ)
 		}
 	}
 }

@@ -289,8 +289,8 @@ func NewOffsetCommitValue() *OffsetCommitValue {
 // Type is 1.
 func (*OffsetCommitValue) Type() int16 { return 1 }
 
-// Append appends the value at version 3, which Kafka writes, with the version in front.
-func (v *OffsetCommitValue) Append(b []byte) []byte { return v.AppendVersion(b, 3) }
+// Append appends the value at version 4, which Kafka writes, with the version in front.
+func (v *OffsetCommitValue) Append(b []byte) []byte { return v.AppendVersion(b, 4) }
 
 // AppendVersion is Append at a version of the caller's choice.
 func (v *OffsetCommitValue) AppendVersion(b []byte, version int16) []byte {
@@ -875,7 +875,7 @@ type ConsumerGroupMemberMetadataValue struct {
 	SubscribedTopicRegex *string
 	RebalanceTimeoutMs   int32
 	ServerAssignor       *string
-	// ClassicMemberMetadata is there while the member speaks the classic protocol.
+	// ClassicMemberMetadata is there while the member speaks the classic protocol. Kafka's default of it is empty, so that null is written.
 	ClassicMemberMetadata *ClassicMemberMetadata
 	// Unknown are tagged fields of a newer writer.
 	Unknown []schema.Tag
@@ -883,7 +883,7 @@ type ConsumerGroupMemberMetadataValue struct {
 
 // NewConsumerGroupMemberMetadataValue returns one with Kafka's defaults, which are not all zero.
 func NewConsumerGroupMemberMetadataValue() *ConsumerGroupMemberMetadataValue {
-	return &ConsumerGroupMemberMetadataValue{RebalanceTimeoutMs: -1}
+	return &ConsumerGroupMemberMetadataValue{RebalanceTimeoutMs: -1, ClassicMemberMetadata: &ClassicMemberMetadata{}}
 }
 
 // Type is 5.
@@ -922,17 +922,17 @@ func (v *ConsumerGroupMemberMetadataValue) AppendTo(b []byte, version int16) []b
 	b = schema.AppendNullableString(b, v.ServerAssignor)
 	kept, n := v.Unknown, uint32(len(v.Unknown))
 	var mark int
-	if v.ClassicMemberMetadata != nil {
+	if v.ClassicMemberMetadata == nil || v.ClassicMemberMetadata.SessionTimeoutMs != 0 || len(v.ClassicMemberMetadata.SupportedProtocols) != 0 || len(v.ClassicMemberMetadata.Unknown) != 0 {
 		n++
 	}
 	b = schema.AppendUvarint(b, n)
-	if v.ClassicMemberMetadata != nil {
+	if v.ClassicMemberMetadata == nil || v.ClassicMemberMetadata.SessionTimeoutMs != 0 || len(v.ClassicMemberMetadata.SupportedProtocols) != 0 || len(v.ClassicMemberMetadata.Unknown) != 0 {
 		b, kept = schema.AppendTagsBelow(b, kept, 0)
 		b, mark = schema.BeginTag(b, 0)
 		if v.ClassicMemberMetadata == nil {
-			b = schema.AppendInt8(b, -1)
+			b = schema.AppendNull(b)
 		} else {
-			b = v.ClassicMemberMetadata.AppendTo(schema.AppendInt8(b, 1), version)
+			b = v.ClassicMemberMetadata.AppendTo(schema.AppendUvarint(b, 1), version)
 		}
 		b = schema.EndTag(b, mark)
 	}
@@ -940,7 +940,7 @@ func (v *ConsumerGroupMemberMetadataValue) AppendTo(b []byte, version int16) []b
 }
 
 func (v *ConsumerGroupMemberMetadataValue) decode(r *schema.Reader, version int16) {
-	*v = ConsumerGroupMemberMetadataValue{RebalanceTimeoutMs: -1}
+	*v = ConsumerGroupMemberMetadataValue{RebalanceTimeoutMs: -1, ClassicMemberMetadata: &ClassicMemberMetadata{}}
 	v.InstanceID = r.NullableString()
 	v.RackID = r.NullableString()
 	v.ClientID = r.String()
@@ -958,7 +958,7 @@ func (v *ConsumerGroupMemberMetadataValue) decode(r *schema.Reader, version int1
 		switch {
 		case t.Key == 0:
 			r := t.Value()
-			if r.Int8() >= 0 {
+			if v.ClassicMemberMetadata = nil; r.Uvarint() != 0 {
 				v.ClassicMemberMetadata = new(ClassicMemberMetadata)
 				v.ClassicMemberMetadata.decode(r, version)
 			}
@@ -1357,10 +1357,15 @@ func (v *ConsumerGroupCurrentMemberAssignmentValue) decode(r *schema.Reader, ver
 type AssignedPartitions struct {
 	TopicID    kafka.TopicID
 	Partitions []kafka.PartitionID
-	// AssignmentEpochs are as many as Partitions, or null.
+	// AssignmentEpochs are as many as Partitions; none in records of before they were known.
 	AssignmentEpochs []int32
 	// Unknown are tagged fields of a newer writer.
 	Unknown []schema.Tag
+}
+
+// NewAssignedPartitions returns one with Kafka's defaults, which are not all zero.
+func NewAssignedPartitions() *AssignedPartitions {
+	return &AssignedPartitions{AssignmentEpochs: []int32{}}
 }
 
 // AppendTo appends the encoding in a version.
@@ -1372,11 +1377,11 @@ func (v *AssignedPartitions) AppendTo(b []byte, version int16) []byte {
 	}
 	kept, n := v.Unknown, uint32(len(v.Unknown))
 	var mark int
-	if v.AssignmentEpochs != nil {
+	if v.AssignmentEpochs == nil || len(v.AssignmentEpochs) != 0 {
 		n++
 	}
 	b = schema.AppendUvarint(b, n)
-	if v.AssignmentEpochs != nil {
+	if v.AssignmentEpochs == nil || len(v.AssignmentEpochs) != 0 {
 		b, kept = schema.AppendTagsBelow(b, kept, 0)
 		b, mark = schema.BeginTag(b, 0)
 		if v.AssignmentEpochs == nil {
@@ -1393,7 +1398,7 @@ func (v *AssignedPartitions) AppendTo(b []byte, version int16) []byte {
 }
 
 func (v *AssignedPartitions) decode(r *schema.Reader, version int16) {
-	*v = AssignedPartitions{}
+	*v = AssignedPartitions{AssignmentEpochs: []int32{}}
 	v.TopicID = kafka.TopicID(r.UUID())
 	if n := r.Count(4); n > 0 {
 		v.Partitions = make([]kafka.PartitionID, n)
@@ -1405,6 +1410,7 @@ func (v *AssignedPartitions) decode(r *schema.Reader, version int16) {
 		switch {
 		case t.Key == 0:
 			r := t.Value()
+			v.AssignmentEpochs = nil
 			if n, ok := r.NullableCount(4); ok {
 				v.AssignmentEpochs = make([]int32, n)
 				for i := range v.AssignmentEpochs {
@@ -2180,7 +2186,7 @@ type StreamsGroupMetadataValue struct {
 
 // NewStreamsGroupMetadataValue returns one with Kafka's defaults, which are not all zero.
 func NewStreamsGroupMetadataValue() *StreamsGroupMetadataValue {
-	return &StreamsGroupMetadataValue{ValidatedTopologyEpoch: -1, StoredDescriptionTopologyEpoch: -1, FailedDescriptionTopologyEpoch: -1}
+	return &StreamsGroupMetadataValue{ValidatedTopologyEpoch: -1, LastAssignmentConfigs: []KeyValue{}, StoredDescriptionTopologyEpoch: -1, FailedDescriptionTopologyEpoch: -1}
 }
 
 // Type is 17.
@@ -2213,7 +2219,7 @@ func (v *StreamsGroupMetadataValue) AppendTo(b []byte, version int16) []byte {
 	if v.ValidatedTopologyEpoch != -1 {
 		n++
 	}
-	if v.LastAssignmentConfigs != nil {
+	if v.LastAssignmentConfigs == nil || len(v.LastAssignmentConfigs) != 0 {
 		n++
 	}
 	if v.StoredDescriptionTopologyEpoch != -1 {
@@ -2229,7 +2235,7 @@ func (v *StreamsGroupMetadataValue) AppendTo(b []byte, version int16) []byte {
 		b = schema.AppendInt32(b, v.ValidatedTopologyEpoch)
 		b = schema.EndTag(b, mark)
 	}
-	if v.LastAssignmentConfigs != nil {
+	if v.LastAssignmentConfigs == nil || len(v.LastAssignmentConfigs) != 0 {
 		b, kept = schema.AppendTagsBelow(b, kept, 1)
 		b, mark = schema.BeginTag(b, 1)
 		if v.LastAssignmentConfigs == nil {
@@ -2258,7 +2264,7 @@ func (v *StreamsGroupMetadataValue) AppendTo(b []byte, version int16) []byte {
 }
 
 func (v *StreamsGroupMetadataValue) decode(r *schema.Reader, version int16) {
-	*v = StreamsGroupMetadataValue{ValidatedTopologyEpoch: -1, StoredDescriptionTopologyEpoch: -1, FailedDescriptionTopologyEpoch: -1}
+	*v = StreamsGroupMetadataValue{ValidatedTopologyEpoch: -1, LastAssignmentConfigs: []KeyValue{}, StoredDescriptionTopologyEpoch: -1, FailedDescriptionTopologyEpoch: -1}
 	v.Epoch = r.Int32()
 	v.MetadataHash = r.Int64()
 	for t := r.Tags(); t.Next(); {
@@ -2268,6 +2274,7 @@ func (v *StreamsGroupMetadataValue) decode(r *schema.Reader, version int16) {
 			v.ValidatedTopologyEpoch = r.Int32()
 		case t.Key == 1:
 			r := t.Value()
+			v.LastAssignmentConfigs = nil
 			if n, ok := r.NullableCount(3); ok {
 				v.LastAssignmentConfigs = make([]KeyValue, n)
 				for i := range v.LastAssignmentConfigs {
@@ -2856,10 +2863,15 @@ func (v *StreamsGroupCurrentMemberAssignmentValue) decode(r *schema.Reader, vers
 type AssignedTaskIDs struct {
 	SubtopologyID string
 	Partitions    []kafka.PartitionID
-	// AssignmentEpochs are as many as Partitions, or null.
+	// AssignmentEpochs are as many as Partitions; none in records of before they were known.
 	AssignmentEpochs []int32
 	// Unknown are tagged fields of a newer writer.
 	Unknown []schema.Tag
+}
+
+// NewAssignedTaskIDs returns one with Kafka's defaults, which are not all zero.
+func NewAssignedTaskIDs() *AssignedTaskIDs {
+	return &AssignedTaskIDs{AssignmentEpochs: []int32{}}
 }
 
 // AppendTo appends the encoding in a version.
@@ -2871,11 +2883,11 @@ func (v *AssignedTaskIDs) AppendTo(b []byte, version int16) []byte {
 	}
 	kept, n := v.Unknown, uint32(len(v.Unknown))
 	var mark int
-	if v.AssignmentEpochs != nil {
+	if v.AssignmentEpochs == nil || len(v.AssignmentEpochs) != 0 {
 		n++
 	}
 	b = schema.AppendUvarint(b, n)
-	if v.AssignmentEpochs != nil {
+	if v.AssignmentEpochs == nil || len(v.AssignmentEpochs) != 0 {
 		b, kept = schema.AppendTagsBelow(b, kept, 0)
 		b, mark = schema.BeginTag(b, 0)
 		if v.AssignmentEpochs == nil {
@@ -2892,7 +2904,7 @@ func (v *AssignedTaskIDs) AppendTo(b []byte, version int16) []byte {
 }
 
 func (v *AssignedTaskIDs) decode(r *schema.Reader, version int16) {
-	*v = AssignedTaskIDs{}
+	*v = AssignedTaskIDs{AssignmentEpochs: []int32{}}
 	v.SubtopologyID = r.String()
 	if n := r.Count(4); n > 0 {
 		v.Partitions = make([]kafka.PartitionID, n)
@@ -2904,6 +2916,7 @@ func (v *AssignedTaskIDs) decode(r *schema.Reader, version int16) {
 		switch {
 		case t.Key == 0:
 			r := t.Value()
+			v.AssignmentEpochs = nil
 			if n, ok := r.NullableCount(4); ok {
 				v.AssignmentEpochs = make([]int32, n)
 				for i := range v.AssignmentEpochs {

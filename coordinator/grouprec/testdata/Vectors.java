@@ -29,7 +29,7 @@ import org.apache.kafka.coordinator.group.generated.CoordinatorRecordType;
  * version of Kafka gives the same file each time.
  */
 public class Vectors {
-    static final int EACH = 6;
+    static final int EACH = 12;
     static final Random random = new Random(44);
 
     public static void main(String[] args) throws Exception {
@@ -51,12 +51,27 @@ public class Vectors {
     static void value(CoordinatorRecordType type, short version, int round) throws Exception {
         while (true) { // a field that the version lacks is refused: draw again
             ApiMessage message = type.newRecordValue();
-            fill(message, round == 0 ? 0 : random.nextDouble(), true);
+            fill(message, round <= 1 ? 0 : random.nextDouble(), true);
+            if (round == 1) nulls(message, version);
             try {
                 print("value " + message.getClass().getSimpleName() + " " + version, ByteBuffer.wrap(MessageUtil.toVersionPrefixedBytes(version, message)));
                 return;
             } catch (org.apache.kafka.common.errors.UnsupportedVersionException | NullPointerException e) {
                 continue;
+            }
+        }
+    }
+
+    /** Sets each field to null that may be null. */
+    static void nulls(ApiMessage message, short version) throws Exception {
+        for (Method m : message.getClass().getMethods()) {
+            if (!m.getName().startsWith("set") || m.getParameterCount() != 1 || m.getParameterTypes()[0].isPrimitive()) continue;
+            Object before = message.getClass().getMethod(Character.toLowerCase(m.getName().charAt(3)) + m.getName().substring(4)).invoke(message);
+            m.invoke(message, (Object) null);
+            try {
+                MessageUtil.toVersionPrefixedBytes(version, message);
+            } catch (org.apache.kafka.common.errors.UnsupportedVersionException | NullPointerException e) {
+                m.invoke(message, before);
             }
         }
     }
@@ -71,7 +86,9 @@ public class Vectors {
         Arrays.sort(methods, Comparator.comparing(Method::getName));
         for (Method m : methods) {
             if (!m.getName().startsWith("set") || m.getParameterCount() != 1 || m.getName().equals("setNext") || m.getName().equals("setPrev")) continue;
-            if (random.nextDouble() < probability) m.invoke(message, value(m.getGenericParameterTypes()[0], probability, tags));
+            if (random.nextDouble() >= probability) continue;
+            boolean absent = tags && !m.getParameterTypes()[0].isPrimitive() && random.nextInt(8) == 0; // refused where it may not be: draw again
+            m.invoke(message, absent ? null : value(m.getGenericParameterTypes()[0], probability, tags));
         }
         if (tags && random.nextDouble() < probability / 3) {
             byte[] data = new byte[random.nextInt(200)];

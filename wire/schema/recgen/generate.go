@@ -161,7 +161,12 @@ func (s *structure) literal() string {
 	var b strings.Builder
 	b.WriteString(s.name + "{")
 	for _, f := range s.fields {
-		if f.def != "" {
+		switch {
+		case f.def == empty && f.array:
+			fmt.Fprintf(&b, "%s: %s{},", f.name, f.goField())
+		case f.def == empty:
+			fmt.Fprintf(&b, "%s: &%s{},", f.name, f.goElement())
+		case f.def != "":
 			fmt.Fprintf(&b, "%s: %s,", f.name, f.def)
 		}
 	}
@@ -247,9 +252,19 @@ func (w writer) lowest(s *structure) {
 }
 
 // differs is the Go condition that the field is not at its default.
-func (f *field) differs() string {
-	x := "v." + f.name
+func (f *field) differs() string { return f.differsAt("v.") }
+
+func (f *field) differsAt(owner string) string {
+	x := owner + f.name
 	switch {
+	case f.def == empty && f.array:
+		return "(" + x + " == nil || len(" + x + ") != 0)"
+	case f.def == empty:
+		parts := []string{x + " == nil"}
+		for _, in := range f.st.fields {
+			parts = append(parts, in.differsAt(x+"."))
+		}
+		return "(" + strings.Join(append(parts, "len("+x+".Unknown) != 0"), " || ") + ")"
 	case f.nullable:
 		return x + " != nil"
 	case f.array || f.base == "bytes":
@@ -388,6 +403,9 @@ func (w writer) appendField(s *structure, f *field) {
 func (w writer) appendValue(s *structure, f *field, x string) {
 	variable := f.base == "string" || f.base == "bytes"
 	switch {
+	case f.st != nil && f.nullable && !f.array && f.tag >= 0:
+		w.p("if %s == nil {\nb = schema.AppendNull(b)\n} else {", x)
+		w.p("b = %s.AppendTo(schema.AppendUvarint(b, 1), version)\n}", x)
 	case f.st != nil && f.nullable && !f.array:
 		w.p("if %s == nil {\nb = schema.AppendInt8(b, -1)\n} else {", x)
 		w.p("b = %s.AppendTo(schema.AppendInt8(b, 1), version)\n}", x)
@@ -441,6 +459,9 @@ func (w writer) readField(f *field, r string) {
 		return
 	}
 	if f.nullable {
+		if f.def == empty {
+			w.p("%s = nil", x)
+		}
 		w.p("if n, ok := %s.NullableCount(%d); ok {", r, f.bytesMin())
 	} else {
 		w.p("if n := %s.Count(%d); n > 0 {", r, f.bytesMin())
@@ -452,6 +473,8 @@ func (w writer) readField(f *field, r string) {
 
 func (w writer) readValue(f *field, r, x string) {
 	switch {
+	case f.st != nil && f.nullable && !f.array && f.tag >= 0:
+		w.p("if %s = nil; %s.Uvarint() != 0 {\n%s = new(%s)\n%s.decode(%s, version)\n}", x, r, x, f.base, x, r)
 	case f.st != nil && f.nullable && !f.array:
 		w.p("if %s.Int8() >= 0 {\n%s = new(%s)\n%s.decode(%s, version)\n}", r, x, f.base, x, r)
 	case f.st != nil:

@@ -42,7 +42,8 @@
 // all optional: the versions that have it (2+ or 0-2), "tag n" for a tagged
 // field, and "= value" for its default. Null is nil in Go, a nullable string a
 // *string, a nullable struct a pointer. A tagged field that equals its default is not written. The default
-// of a nullable field is null.
+// of a nullable field is null, unless it is "= empty": then null is written, and
+// an empty array or struct is not.
 //
 // Every version is flexible, but of keys none is and of values and structs only
 // what "flexible" says. Fields that a version lacks are not written, and

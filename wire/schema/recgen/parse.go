@@ -29,6 +29,9 @@ const (
 // none is the flexible version of what is never flexible.
 const none = math.MaxInt16
 
+// empty is the default of a nullable field that is not null unless it says so.
+const empty = "empty"
+
 // structure is a record, a control record, a key, a value or a struct.
 type structure struct {
 	kind     kind
@@ -248,6 +251,12 @@ func (f *field) resolve(byName map[string]*structure) error {
 	}
 	if f.nullable && !f.array && f.base != "string" && f.base != "bytes" && f.st == nil {
 		return fmt.Errorf("%s: a %s cannot be nullable", f.name, f.base)
+	}
+	if f.def == empty {
+		if f.tag < 0 || !f.nullable || !f.array && f.st == nil {
+			return fmt.Errorf("%s: only a nullable array or struct behind a tag is empty by default", f.name)
+		}
+		return nil
 	}
 	if f.def != "" && (f.nullable || f.array || f.st != nil || f.base == "bytes" || f.base == "uuid") {
 		return fmt.Errorf("%s: a %s has no other default than its zero value", f.name, f.base)

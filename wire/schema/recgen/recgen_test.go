@@ -45,6 +45,10 @@ func TestErrors(t *testing.T) {
 		{"record as a type", "package p\nrecord A key 1 {\n  X A\n}\n", ":3: X: no type A"},
 		{"nullable number", "package p\nrecord A key 1 {\n  X int8?\n}\n", ":3: X: a int8 cannot be nullable"},
 		{"default of an array", "package p\nrecord A key 1 {\n  X []int8 = 1\n}\n", ":3: X: a int8 has no other default"},
+		{"empty without a tag", "package p\nrecord A key 1 {\n  X []int8? = empty\n}\n", ":3: X: only a nullable array"},
+		{"a flexible key", "package p\nkey A type 1 flexible 0+ {\n}\n", ":2: A: a key has one version"},
+		{"a tag in a version that is not flexible", "package p\nvalue A type 1 versions 0-1 flexible 1+ {\n  X int8 tag 0\n}\n", ":3: X: a tagged field"},
+		{"a struct that is flexible elsewhere", "package p\nstruct B {\n  Y int8\n}\nvalue A type 1 flexible none {\n  X []B\n}\n", ":6: X: B is flexible from another"},
 		{"trailing words", "package p\nrecord A key 1 {\n  X int8 oops\n}\n", ":3: \"oops\" is not understood"},
 		{"same tag", "package p\nrecord A key 1 {\n  X int8 tag 1\n  Y int8 tag 1\n}\n", ":4: tag 1 is used twice"},
 		{"same key", "package p\nrecord A key 1 {\n}\nrecord B key 1 {\n}\n", ":4: B has the key of A"},
@@ -66,5 +70,21 @@ func TestElementSizes(t *testing.T) {
 	}
 	if got := f.structs[1].fields[0].bytesMin(); got != 4+1+1+1 {
 		t.Errorf("an In takes at least %d bytes, want 7", got)
+	}
+}
+
+// TestEmptyDefault: where the default is empty, null is written and empty is
+// not, and what is absent reads as empty.
+func TestEmptyDefault(t *testing.T) {
+	code, err := compile("x.recs", []byte("package p\nstruct In {\n A int32\n}\nvalue V type 1 {\n X []int32? tag 0 = empty\n Y In? tag 1 = empty\n}\n"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{
+		"if v.X == nil || len(v.X) != 0 {", "if v.Y == nil || v.Y.A != 0 || len(v.Y.Unknown) != 0 {", "*v = V{X: []int32{}, Y: &In{}}",
+	} {
+		if !bytes.Contains(code, []byte(want)) {
+			t.Errorf("no %q in:\n%s", want, code)
+		}
 	}
 }
