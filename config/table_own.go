@@ -23,7 +23,7 @@ var ownKeys = []Definition{
 	{Name: "gregor.produce.record.errors.max", Type: Int, Default: "10000", Check: atLeast(1), Effect: Works,
 		Doc: "Records at fault that one answer to a producer names."},
 	{Name: "gregor.produce.validation", Type: String, Default: "standard", Check: oneOf{of: []string{"standard", "strict"}}, Scope: ClusterWide, Effect: Works,
-		Doc: "How closely produced batches are looked at. `standard`: size, magic, checksum, codec, counts, header timestamps, sequences, and the records of uncompressed batches. `strict`: each batch is decompressed and each record checked, as Kafka does. Topics may set it too."},
+		Doc: "How closely produced batches are looked at. `standard`: size, magic, checksum, codec, counts, header timestamps, sequences, and the records of uncompressed batches. `strict`: each batch is decompressed and each record checked, as Kafka does; [validation.md](validation.md) lists what it finds more. Topics may set it too."},
 	{Name: "gregor.reply.stall.max.ms", Type: Int, Default: "600000", Check: atLeast(1), Effect: Works,
 		Doc: "A connection that takes nothing of a reply for this long is closed, where `connections.max.idle.ms` closes none."},
 	{Name: "gregor.request.elements.max", Type: Int, Default: "262144", Check: atLeast(1), Effect: Works,
