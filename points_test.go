@@ -20,9 +20,8 @@ const pointsTotal = 68
 
 // otherNames are tests of points that do not bear the point's number.
 var otherNames = map[int][]string{
-	32: {"TestPoint32ReadCommitted"},
 	65: {"TestBootstrapOfBuiltFeatures", "TestELRFixesMinISR"},
-	67: {"TestPoint37FindCoordinatorCreatesTheTopic", "TestFindCoordinatorOthers"},
+	67: {"TestFindCoordinatorCreatesTheTopic", "TestFindCoordinatorOthers"},
 }
 
 // waiting are the points of what is not built.
