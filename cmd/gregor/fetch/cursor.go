@@ -7,6 +7,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"slices"
+	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kmsg"
@@ -54,8 +55,10 @@ type cursor struct {
 	leader  int32
 	fetchAt int64
 	empties int
-	asks    int32 // most bytes that one fetch brings
-	rank    int   // among the stretches of a merge
+	// emptySince is when the first of them came.
+	emptySince time.Time
+	asks       int32 // most bytes that one fetch brings
+	rank       int   // among the stretches of a merge
 
 	batches []byte // not yet decoded
 	aborts  []kmsg.FetchResponseTopicPartitionAbortedTransaction

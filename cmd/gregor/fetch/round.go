@@ -20,7 +20,7 @@ import (
 const (
 	answerBytes    = 16 << 20
 	partitionBytes = 2 << 20
-	endWaitMs      = 100
+	endWaitMs      = 500
 	followWaitMs   = 500
 	pauseAfter     = 100 * time.Millisecond // an error
 )
@@ -244,9 +244,14 @@ func request(group []*cursor, waitMs int32, committed bool) *kmsg.FetchRequest {
 	return req
 }
 
-// emptiesMax is how many empty answers in a row mean that compaction left
-// nothing between a position and the end of its stretch.
-const emptiesMax = 2
+// emptyFor is how long a broker must answer with nothing, at least emptiesMax
+// times, until it means that compaction left nothing between a position and
+// the end of its stretch. A busy broker answers with nothing too, when the
+// fetch's wait is over before the read is.
+const (
+	emptiesMax = 5
+	emptyFor   = 5 * time.Second
+)
 
 // partition takes one partition's part of an answer. idle says that the whole
 // answer was empty, and not because of a quota.
@@ -268,7 +273,10 @@ func (r *Reader) partition(ctx context.Context, c *cursor, p *kmsg.FetchResponse
 		if p.HighWatermark < c.To && p.HighWatermark <= c.fetchAt {
 			return c.failed(errEnds)
 		}
-		if c.empties++; c.empties < emptiesMax {
+		if c.empties++; c.empties == 1 {
+			c.emptySince = r.now()
+		}
+		if c.empties < emptiesMax || r.now().Sub(c.emptySince) < emptyFor {
 			return nil
 		}
 		next = c.To
