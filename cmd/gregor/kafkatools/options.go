@@ -6,7 +6,6 @@ import (
 	"cmp"
 	"fmt"
 	"io"
-	"math"
 	"slices"
 	"strconv"
 	"strings"
@@ -150,14 +149,6 @@ func (o *given) number(name string, least, unset int64) (int64, error) {
 		return 0, refuse("%s must be at least %d", name, least)
 	}
 	return n, nil
-}
-
-func (o *given) count(name string) (int, error) {
-	n, err := o.number(name, 1, -1)
-	if err == nil && n > math.MaxInt32 {
-		return 0, refuse("Cannot parse argument '%d' of option %s", n, name)
-	}
-	return int(n), err
 }
 
 // required names the first option that is missing.
