@@ -45,7 +45,9 @@ func (l *list) offers() {
 func TestMain(m *testing.M) {
 	code := m.Run()
 	if run := flag.Lookup("test.run"); code == 0 && (run == nil || run.Value.String() == "" || run.Value.String() == ".") {
+		versions := 0
 		offered.Range(func(k, _ any) bool {
+			versions++
 			if _, ok := asked.Load(k); !ok && notAsked[k.(versioned)] == "" {
 				at := k.(versioned)
 				fmt.Printf("%s v%d is offered, and no answer of it is compared with Apache Kafka's\n", kmsg.NameForKey(at.key), at.version)
@@ -53,6 +55,10 @@ func TestMain(m *testing.M) {
 			}
 			return true
 		})
+		fmt.Printf("%d versions of APIs are offered\n", versions)
+		if versions == 0 {
+			code = 1
+		}
 		for at, why := range notAsked {
 			if _, ok := asked.Load(at); ok && why != "" {
 				fmt.Printf("%s v%d is compared, and said not to be: %s\n", kmsg.NameForKey(at.key), at.version, why)
