@@ -15,9 +15,13 @@ import (
 // forever: the records are of fixed times, long ago.
 var forever = []string{"log.retention.ms=-1"}
 
-// forGroups is what one node alone needs to have consumer groups, and so that
-// the first member does not wait for others.
-var forGroups = []string{"offsets.topic.replication.factor=1", "offsets.topic.num.partitions=4", "group.initial.rebalance.delay.ms=0"}
+// forGroups is what one node alone needs to have consumer groups, so that the
+// first member does not wait for others, and a killed one is missed soon.
+var forGroups = []string{
+	"offsets.topic.replication.factor=1", "offsets.topic.num.partitions=4", "group.initial.rebalance.delay.ms=0",
+	"group.consumer.min.session.timeout.ms=5000", "group.consumer.session.timeout.ms=6000",
+	"group.consumer.min.heartbeat.interval.ms=500", "group.consumer.heartbeat.interval.ms=1000",
+}
 
 // startGregor runs gregor on a folder, or Apache Kafka in its place.
 func startGregor(t *testing.T, dir string) *kafka.Node {

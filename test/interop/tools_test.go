@@ -31,7 +31,7 @@ func tool(t *testing.T, stdin, class string, options ...string) string {
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), toolTimeout)
 	defer cancel()
-	command := exec.CommandContext(ctx, "java", append([]string{"-Xmx256m", "-XX:TieredStopAtLevel=1", "-cp", kafka.Jars(t, kafka.Tools), class}, options...)...)
+	command := exec.CommandContext(ctx, "java", append([]string{"-Xmx256m", "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", "-cp", kafka.Jars(t, kafka.Tools), class}, options...)...)
 	command.Stdin = strings.NewReader(stdin)
 	out, _ := command.CombinedOutput() // some exit with 0 after an error, and some do not
 	if ctx.Err() != nil {

@@ -20,7 +20,7 @@ func Java(t testing.TB) *Client {
 	classes := kafka.Cached(t, "java-client", []string{source}, func(ctx context.Context, dir string) error {
 		return kafka.Run(ctx, nil, "javac", "-Xlint:all", "-Xlint:-classfile", "-Xlint:-path", "-Werror", "-cp", jars, "-d", dir, source)
 	})
-	return &Client{Name: "java", command: []string{"java", "-Xmx512m", "-XX:TieredStopAtLevel=1", "-cp", jars + string(os.PathListSeparator) + classes, "Client"}}
+	return &Client{Name: "java", command: []string{"java", "-Xmx512m", "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", "-cp", jars + string(os.PathListSeparator) + classes, "Client"}}
 }
 
 // Python are the clients of requirements.txt.
