@@ -19,6 +19,8 @@ type Append struct {
 	ExpectedEpoch kafka.LeaderEpoch
 	// AllReplicas is acks=all: refused while the ISR is too small.
 	AllReplicas bool
+	// TxnVersion is of markers that a coordinator appends, as in prodstate.Rules.
+	TxnVersion int8
 
 	Err          error
 	BaseOffset   kafka.Offset
@@ -57,7 +59,7 @@ func (p *Partition) appendFrom(j *lane.Job[task]) *lane.Job[task] {
 		if a.Err = refuse(a, role, epoch, enough, offline); a.Err != nil {
 			continue
 		}
-		a.log = commitlog.Append{Batches: a.Batches, Origin: a.Origin, ExpectedEpoch: a.ExpectedEpoch}
+		a.log = commitlog.Append{Batches: a.Batches, Origin: a.Origin, ExpectedEpoch: a.ExpectedEpoch, TxnVersion: a.TxnVersion}
 		if tail == nil {
 			head = &a.log
 		} else {

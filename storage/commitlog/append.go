@@ -36,6 +36,8 @@ type Append struct {
 	// ExpectedEpoch, unless kafka.NoLeaderEpoch, must be the epoch that Append
 	// is called with; else the answer is NOT_LEADER_OR_FOLLOWER.
 	ExpectedEpoch kafka.LeaderEpoch
+	// TxnVersion is of markers that a coordinator appends, as in prodstate.Rules.
+	TxnVersion int8
 
 	Err          error
 	BaseOffset   kafka.Offset
@@ -201,7 +203,7 @@ func (l *Log) judge(a *Append, b []byte, s *staged) error {
 	if s.h.Attributes.IsControl() {
 		marker = prodstate.ParseMarker(b)
 	}
-	rules := prodstate.Rules{Sequences: a.Origin == OriginClient, Epochs: a.Origin != OriginReplica, NowMs: l.nowMs()}
+	rules := prodstate.Rules{Sequences: a.Origin == OriginClient, Epochs: a.Origin != OriginReplica, TxnVersion: a.TxnVersion, NowMs: l.nowMs()}
 	v, err := l.lane.producers.Apply(&s.h, marker, rules)
 	if err != nil {
 		return err

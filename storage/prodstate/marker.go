@@ -5,6 +5,7 @@ package prodstate
 import (
 	"encoding/binary"
 
+	"gregor/base/kafka"
 	"gregor/wire/batch"
 )
 
@@ -21,6 +22,24 @@ const (
 	kindAbort  = 0
 	kindCommit = 1
 )
+
+// AppendMarker appends the control batch of a marker to dst, as Kafka builds it:
+// one record, transactional, without a sequence. m.EndsTxn is taken for granted.
+func AppendMarker(dst []byte, id kafka.ProducerID, epoch kafka.ProducerEpoch, m Marker, timestampMs int64) ([]byte, error) {
+	var key [4]byte
+	var value [6]byte
+	kind := uint16(kindAbort)
+	if m.Commit {
+		kind = kindCommit
+	}
+	binary.BigEndian.PutUint16(key[2:], kind)
+	binary.BigEndian.PutUint32(value[2:], uint32(m.CoordinatorEpoch))
+	var b batch.Builder
+	b.Begin(batch.Options{LeaderEpoch: kafka.NoLeaderEpoch, Transactional: true, Control: true,
+		ProducerID: id, ProducerEpoch: epoch, BaseSequence: batch.NoSequence})
+	b.Add(timestampMs, key[:], value[:])
+	return b.Finish(dst, nil)
+}
 
 // ParseMarker reads the marker from a whole control batch. Control batches are
 // not compressed and a marker is alone in its batch. A batch that holds no

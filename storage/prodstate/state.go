@@ -19,6 +19,7 @@ package prodstate
 
 import (
 	"fmt"
+	"math"
 	"slices"
 
 	"gregor/base/kafka"
@@ -132,6 +133,9 @@ type Rules struct {
 	// Epochs: refuse stale producer epochs; off for what a leader has accepted
 	// already (a follower, recovery).
 	Epochs bool
+	// TxnVersion is that of a marker's transaction, transaction.version: from 2 on
+	// (KIP-890) its marker carries an epoch of its own, above that of its batches.
+	TxnVersion int8
 	// NowMs is the time of the append. A producer that writes records of long
 	// ago is alive nevertheless: forgotten, its repeats would be written twice.
 	NowMs int64
@@ -212,7 +216,7 @@ func (s *State) applyMarker(e *entry, isNew bool, h *batch.Header, m Marker, r R
 		return Verdict{TxnStart: kafka.NoOffset}, nil
 	}
 	if r.Epochs {
-		if h.ProducerEpoch < e.epoch {
+		if h.ProducerEpoch < e.epoch || r.TxnVersion >= txnVersionBumps && e.isOf(h.ProducerEpoch) {
 			return Verdict{}, kafka.InvalidProducerEpoch
 		}
 		if m.CoordinatorEpoch < e.coordinatorEpoch {
@@ -226,6 +230,17 @@ func (s *State) applyMarker(e *entry, isNew bool, h *batch.Header, m Marker, r R
 	e.txnStart = kafka.NoOffset
 	e.timestampMs, e.seenMs = h.MaxTimestampMs, r.NowMs
 	return v, nil
+}
+
+// txnVersionBumps is the first transaction.version whose markers raise the
+// producer's epoch.
+const txnVersionBumps = 2
+
+// isOf reports whether the open transaction is of epoch, so that a marker with
+// that epoch belongs to one before it. Where no transaction is open it is the
+// repeat of a marker; behind the greatest epoch there is none to raise it to.
+func (e *entry) isOf(epoch kafka.ProducerEpoch) bool {
+	return e.epoch == epoch && e.txnStart != kafka.NoOffset && epoch != math.MaxInt16
 }
 
 // change notes what e was, and puts a new one into the map.
