@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"path/filepath"
 	"regexp"
 	"slices"
 	"strconv"
@@ -81,15 +82,21 @@ func (n *Node) InterBrokerListener() string { return n.interBroker }
 // Quorum gives what the node knows of the controllers.
 func (n *Node) Quorum() Quorum { return n.quorum }
 
-// LogDirs gives the data directories. There is one for now.
+// LogDirs gives the data directories.
 func (n *Node) LogDirs() []string { return n.logDirs }
 
 // MetadataLogDir gives the directory that holds __cluster_metadata-0.
 func (n *Node) MetadataLogDir() string {
-	if d := n.Text(MetadataLogDir); d != "" {
-		return d
+	metadata := n.Text(MetadataLogDir)
+	if metadata == "" {
+		return n.logDirs[0]
 	}
-	return n.logDirs[0]
+	for _, d := range n.logDirs { // the same, as it is written there
+		if filepath.Clean(d) == filepath.Clean(metadata) {
+			return d
+		}
+	}
+	return metadata
 }
 
 // Advertised gives the listeners that clients are told of. bound holds the

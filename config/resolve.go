@@ -5,6 +5,7 @@ package config
 import (
 	"fmt"
 	"net/netip"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -149,11 +150,12 @@ func (l *loader) resolveDirectories() {
 		key = LogDirs
 	}
 	n.logDirs = n.List(key)
-	if len(n.logDirs) > 1 {
-		l.blame(string(key), "several directories are not built yet; allowed: one directory")
-	}
-	if d := n.Text(MetadataLogDir); d != "" && d != n.logDirs[0] {
-		l.blame(string(MetadataLogDir), "a directory of its own for metadata is not built yet; allowed: unset, or %s", n.logDirs[0])
+	for i, d := range n.logDirs {
+		for _, before := range n.logDirs[:i] {
+			if filepath.Clean(d) == filepath.Clean(before) {
+				l.blame(string(key), "%s is named twice", d)
+			}
+		}
 	}
 }
 

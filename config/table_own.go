@@ -16,6 +16,8 @@ var ownKeys = []Definition{
 		Doc: "Names of listeners that may be open to other machines without authentication."},
 	{Name: "gregor.log.level", Type: String, Default: "info", Check: oneOf{of: []string{"debug", "info", "warn", "error"}}, Effect: Works,
 		Doc: "Least weighty line that is logged."},
+	{Name: "gregor.log.reserve.bytes", Type: Long, Default: "-1", Check: atLeast(-1), Effect: Works,
+		Doc: "Room that producers leave on the file system of a log directory. Below it they get KAFKA_STORAGE_ERROR, and try again, until a tenth more is free; everything else goes on. -1: 1 GiB, or a twentieth of the file system if that is less. 0: none."},
 	{Name: "gregor.memory.limit.bytes", Type: Long, Default: "0", Check: atLeast(0), Effect: Works,
 		Doc: "Memory the process tries to stay under. 0: nine tenths of the control group's limit, where there is one; GOMEMLIMIT wins."},
 	{Name: "gregor.open.files.max", Type: Int, Default: "0", Check: atLeast(0), Effect: Works,

@@ -73,7 +73,8 @@ type Node struct {
 	ident identity
 
 	files    *segment.Files
-	dirs     []*logdir.Dir
+	dirs     []*logdir.Dir // in the order of log.dirs
+	held     *logdir.Held  // that of the metadata log, if it is none of dirs
 	sockets  []socket
 	admin    net.Listener
 	raft     *raftnode.Node
@@ -87,6 +88,8 @@ type Node struct {
 	api      *api.API
 	server   *conn.Server
 	ops      *ops.Server
+
+	metadataID kafka.DirectoryID // of the metadata log's directory; it votes under it
 
 	publisher publisher
 	dynamic   dynamic
@@ -245,9 +248,7 @@ func (n *Node) Close(ctx context.Context) error {
 	if n.raft != nil {
 		errs = append(errs, n.raft.Stop(ctx))
 	}
-	for _, d := range n.dirs {
-		errs = append(errs, d.Close(n.brokerEpoch()))
-	}
+	errs = append(errs, n.closeDirs())
 	return errors.Join(errs...)
 }
 
@@ -277,7 +278,12 @@ func (n *Node) Kill() {
 		n.raft.Kill()
 	}
 	for _, d := range n.dirs {
-		d.Kill()
+		if d != nil {
+			d.Kill()
+		}
+	}
+	if n.held != nil {
+		_ = n.held.Close()
 	}
 }
 

@@ -34,8 +34,6 @@ import (
 	"gregor/ops"
 	"gregor/replica"
 	"gregor/replica/assign"
-	"gregor/storage/logdir"
-	"gregor/storage/segment"
 )
 
 // built are the features of this program and their levels. One at level 0 is
@@ -50,32 +48,6 @@ const requestTimeout = 30 * time.Second
 
 // openFilesDefault is what fits into any process's limit.
 const openFilesDefault = 1000
-
-func (n *Node) openDirs(context.Context) error {
-	c := n.o.Config
-	open := int(c.Int(config.GregorOpenFilesMax))
-	if open == 0 {
-		open = n.o.OpenFilesMax
-	}
-	if open == 0 {
-		open = openFilesDefault
-	}
-	n.files = segment.NewFiles(n.o.FS, open)
-	for _, path := range c.LogDirs() {
-		d, err := logdir.Open(logdir.Options{
-			FS: n.o.FS, Path: path, Files: n.files, NodeID: n.ident.node, ClusterID: n.ident.cluster,
-			Logger: n.o.Logger, Now: n.o.Now, Random: n.o.Random,
-			FlushInterval:         millis(int64(c.Int(config.LogFlushOffsetCheckpointIntervalMs))),
-			HighWatermarkInterval: millis(c.Long(config.ReplicaHighWatermarkCheckpointIntervalMs)),
-			FileDeleteDelay:       deleteDelay(c.Long(config.LogSegmentDeleteDelayMs)),
-		})
-		if err != nil {
-			return err
-		}
-		n.dirs = append(n.dirs, d)
-	}
-	return nil
-}
 
 // millis takes what is too long for a Duration, 292 years, as that.
 func millis(ms int64) time.Duration {
@@ -163,7 +135,7 @@ func (n *Node) openQuorum(context.Context) error {
 	c := n.o.Config
 	env := n.controllerEnv()
 	endpoint := n.voterEndpoint()
-	directory := n.metadataDirectory()
+	directory := n.metadataID
 	voter := metalog.NewVoter(n.ident.node, directory, endpoint)
 	var err error
 	n.raft, err = raftnode.Open(raftnode.Options{
@@ -213,16 +185,6 @@ func (n *Node) voterEndpoint() metarec.VoterEndpoint {
 	return metarec.VoterEndpoint{Name: q.ListenerName, Host: host, Port: uint16(port)}
 }
 
-// metadataDirectory is the directory id under which this node votes.
-func (n *Node) metadataDirectory() kafka.DirectoryID {
-	for _, d := range n.dirs {
-		if d.Path() == n.o.Config.MetadataLogDir() {
-			return d.ID()
-		}
-	}
-	return n.dirs[0].ID()
-}
-
 // applied is the metadata for a checkpoint.
 func (n *Node) applied() raftnode.Applied {
 	img := n.images.Load()
@@ -259,14 +221,12 @@ func (n *Node) register(ctx context.Context) error {
 	c := n.o.Config
 	n.table = replica.NewTable()
 	dirs := make([]assign.Dir, len(n.dirs))
-	homes := make(map[kafka.TopicPartition]int)
-	var ids []kafka.DirectoryID
 	for i, d := range n.dirs {
 		dirs[i] = d
-		ids = append(ids, d.ID())
-		for _, f := range d.Logs() {
-			homes[f.TopicPartition] = i
-		}
+	}
+	homes, err := n.homes()
+	if err != nil {
+		return err
 	}
 	workers := 2 * runtime.GOMAXPROCS(0)
 	flusher := replica.NewFlusher(workers, n.o.Now, n.o.Logger)
@@ -277,28 +237,30 @@ func (n *Node) register(ctx context.Context) error {
 	n.loops.run(func(ctx context.Context) {
 		replica.NewRetention(n.table, n.o.Now, n.o.Logger).Run(ctx, millis(c.Long(config.LogInitialTaskDelayMs)), millis(c.Long(config.LogRetentionCheckIntervalMs)))
 	})
-	n.executor = assign.NewExecutor(assign.Options{
-		Self: n.ident.node, Table: n.table, Dirs: dirs, Config: c, Homes: homes, Flusher: flusher, Workers: workers,
-		Now: n.o.Now, Logger: n.o.Logger,
-	})
 	n.line = link.New(link.Options{
 		NodeID: n.ident.node, ClusterID: n.ident.cluster, Incarnation: n.ident.incarnation,
 		Listeners: n.advertised(), Features: brokerFeatures(), Rack: c.Text(config.BrokerRack),
-		LogDirs: ids, PreviousEpoch: n.dirs[0].PreviousBrokerEpoch(),
+		LogDirs: n.onlineDirs(), PreviousEpoch: n.previousEpoch(),
 		Controller:        n.control,
+		DirFailureTimeout: millis(c.Long(config.LogDirFailureTimeoutMs)), Failed: n.fail,
 		HeartbeatInterval: millis(int64(c.Int(config.BrokerHeartbeatIntervalMs))),
 		RequestTimeout:    requestTimeout,
 		Logger:            n.o.Logger,
 	})
+	n.executor = assign.NewExecutor(assign.Options{
+		Self: n.ident.node, Table: n.table, Dirs: dirs, Config: c, Homes: homes, Assigned: n.line.Assign, Flusher: flusher, Workers: workers,
+		Now: n.o.Now, Logger: n.o.Logger,
+	})
 	n.publisher = publisher{loader: loader.New(n.raft.Log()), wake: make(chan struct{}, 1)}
 	n.loops.run(n.publish)
 	n.loops.run(n.line.Run)
+	n.loops.run(n.line.RunAssignments)
 	for i := range n.dirs {
 		n.loops.run(func(ctx context.Context) { n.watchDir(ctx, i) })
 	}
 	ctx, cancel := context.WithTimeout(ctx, millis(int64(c.Int(config.InitialBrokerRegistrationTimeoutMs))))
 	defer cancel()
-	err := n.images.Await(ctx, func(img *image.Image) bool {
+	err = n.images.Await(ctx, func(img *image.Image) bool {
 		b := img.Broker(n.ident.node)
 		return b != nil && b.IncarnationID == n.ident.incarnation && !b.Fenced
 	})
@@ -332,24 +294,6 @@ func brokerFeatures() []kmsg.BrokerRegistrationRequestFeature {
 		out = append(out, r)
 	}
 	return out
-}
-
-// watchDir takes a directory's partitions offline with it. With no directory
-// left there is nothing that the node could do.
-func (n *Node) watchDir(ctx context.Context, i int) {
-	select {
-	case <-n.dirs[i].WentOffline():
-	case <-ctx.Done():
-		return
-	}
-	err := n.dirs[i].Offline()
-	n.executor.FailDir(i, err)
-	for _, d := range n.dirs {
-		if d.Offline() == nil {
-			return
-		}
-	}
-	n.fail(fmt.Errorf("every log directory is offline: %w", err))
 }
 
 // settle waits until all that the metadata places here is open.

@@ -35,6 +35,21 @@ type Append struct {
 	job lane.Job[task]
 }
 
+// Gate says whether producers may write into a log directory.
+type Gate interface {
+	// Refuses is nil while they may, else why not: there is no room left for
+	// them, or the directory has failed. It is asked for every write.
+	Refuses() error
+}
+
+// SetGate puts the partition behind the gate of its directory. Coordinators of
+// this broker pass it: what they write is small, and groups are to go on.
+func (p *Partition) SetGate(g Gate) {
+	p.mu.Lock()
+	p.gate = g
+	p.mu.Unlock()
+}
+
 // Append appends as leader and returns when the bytes are written and readers
 // can see them. The caller keeps a and its Batches for itself until then.
 func (p *Partition) Append(a *Append) {
@@ -48,15 +63,19 @@ func (p *Partition) appendFrom(j *lane.Job[task]) *lane.Job[task] {
 	p.mu.Lock()
 	role, epoch, log := p.role, p.epoch, p.log
 	enough := role == Leader && p.leader.EnoughReplicas()
-	offline := p.err
+	offline, gate := p.err, p.gate
 	p.mu.Unlock()
+	var refused error
+	if gate != nil {
+		refused = gate.Refuses()
+	}
 
 	first := j
 	var head, tail *commitlog.Append
 	for ; j != nil && j.V.append != nil; j = j.Next() {
 		a := j.V.append
 		a.reset(epoch)
-		if a.Err = refuse(a, role, epoch, enough, offline); a.Err != nil {
+		if a.Err = refuse(a, role, epoch, enough, offline, refused); a.Err != nil {
 			continue
 		}
 		a.log = commitlog.Append{Batches: a.Batches, Origin: a.Origin, ExpectedEpoch: a.ExpectedEpoch, TxnVersion: a.TxnVersion}
@@ -82,7 +101,7 @@ func (p *Partition) appendFrom(j *lane.Job[task]) *lane.Job[task] {
 }
 
 // refuse says why a cannot be appended, if so.
-func refuse(a *Append, role Role, epoch kafka.LeaderEpoch, enough bool, offline error) error {
+func refuse(a *Append, role Role, epoch kafka.LeaderEpoch, enough bool, offline, refused error) error {
 	switch {
 	case role == Offline:
 		return offline
@@ -92,6 +111,8 @@ func refuse(a *Append, role Role, epoch kafka.LeaderEpoch, enough bool, offline 
 		return kafka.NotLeaderForPartition
 	case a.AllReplicas && !enough:
 		return kafka.NotEnoughReplicas
+	case refused != nil && a.Origin == commitlog.OriginClient:
+		return refused
 	}
 	return nil
 }

@@ -61,7 +61,9 @@ const (
 // or a deletion wakes everyone.
 //
 // Invariants: role, leader and epoch change on the lane only, and are
-// published under mu. mu is a leaf: it is never held over the log or a list.
+// published under mu; Lose alone comes from elsewhere, since the lane may hang
+// in a disk that has failed, and what it sets is never undone. mu is a leaf: it
+// is never held over the log or a list.
 // Rejected: a mutex around appends, which cannot combine queued ones into one
 // write and freezes virtual time over slow disks.
 type Partition struct {
@@ -69,6 +71,8 @@ type Partition struct {
 	tp   kafka.TopicPartition
 	now  func() time.Time
 	lane lane.Lane[task]
+	// home is the number of its log directory as assign counts them; -1: none.
+	home atomic.Int32
 
 	rules atomic.Pointer[Rules]
 	ends  [3]park.List // by commitlog.Bound
@@ -82,6 +86,8 @@ type Partition struct {
 	epoch  kafka.LeaderEpoch
 	leader isr.Leader // of role Leader
 	err    error      // of role Offline
+	lost   bool       // its directory has failed: the role stays Offline
+	gate   Gate       // of its directory; nil: none
 	// switching is closed when the change that is under way is done; nil when
 	// none is. wanted is the epoch that it leads to.
 	switching chan struct{}
@@ -97,6 +103,7 @@ type task struct {
 // New makes a partition that has no log yet.
 func New(id kafka.TopicIDPartition, tp kafka.TopicPartition, now func() time.Time) *Partition {
 	p := &Partition{id: id, tp: tp, now: now, epoch: kafka.NoLeaderEpoch}
+	p.home.Store(-1)
 	p.rules.Store(&Rules{})
 	p.lane.Init(p.run)
 	return p
@@ -110,6 +117,12 @@ func (p *Partition) TopicPartition() kafka.TopicPartition { return p.tp }
 
 // Rules are those that hold now.
 func (p *Partition) Rules() *Rules { return p.rules.Load() }
+
+// Home is the number of its log directory, and -1 while it has none.
+func (p *Partition) Home() int { return int(p.home.Load()) }
+
+// SetHome says in which log directory the partition is or will be.
+func (p *Partition) SetHome(dir int) { p.home.Store(int32(dir)) }
 
 // Status is what a partition is at one moment.
 type Status struct {

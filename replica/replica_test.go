@@ -93,7 +93,7 @@ func TestAppendNeedsALeader(t *testing.T) {
 		if a := appendOne(p, "x"); !errors.Is(a.Err, kafka.NotLeaderForPartition) {
 			t.Errorf("a follower again: %v", a.Err)
 		}
-		p.Fail(errors.New("the disk is gone"))
+		p.Lose(errors.New("the disk is gone"))
 		if a := appendOne(p, "x"); !errors.Is(a.Err, kafka.KafkaStorageError) {
 			t.Errorf("offline: %v", a.Err)
 		}
@@ -198,7 +198,7 @@ func TestWaitersAreWoken(t *testing.T) {
 		for i, change := range []func(){
 			func() { p.Follow(1) },
 			func() { lead(t, p, leading(2, 2, 1)) },
-			func() { p.Fail(errors.New("gone")) },
+			func() { p.Lose(errors.New("gone")) },
 			func() { p.Close(func(l *commitlog.Log) error { l.Kill(); return nil }) },
 		} {
 			e := entry(commitlog.ToLastStable, 1<<40)

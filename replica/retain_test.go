@@ -195,7 +195,7 @@ func TestRetentionOfAnOfflinePartition(t *testing.T) {
 		p := retained(t, fault, "/a", 0, minute)
 		table.Add(p)
 		appendOne(p, "value")
-		p.Fail(kafka.KafkaStorageError)
+		p.Lose(kafka.KafkaStorageError)
 		before := fault.Count(vfs.OpAny)
 		runRetention(t, table, time.Second)
 		time.Sleep(time.Hour)

@@ -77,7 +77,10 @@ func (p *Partition) Open(open func() (*commitlog.Log, error)) error {
 			return
 		}
 		p.mu.Lock()
-		p.log, p.role, p.err = log, Follower, nil
+		p.log = log
+		if !p.lost {
+			p.role, p.err = Follower, nil
+		}
 		p.mu.Unlock()
 		p.scheduleFlush(log)
 	})
@@ -125,7 +128,9 @@ func (p *Partition) lead(l isr.Leadership) error {
 	// Before anyone can see the new leader: what it is alone to decide.
 	log.AdvanceHighWatermark(leader.HighWatermark())
 	p.mu.Lock()
-	p.role, p.epoch, p.leader = Leader, l.Epoch, leader
+	if !p.lost {
+		p.role, p.epoch, p.leader = Leader, l.Epoch, leader
+	}
 	p.mu.Unlock()
 	p.wakeAll()
 	return nil
@@ -195,8 +200,18 @@ func (p *Partition) Close(closing func(*commitlog.Log) error) error {
 	return err
 }
 
-// Fail takes the partition offline: its directory has failed.
-func (p *Partition) Fail(err error) {
+// Lose takes the partition offline for good: its directory has failed. It does
+// not wait for the lane.
+func (p *Partition) Lose(err error) {
+	p.mu.Lock()
+	p.lost = true
+	p.mu.Unlock()
+	p.offline(err)
+}
+
+// offline says why there is no log, or none that can be changed. Open may be
+// tried again.
+func (p *Partition) offline(err error) {
 	p.mu.Lock()
 	if p.role != Gone {
 		p.role, p.err = Offline, offlineError(err)
@@ -204,8 +219,6 @@ func (p *Partition) Fail(err error) {
 	p.mu.Unlock()
 	p.wakeAll()
 }
-
-func (p *Partition) offline(err error) { p.Fail(err) }
 
 // offlineError makes sure that clients see KAFKA_STORAGE_ERROR.
 func offlineError(err error) error {
@@ -224,10 +237,13 @@ func (p *Partition) Log() *commitlog.Log {
 }
 
 // OnLane runs f with the log on the partition's lane, and not at all while
-// there is none: for what the directory's janitor does.
+// there is none or it is offline: for what nobody waits for.
 func (p *Partition) OnLane(f func(*commitlog.Log)) {
 	p.onLane(func() {
-		if log := p.Log(); log != nil {
+		p.mu.Lock()
+		log, offline := p.log, p.role == Offline
+		p.mu.Unlock()
+		if log != nil && !offline {
 			f(log)
 		}
 	})

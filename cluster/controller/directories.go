@@ -73,7 +73,11 @@ func (v view) assignDirectory(broker kafka.NodeID, tp kafka.TopicIDPartition, di
 	c := v.newChange(t, tp.Partition, p)
 	c.directories = slices.Clone(p.Directories)
 	c.directories[at] = dir
-	if !v.img.Broker(broker).HasDirectory(dir) {
+	if b := v.img.Broker(broker); b.HasDirectory(dir) {
+		// Of a replica whose directory was lost, and is found again, the new one
+		// counts: who is alone in the ISR leads at once.
+		c.acceptable = func(n kafka.NodeID) bool { return n == broker && b.Active() || n != broker && v.mayLead(p, n) }
+	} else {
 		c.how = v.electionFor(t.Name)
 		c.isr = without(p.ISR, broker)
 		c.acceptable = func(n kafka.NodeID) bool { return n != broker && v.mayLead(p, n) }

@@ -53,6 +53,11 @@ type Options struct {
 	PreviousEpoch kafka.BrokerEpoch
 
 	Controller Controller
+	// DirFailureTimeout is log.dir.failure.timeout.ms: a failed directory that
+	// the controller does not know of by then ends the broker, which it still
+	// takes for the leader of what is gone. Failed is told.
+	DirFailureTimeout time.Duration
+	Failed            func(err error)
 	// HeartbeatInterval is broker.heartbeat.interval.ms.
 	HeartbeatInterval time.Duration
 	// RequestTimeout bounds one request of the link's own.
@@ -79,13 +84,17 @@ type Link struct {
 	unfenced bool
 	leaving  bool
 	left     chan struct{} // closed when the controller lets the broker go
+	// offline are the directories that have failed; true once the controller knows.
+	offline map[kafka.DirectoryID]bool
 
-	ids idBlock
+	assignments assignments
+	ids         idBlock
 }
 
 // New makes a Link; Run starts it.
 func New(o Options) *Link {
-	return &Link{o: o, kick: make(chan struct{}, 1), ended: make(chan struct{}), image: kafka.NoOffset, epoch: -1, left: make(chan struct{}), ids: newIDBlock()}
+	return &Link{o: o, kick: make(chan struct{}, 1), ended: make(chan struct{}), image: kafka.NoOffset, epoch: -1, left: make(chan struct{}),
+		offline: make(map[kafka.DirectoryID]bool), assignments: newAssignments(), ids: newIDBlock()}
 }
 
 // Do carries a request to the active controller. While there is none it asks
@@ -205,9 +214,7 @@ func (l *Link) register(ctx context.Context) error {
 	if l.o.Rack != "" {
 		req.Rack = &l.o.Rack
 	}
-	for _, d := range l.o.LogDirs {
-		req.LogDirs = append(req.LogDirs, d)
-	}
+	req.LogDirs = l.onlineDirs()
 	req.PreviousBrokerEpoch = int64(l.o.PreviousEpoch)
 	resp, err := l.Do(ctx, Requester{Local: true}, req)
 	if err != nil {
@@ -271,6 +278,7 @@ func (l *Link) heartbeat(ctx context.Context) (again bool, err error) {
 	req.WantFence = false
 	req.WantShutdown = l.leaving
 	leaving := l.leaving
+	req.OfflineLogDirs = l.offlineLocked()
 	l.mu.Unlock()
 	resp, err := l.Do(ctx, Requester{Local: true}, req)
 	if err != nil {
@@ -283,6 +291,9 @@ func (l *Link) heartbeat(ctx context.Context) (again bool, err error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.unfenced = !r.IsFenced
+	for _, d := range req.OfflineLogDirs {
+		l.offline[d] = true
+	}
 	if leaving && r.ShouldShutdown {
 		select {
 		case <-l.left:

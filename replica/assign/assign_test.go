@@ -144,6 +144,7 @@ func (d *dir) note(format string, args ...any) {
 
 func (d *dir) ID() kafka.DirectoryID { return d.id }
 func (d *dir) Offline() error        { return d.fail }
+func (d *dir) Refuses() error        { return d.fail }
 func (d *dir) OpenLog(tp kafka.TopicPartition, id kafka.TopicID, c commitlog.Config) (*commitlog.Log, error) {
 	time.Sleep(10 * time.Millisecond)
 	d.note("open %s", tp)
@@ -167,7 +168,7 @@ func (d *dir) DeleteLog(l *commitlog.Log) error {
 	return nil
 }
 
-func executor(t testing.TB, homes map[kafka.TopicPartition]int, dirs ...*dir) *Executor {
+func executor(t testing.TB, homes map[kafka.TopicPartition][]Home, dirs ...*dir) *Executor {
 	t.Helper()
 	cfg, _, err := config.Load(config.Sources{})
 	if err != nil {
@@ -245,42 +246,6 @@ func TestRecreatedTopicWaitsForItsFolder(t *testing.T) {
 		for i, what := range d.did {
 			if want := []string{"open a-0", "delete a-0"}[i%2]; what != want {
 				t.Errorf("step %d: %s, want %s", i, what, want)
-			}
-		}
-	})
-}
-
-// Where a replica goes: the image's directory, its old home, the emptiest.
-func TestPlacement(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		one, two, bad := newDir(1), newDir(2), newDir(3)
-		bad.fail = errors.New("gone")
-		home := kafka.TopicPartition{Topic: "a", Partition: 3}
-		x := executor(t, map[kafka.TopicPartition]int{home: 1}, one, two, bad)
-		a := kafka.TopicID{1}
-		placed := func(i kafka.PartitionID, d kafka.DirectoryID) metarec.Record {
-			p := partition(a, i, 1, 1).(*metarec.Partition)
-			p.Directories[0] = d
-			return p
-		}
-		x.apply(t, image.Empty(), &metarec.Topic{Name: "a", TopicID: a}, placed(0, one.id), placed(1, two.id), placed(2, one.id), placed(3, kafka.DirectoryID{}),
-			placed(4, kafka.DirectoryID{}), placed(5, kafka.DirectoryID{}), placed(6, bad.id))
-		x.Wait()
-		count := func(d *dir) string { return strings.Join(d.did, ",") }
-		if len(one.did)+len(two.did) != 6 || !strings.Contains(count(two), "open a-3") || !strings.Contains(count(two), "open a-1") || !strings.Contains(count(one), "open a-2") || len(bad.did) != 0 {
-			t.Errorf("one %v, two %v, bad %v", one.did, two.did, bad.did)
-		}
-		if got := x.o.Table.Get(a, 6).Status(); got.Role != replica.Offline || !errors.Is(got.Err, kafka.KafkaStorageError) {
-			t.Errorf("in a failed directory: %+v", got)
-		}
-		x.FailDir(1, errors.New("gone too"))
-		for i := range kafka.PartitionID(6) {
-			want := replica.Leader
-			if strings.Contains(count(two), fmt.Sprintf("open a-%d", i)) {
-				want = replica.Offline
-			}
-			if got := x.o.Table.Get(a, i).Status().Role; got != want {
-				t.Errorf("partition %d: role %d, want %d", i, got, want)
 			}
 		}
 	})

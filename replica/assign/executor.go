@@ -4,7 +4,6 @@ package assign
 
 import (
 	"errors"
-	"fmt"
 	"hash/maphash"
 	"io/fs"
 	"log/slog"
@@ -30,6 +29,7 @@ type Dir interface {
 	SetAside(tp kafka.TopicPartition) error
 	// Offline is why the directory takes part no more, or nil.
 	Offline() error
+	replica.Gate
 }
 
 // Options make an Executor.
@@ -38,12 +38,16 @@ type Options struct {
 	Table  *replica.Table
 	Dirs   []Dir
 	Config *config.Node
-	// Homes tells in which of Dirs a log lies already, for partitions that the
-	// image places nowhere in particular.
-	Homes map[kafka.TopicPartition]int
+	// Homes tells where logs lie already. More than one of a name are of
+	// different topics.
+	Homes map[kafka.TopicPartition][]Home
+	// Assigned is told of every replica that is in another directory than the
+	// image says. It does not wait. nil: nobody is.
+	Assigned func(kafka.TopicIDPartition, kafka.DirectoryID)
 	// Flusher keeps flush.ms; nil leaves it to the next append.
 	Flusher *replica.Flusher
-	// Workers is how many partitions are opened, closed or switched at a time.
+	// Workers is how many partitions of a directory are opened, closed or
+	// switched at a time.
 	Workers int
 	Now     func() time.Time
 	Logger  *slog.Logger
@@ -52,17 +56,16 @@ type Options struct {
 // Executor carries out plans. Its methods are called by one goroutine, the
 // publisher, in the order of a plan's parts, and return at once; Wait waits.
 //
-// Invariant: steps of one partition name, whatever its topic's id, are carried
-// out in the order in which they came, since they share a folder.
+// Invariant: steps of one partition name in one directory, whatever its topic's
+// id, are carried out in the order in which they came, since they share a
+// folder. Each directory has workers of its own: one that hangs holds up none
+// but its own partitions.
 type Executor struct {
-	o    Options
-	seed maphash.Seed
+	o     Options
+	seed  maphash.Seed
+	homes homes // of the publisher
 
-	mu     sync.Mutex // guards homes and placed
-	placed []int      // partitions per directory
-	homes  map[kafka.TopicPartition]int
-
-	queues []queue
+	queues []queue // Workers for each directory
 	busy   tally
 }
 
@@ -107,12 +110,9 @@ func (t *tally) wait() {
 
 // NewExecutor makes an Executor.
 func NewExecutor(o Options) *Executor {
-	x := &Executor{o: o, seed: maphash.MakeSeed(), placed: make([]int, len(o.Dirs)), homes: make(map[kafka.TopicPartition]int),
-		queues: make([]queue, max(1, o.Workers))}
-	for tp, dir := range o.Homes {
-		x.homes[tp] = dir
-	}
-	return x
+	o.Workers = max(1, o.Workers)
+	return &Executor{o: o, seed: maphash.MakeSeed(), homes: newHomes(len(o.Dirs), o.Homes),
+		queues: make([]queue, o.Workers*max(1, len(o.Dirs)))}
 }
 
 // Configure applies changed configurations to the partitions that are here.
@@ -142,7 +142,7 @@ func (x *Executor) Configure(d *image.Delta, img *image.Image) {
 			rules[tp.Topic] = r
 		}
 		p.SetRules(r)
-		x.post(tp, func() { p.Configure(r) })
+		x.post(p.Home(), tp, func() { p.Configure(r) })
 		return true
 	})
 }
@@ -155,9 +155,9 @@ func (x *Executor) Delete(steps []Step) {
 			continue
 		}
 		x.o.Table.Remove(p)
-		dir := x.unplace(s.TopicPartition)
-		x.post(s.TopicPartition, func() {
-			if err := x.delete(p, dir); err != nil {
+		x.unplace(p)
+		x.post(p.Home(), s.TopicPartition, func() {
+			if err := x.delete(p); err != nil {
 				x.o.Logger.Error("delete a partition", "partition", s.TopicPartition, "err", err)
 			}
 		})
@@ -165,9 +165,17 @@ func (x *Executor) Delete(steps []Step) {
 }
 
 // delete takes a partition's log away. One that could not be opened is set
-// aside: its name must become free, and nobody knows what it holds.
-func (x *Executor) delete(p *replica.Partition, dir int) error {
-	d, opened := x.o.Dirs[dir], false
+// aside: its name must become free, and nobody knows what it holds. What is in
+// a directory that has failed stays there.
+func (x *Executor) delete(p *replica.Partition) error {
+	forget := func(log *commitlog.Log) error { log.Kill(); return nil }
+	if p.Home() == noDirectory {
+		return p.Close(forget)
+	}
+	d, opened := x.o.Dirs[p.Home()], false
+	if d.Offline() != nil {
+		return p.Close(forget)
+	}
 	err := p.Close(func(log *commitlog.Log) error {
 		opened = true
 		return d.DeleteLog(log)
@@ -185,10 +193,10 @@ func (x *Executor) delete(p *replica.Partition, dir int) error {
 func (x *Executor) Follow(steps []Step, img *image.Image) {
 	rules := make(map[string]*replica.Rules)
 	for _, s := range steps {
-		p, dir := x.enter(s, img, rules)
-		x.post(s.TopicPartition, func() {
+		p := x.enter(s, img, rules)
+		x.post(p.Home(), s.TopicPartition, func() {
 			defer p.End()
-			if x.open(p, dir) {
+			if x.open(p, s.Directory) {
 				p.Follow(s.Leadership.Epoch)
 			}
 		})
@@ -199,10 +207,10 @@ func (x *Executor) Follow(steps []Step, img *image.Image) {
 func (x *Executor) Lead(steps []Step, img *image.Image) {
 	rules := make(map[string]*replica.Rules)
 	for _, s := range steps {
-		p, dir := x.enter(s, img, rules)
-		x.post(s.TopicPartition, func() {
+		p := x.enter(s, img, rules)
+		x.post(p.Home(), s.TopicPartition, func() {
 			defer p.End()
-			if !x.open(p, dir) {
+			if !x.open(p, s.Directory) {
 				return
 			}
 			if err := p.Lead(s.Leadership); err != nil {
@@ -212,15 +220,13 @@ func (x *Executor) Lead(steps []Step, img *image.Image) {
 	}
 }
 
-// enter makes sure that the partition is in the table, marked as switching,
-// and tells in which directory it is.
-func (x *Executor) enter(s Step, img *image.Image, rules map[string]*replica.Rules) (p *replica.Partition, dir int) {
-	p = x.o.Table.Get(s.ID.TopicID, s.ID.Partition)
+// enter makes sure that the partition is in the table, marked as switching, and
+// has a home.
+func (x *Executor) enter(s Step, img *image.Image, rules map[string]*replica.Rules) *replica.Partition {
+	p := x.o.Table.Get(s.ID.TopicID, s.ID.Partition)
 	if p != nil {
 		p.Begin()
-		x.mu.Lock()
-		defer x.mu.Unlock()
-		return p, x.homes[s.TopicPartition]
+		return p
 	}
 	r, ok := rules[s.TopicPartition.Topic]
 	if !ok {
@@ -231,97 +237,54 @@ func (x *Executor) enter(s Step, img *image.Image, rules map[string]*replica.Rul
 	p.SetRules(r)
 	p.FlushWith(x.o.Flusher)
 	p.Begin()
-	dir = x.place(s)
+	dir := x.place(s)
+	p.SetHome(dir)
+	if dir >= 0 {
+		p.SetGate(x.o.Dirs[dir])
+	}
 	x.o.Table.Add(p)
-	return p, dir
+	return p
 }
 
-// open opens the log of a partition unless it is open.
-func (x *Executor) open(p *replica.Partition, dir int) bool {
+// open opens the log of a partition unless it is open. named is the directory
+// in which the image has it.
+func (x *Executor) open(p *replica.Partition, named kafka.DirectoryID) bool {
+	dir := p.Home()
+	if dir == noDirectory {
+		_ = p.Open(func() (*commitlog.Log, error) { return nil, &awayError{named} })
+		x.o.Logger.Debug("partition stays offline with its directory", "partition", p.TopicPartition().String(), "directory", named.String())
+		return false
+	}
+	d := x.o.Dirs[dir]
 	err := p.Open(func() (*commitlog.Log, error) {
-		d := x.o.Dirs[dir]
 		if err := d.Offline(); err != nil {
-			return nil, fmt.Errorf("directory is offline: %w", err)
+			return nil, err
 		}
 		return d.OpenLog(p.TopicPartition(), p.ID().TopicID, p.Rules().Log)
 	})
-	if err == nil {
-		// FailDir may have come before the partition had its log.
-		if err = x.o.Dirs[dir].Offline(); err != nil {
-			p.Fail(err)
-		}
+	// FailDir may have come before the partition had its log, or was entered.
+	if gone := d.Offline(); gone != nil {
+		p.Lose(gone)
+		x.o.Logger.Debug("partition stays offline with its directory", "partition", p.TopicPartition().String(), "err", err)
+		return false
 	}
 	switch {
+	case err == nil:
+		if d.ID() != named {
+			x.report(p.ID(), d.ID())
+		}
 	case errors.Is(err, kafka.InconsistentTopicID):
 		x.o.Logger.Warn("partition is offline while the log of an earlier topic has its name", "partition", p.TopicPartition().String(), "err", err)
-	case err != nil:
+	default:
 		x.o.Logger.Error("partition stays offline", "partition", p.TopicPartition().String(), "err", err)
 	}
 	return err == nil
 }
 
-// place chooses the directory of a replica: where the image says, where its log
-// lies already, or else the emptiest that works.
-func (x *Executor) place(s Step) int {
-	chosen := -1
-	works := make([]bool, len(x.o.Dirs))
-	for i, d := range x.o.Dirs {
-		works[i] = d.Offline() == nil
-		if !s.Directory.IsZero() && d.ID() == s.Directory {
-			chosen = i
-		}
-	}
-	x.mu.Lock()
-	defer x.mu.Unlock()
-	if home, ok := x.homes[s.TopicPartition]; ok && chosen < 0 {
-		chosen = home
-	}
-	if chosen < 0 {
-		chosen = x.emptiestLocked(works)
-	}
-	x.homes[s.TopicPartition] = chosen
-	x.placed[chosen]++
-	return chosen
-}
-
-func (x *Executor) emptiestLocked(works []bool) int {
-	emptiest := -1
-	for i, ok := range works {
-		if ok && (emptiest < 0 || x.placed[i] < x.placed[emptiest]) {
-			emptiest = i
-		}
-	}
-	return max(emptiest, 0)
-}
-
-// unplace forgets where a replica was, and tells it.
-func (x *Executor) unplace(tp kafka.TopicPartition) int {
-	x.mu.Lock()
-	defer x.mu.Unlock()
-	dir, ok := x.homes[tp]
-	if ok {
-		delete(x.homes, tp)
-		x.placed[dir]--
-	}
-	return dir
-}
-
-// FailDir takes all partitions of a directory offline.
-func (x *Executor) FailDir(dir int, err error) {
-	x.o.Table.All(func(p *replica.Partition) bool {
-		x.mu.Lock()
-		home, ok := x.homes[p.TopicPartition()]
-		x.mu.Unlock()
-		if ok && home == dir {
-			p.Fail(err)
-		}
-		return true
-	})
-}
-
-// post gives work for a partition to the worker that does all of its work.
-func (x *Executor) post(tp kafka.TopicPartition, f func()) {
-	q := &x.queues[maphash.Comparable(x.seed, tp)%uint64(len(x.queues))]
+// post gives work for a partition in a directory to the worker that does all of
+// its work.
+func (x *Executor) post(dir int, tp kafka.TopicPartition, f func()) {
+	q := &x.queues[max(dir, 0)*x.o.Workers+int(maphash.Comparable(x.seed, tp)%uint64(x.o.Workers))]
 	x.busy.add(1)
 	q.mu.Lock()
 	q.work = append(q.work, f)

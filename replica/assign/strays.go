@@ -38,9 +38,11 @@ func placed(tp kafka.TopicPartition, img *image.Image, self kafka.NodeID) (*imag
 // data. Where a topic was deleted and created again just before a crash, the
 // new one has found its name taken, and its partitions are opened now.
 func (x *Executor) SetAside(dir int, found []logdir.Found, img *image.Image) {
+	x.homes.settled = true
 	var again Plan
 	for _, s := range Strays(found, img, x.o.Self) {
-		x.post(s.TopicPartition, func() {
+		x.homes.aside(s.TopicPartition, dir)
+		x.post(dir, s.TopicPartition, func() {
 			x.o.Logger.Warn("the metadata does not place this log here, its folder is set aside",
 				"partition", s.TopicPartition.String(), "topic_id", s.TopicID.String(), "folder", s.Folder)
 			if err := x.o.Dirs[dir].SetAside(s.TopicPartition); err != nil {

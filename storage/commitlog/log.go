@@ -76,6 +76,9 @@ type Options struct {
 	// disk or a sync failed: the directory must go offline. It must not call
 	// back into the log.
 	Failed func(op string, err error)
+	// NoRoom is told, on the lane, that a write found no room. nil: the log
+	// writes a line for each.
+	NoRoom func(err error)
 	// Dirty counts bytes written, for the directory's flusher.
 	Dirty func(n int64)
 	// Lowered is called on the lane after the log end has moved back to off and

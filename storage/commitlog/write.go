@@ -96,7 +96,11 @@ func (l *Log) writeFailed(s *logSegment, err error) error {
 				return l.fail("cut "+s.log.Path()+" back after a failed append", cut)
 			}
 		}
-		l.log().Error("append failed; the log goes on when there is room", "file", s.log.Path(), "reason", err)
+		if isNoSpace(err) && l.o.NoRoom != nil {
+			l.o.NoRoom(err)
+		} else {
+			l.log().Error("append failed; the log goes on when there is room", "file", s.log.Path(), "reason", err)
+		}
 		return storageError(op, err)
 	}
 	return l.fail(op, err)

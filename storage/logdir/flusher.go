@@ -52,6 +52,7 @@ func (f *flusher) init() {
 
 // dirty counts what logs write. It runs on their lanes.
 func (d *Dir) dirty(bytes int64) {
+	d.spend(bytes)
 	after := d.flusher.dirtyBytes.Add(bytes)
 	if after >= d.o.FlushBytes && after-bytes < d.o.FlushBytes {
 		select {

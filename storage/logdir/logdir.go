@@ -61,8 +61,17 @@ type Options struct {
 	HighWatermarkInterval time.Duration
 	// FileDeleteDelay is file.delete.delay.ms; 60 s, and below zero none.
 	FileDeleteDelay time.Duration
+	// ReserveBytes is the room on the file system that producers leave
+	// (gregor.log.reserve.bytes). 0: none; below zero ReserveOf's default.
+	ReserveBytes int64
 	// Workers is how many logs Close closes at a time; GOMAXPROCS.
 	Workers int
+	// Recoveries is how many logs are recovered at a time
+	// (num.recovery.threads.per.data.dir); 0 is as many as are opened.
+	Recoveries int
+	// Formatted: the directory must have a meta.properties, since others of
+	// this node have one. See UnformattedError.
+	Formatted bool
 }
 
 func (o *Options) ensureDefaults() {
@@ -101,10 +110,11 @@ type Found struct {
 // so whatever is written afterwards is written to a directory that no longer
 // calls itself clean.
 //
-// While it runs, two goroutines serve all partitions: the flusher notes every
+// While it runs, three goroutines serve all partitions: the flusher notes every
 // log's end, flushes the file system as a whole, tells the logs and writes the
-// recovery points; the janitor removes what was deleted a while ago. Nothing is
-// kept per idle partition but its entry in a map.
+// recovery points; the janitor removes what was deleted a while ago; the third
+// watches the room that is left (type room). Nothing is kept per idle partition
+// but its entry in a map.
 //
 // A stop: close every log, remove the files that were deleted, flush, checkpoints,
 // marker, manifest, in this order.
@@ -138,6 +148,9 @@ type Dir struct {
 	}
 
 	flusher flusher
+	room    room
+	// recovering holds a token for each log that is being recovered; nil: no limit.
+	recovering chan struct{}
 
 	mu      sync.Mutex // guards what follows
 	logs    map[kafka.TopicPartition]*entry
@@ -195,8 +208,7 @@ func (e *InUseError) Unwrap() error { return e.Err }
 
 const lockFile = ".lock"
 
-// Open opens a directory, creating it when it is not there.
-func Open(o Options) (*Dir, error) {
+func newDir(o Options) *Dir {
 	o.ensureDefaults()
 	d := &Dir{
 		o:       o,
@@ -207,28 +219,41 @@ func Open(o Options) (*Dir, error) {
 	}
 	d.flusher.init()
 	d.janitor.init()
+	d.room.init()
+	if o.Recoveries > 0 {
+		d.recovering = make(chan struct{}, o.Recoveries)
+	}
 	d.DelayDeletes(o.FileDeleteDelay)
 	d.offline.c = make(chan struct{})
+	return d
+}
+
+// Open opens a directory, creating it when it is not there.
+func Open(o Options) (*Dir, error) {
+	d := newDir(o)
 	if err := d.open(); err != nil {
 		d.release()
 		return nil, fmt.Errorf("open log directory %s: %w", o.Path, err)
 	}
-	d.goroutines.Add(2)
+	if o.ReserveBytes != 0 {
+		d.look()
+	}
+	d.goroutines.Add(3)
 	go d.runFlusher()
 	go d.runJanitor()
+	go d.runRoom()
 	return d, nil
 }
 
 func (d *Dir) open() error {
+	if err := d.checkFormatted(); err != nil {
+		return err
+	}
 	err := makeDir(d.o.FS, d.o.Path)
 	if err != nil {
 		return err
 	}
-	d.lock, err = d.o.FS.Lock(d.path(lockFile))
-	if errors.Is(err, vfs.ErrLocked) {
-		return &InUseError{Path: d.o.Path, Err: err}
-	}
-	if err != nil {
+	if d.lock, err = lock(d.o.FS, d.o.Path); err != nil {
 		return err
 	}
 	if d.syncer, err = d.o.FS.OpenSyncer(d.o.Path); err != nil {
@@ -242,7 +267,7 @@ func (d *Dir) open() error {
 	if err != nil {
 		return err
 	}
-	if d.properties, err = d.identify(len(folders.partitions) > 0); err != nil {
+	if d.properties, err = identify(&d.o, len(folders.partitions) > 0); err != nil {
 		return err
 	}
 	if err := d.load(folders); err != nil {
@@ -255,6 +280,14 @@ func (d *Dir) open() error {
 		d.o.Logger.Warn("folder in the log directory is left alone", "folder", folder)
 	}
 	return nil
+}
+
+func lock(fs vfs.FS, dir string) (io.Closer, error) {
+	held, err := fs.Lock(filepath.Join(dir, lockFile))
+	if errors.Is(err, vfs.ErrLocked) {
+		return nil, &InUseError{Path: dir, Err: err}
+	}
+	return held, err
 }
 
 // makeDir makes the directory and makes its name durable.

@@ -51,6 +51,10 @@ func (d *Dir) OpenLog(tp kafka.TopicPartition, topicID kafka.TopicID, config com
 		d.forgetIfGone(e)
 		return nil, fmt.Errorf("open log %s: %w", tp, err)
 	}
+	if d.recovering != nil && e.unrecovered {
+		d.recovering <- struct{}{}
+		defer func() { <-d.recovering }()
+	}
 	log, err := commitlog.Open(commitlog.Options{
 		FS:             d.o.FS,
 		Files:          d.o.Files,
@@ -68,6 +72,7 @@ func (d *Dir) OpenLog(tp kafka.TopicPartition, topicID kafka.TopicID, config com
 		New:            e.fresh,
 		Failed:         d.Fail,
 		Dirty:          d.dirty,
+		NoRoom:         d.noRoom,
 		DeleteLater:    d.removeLater,
 		Dropped:        d.countDropped,
 		Lowered:        func(off kafka.Offset) error { return d.lowered(e, off) },

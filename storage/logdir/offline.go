@@ -44,12 +44,21 @@ func (d *Dir) Fail(op string, err error) {
 	first := d.offline.err == nil
 	if first {
 		d.offline.err = &OfflineError{Path: d.o.Path, Op: op, Err: err}
+		d.room.refusal.Store(&d.offline.err)
 		close(d.offline.c)
 	}
 	d.offline.Unlock()
 	if first {
 		d.o.Logger.Error("log directory goes offline", "dir", d.o.Path, "op", op, "err", err)
 	}
+}
+
+// Broken stands for a directory that could not be opened: it is offline from the
+// beginning, and nothing is done in it.
+func Broken(o Options, err error) *Dir {
+	d := newDir(o)
+	d.Fail("the start", err)
+	return d
 }
 
 // isFull reports whether err only says that there is no room, which passes.

@@ -5,6 +5,7 @@ package logdir
 import (
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"path/filepath"
 	"sort"
@@ -106,11 +107,34 @@ func (p Properties) append(b []byte) []byte {
 	return b
 }
 
+// UnformattedError says that a directory has no meta.properties although others
+// of the node have one. It may be a new disk, or the place where the old one
+// was not mounted: then everything that it holds would seem to be lost, and be
+// begun anew on the disk below. Only the operator knows.
+type UnformattedError struct{ Path string }
+
+func (e *UnformattedError) Error() string {
+	return fmt.Sprintf("%s has no %s, and other directories of this node have one: mount the disk that belongs there, or, for a new one, run: gregor storage format %s",
+		e.Path, propertiesFile, e.Path)
+}
+
+// checkFormatted touches nothing: where a disk is missing, its place stays as it is.
+func (d *Dir) checkFormatted() error {
+	if !d.o.Formatted {
+		return nil
+	}
+	_, found, err := ReadProperties(d.o.FS, d.o.Path)
+	if err == nil && !found {
+		return &UnformattedError{Path: d.o.Path}
+	}
+	return err
+}
+
 // identify reads meta.properties and compares it with the node, or writes it
 // into a directory that has no partitions yet.
-func (d *Dir) identify(hasPartitions bool) (Properties, error) {
-	path := d.path(propertiesFile)
-	p, found, err := ReadProperties(d.o.FS, d.o.Path)
+func identify(o *Options, hasPartitions bool) (Properties, error) {
+	path := filepath.Join(o.Path, propertiesFile)
+	p, found, err := ReadProperties(o.FS, o.Path)
 	if err != nil {
 		return p, err
 	}
@@ -118,21 +142,74 @@ func (d *Dir) identify(hasPartitions bool) (Properties, error) {
 	case !found && hasPartitions:
 		return p, fmt.Errorf("%s is missing, yet the directory holds partitions: restore it, or move the partitions away", path)
 	case !found:
-		p = Properties{ClusterID: d.o.ClusterID, NodeID: d.o.NodeID}
-	case p.ClusterID != d.o.ClusterID:
-		return p, &MismatchError{Path: path, Key: "cluster.id", Has: p.ClusterID, Want: d.o.ClusterID}
-	case p.NodeID != d.o.NodeID:
-		return p, &MismatchError{Path: path, Key: "node.id", Has: fmt.Sprint(p.NodeID), Want: fmt.Sprint(d.o.NodeID)}
+		p = Properties{ClusterID: o.ClusterID, NodeID: o.NodeID}
+	case p.ClusterID != o.ClusterID:
+		return p, &MismatchError{Path: path, Key: "cluster.id", Has: p.ClusterID, Want: o.ClusterID}
+	case p.NodeID != o.NodeID:
+		return p, &MismatchError{Path: path, Key: "node.id", Has: fmt.Sprint(p.NodeID), Want: fmt.Sprint(o.NodeID)}
 	case !p.DirectoryID.IsZero():
 		return p, nil
 	}
-	id, err := kafka.NewUUID(d.o.Random)
+	id, err := kafka.NewUUID(o.Random)
 	if err != nil {
 		return p, err
 	}
 	p.DirectoryID = kafka.DirectoryID(id)
-	return p, vfs.WriteFileAtomic(d.o.FS, path, p.append(nil))
+	return p, vfs.WriteFileAtomic(o.FS, path, p.append(nil))
 }
+
+// Format gives an empty directory an identity of its own, so that a node that
+// has others begins to use it.
+func Format(o Options) (kafka.DirectoryID, error) {
+	o.ensureDefaults()
+	_, found, err := ReadProperties(o.FS, o.Path)
+	switch {
+	case err != nil:
+		return kafka.DirectoryID{}, err
+	case found:
+		return kafka.DirectoryID{}, fmt.Errorf("%s is there: the directory is in use already", filepath.Join(o.Path, propertiesFile))
+	}
+	h, err := Hold(o)
+	if err != nil {
+		return kafka.DirectoryID{}, err
+	}
+	return h.ID(), h.Close()
+}
+
+// Held is a directory that this process has for itself and that holds no
+// partitions: that of the metadata log, where it has one of its own.
+type Held struct {
+	properties Properties
+	lock       io.Closer
+}
+
+// Hold locks a directory and reads, or writes, its identity.
+func Hold(o Options) (*Held, error) {
+	o.ensureDefaults()
+	h := &Held{}
+	err := makeDir(o.FS, o.Path)
+	if err == nil {
+		h.lock, err = lock(o.FS, o.Path)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("hold directory %s: %w", o.Path, err)
+	}
+	infos, err := o.FS.ReadDir(o.Path)
+	if err == nil {
+		folders, _ := sortFolders(o.Path, infos) // other folders are none of its business
+		h.properties, err = identify(&o, len(folders.partitions) > 0)
+	}
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("hold directory %s: %w", o.Path, err), h.lock.Close())
+	}
+	return h, nil
+}
+
+// ID is directory.id.
+func (h *Held) ID() kafka.DirectoryID { return h.properties.DirectoryID }
+
+// Close lets the directory go.
+func (h *Held) Close() error { return h.lock.Close() }
 
 // parseJavaProperties reads the syntax of java.util.Properties: comments with
 // # or !, keys that end at =, : or white space, \uXXXX and other escapes, lines
