@@ -61,7 +61,7 @@ func (l *ledger) checkPassed(t *testing.T) {
 Written by the parity test; do not edit.
 
 ` + "`gregor.produce.validation=standard`" + `, the default, checks all of a compressed batch but its inside: size, magic, checksum, codec, counts, the header's
-timestamps and sequences. It does not decompress, which Kafka always does, so these faults of producers reach consumers, which may fail over them:
+timestamps and sequences, and how the compressed bytes begin. It does not decompress, which Kafka always does, so these faults of producers reach consumers, which may fail over them:
 
 | inside the batch | codecs |
 |-|-|

@@ -65,7 +65,8 @@ func (e *Error) Unwrap() error { return e.Code }
 // What comes first is cheapest, and the order is that in which Kafka finds
 // fault, so that a batch with several gets Kafka's answer. The records are
 // walked where Rules or a doubtful header demand it; uncompressed ones
-// always, in place and without an allocation. Compressed ones are streamed
+// always, in place and without an allocation. Of compressed ones that are not
+// walked only the codec's header is looked at; walked, they are streamed
 // through a small window: memory does not depend on what they grow to. A
 // batch that must change (its codec, or offsets that are not 0, 1, 2, …) is
 // streamed once more, into a buffer bounded by max.message.bytes. Rejected: to
@@ -126,6 +127,8 @@ func (v *Validator) client(b []byte, rules *Rules, apiVersion int16, nowMs int64
 				return nil, h, e
 			}
 		}
+	} else if err := compress.CheckStart(codec, b[HeaderSize:]); err != nil {
+		return nil, h, invalid("%v", err)
 	}
 	if rules.TimestampType == LogAppendTime {
 		maxTimestampMs = nowMs

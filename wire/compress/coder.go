@@ -4,7 +4,6 @@ package compress
 
 import (
 	"bytes"
-	"errors"
 	"fmt"
 	"io"
 
@@ -83,15 +82,9 @@ func (c *Coder) gzipReader() (io.Reader, error) {
 	return checked{Gzip, c.gzipIn}, nil
 }
 
-// lz4Reader takes the frames that Kafka's own reader takes: version 1 with
-// independent blocks.
 func (c *Coder) lz4Reader(src []byte) (io.Reader, error) {
-	const magic, flagsPos, versionMask, version, independent = "\x04\x22\x4d\x18", 4, 0xc0, 0x40, 0x20
-	if len(src) < 7 || string(src[:4]) != magic {
-		return nil, corrupt(LZ4, errors.New("no frame header"))
-	}
-	if flags := src[flagsPos]; flags&versionMask != version || flags&independent == 0 {
-		return nil, corrupt(LZ4, fmt.Errorf("frame flags %#x are not supported", flags))
+	if err := CheckStart(LZ4, src); err != nil {
+		return nil, err
 	}
 	if c.lz4In == nil {
 		c.lz4In = lz4.NewReader(&c.src)

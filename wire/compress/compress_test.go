@@ -176,6 +176,41 @@ func TestLZ4FrameAsKafkaReadsIt(t *testing.T) {
 	}
 }
 
+// CheckStart refuses nothing that a reader takes, and what no reader would.
+func TestCheckStartIsNotStricterThanTheReader(t *testing.T) {
+	skippable := append([]byte("\x53\x2a\x4d\x18\x03\x00\x00\x00abc"), compressed(t, Zstd, kafkaText())...)
+	written := map[Codec][]byte{}
+	for _, codec := range all {
+		written[codec] = compressed(t, codec, kafkaText())
+	}
+	rapid.Check(t, func(t *rapid.T) {
+		codec := rapid.SampledFrom(all).Draw(t, "codec")
+		b := bytes.Clone(written[codec])
+		if codec == Zstd && rapid.Bool().Draw(t, "skippable") {
+			b = bytes.Clone(skippable)
+		}
+		if rapid.Bool().Draw(t, "spoilt") {
+			b[rapid.IntRange(0, min(9, len(b)-1)).Draw(t, "at")] ^= byte(rapid.IntRange(1, 255).Draw(t, "by"))
+		}
+		b = b[:rapid.IntRange(0, 12).Draw(t, "cut")+len(b)-12]
+		start := CheckStart(codec, b)
+		_, err := (&Coder{}).Decompress(nil, codec, b, roomy)
+		if err == nil && start != nil {
+			t.Fatalf("%s: the reader takes what is refused with %v", codec, start)
+		}
+	})
+	for _, codec := range []Codec{Gzip, Snappy, LZ4, Zstd} {
+		for _, b := range [][]byte{nil, kafkaText(), written[Snappy]} {
+			if codec == Snappy && b != nil {
+				continue
+			}
+			if err := CheckStart(codec, b); !errors.Is(err, ErrCorrupt) {
+				t.Errorf("%s takes %q: %v", codec, b[:min(8, len(b))], err)
+			}
+		}
+	}
+}
+
 func TestZstdFrameWithItsSize(t *testing.T) {
 	e, err := zstd.NewWriter(nil)
 	if err != nil {
