@@ -18,10 +18,9 @@ import (
 
 type aborted = kmsg.FetchResponseTopicPartitionAbortedTransaction
 
-// made is a batch: records at offsets from base on, those in gaps left out.
+// made is a batch of count records from base on.
 type made struct {
 	base, count   int64
-	gaps          []int64
 	producer      int64
 	transactional bool
 	marker        string // "commit" or "abort"
