@@ -88,6 +88,9 @@ type Options struct {
 	// DeleteLater takes over files that were renamed to .deleted, to remove
 	// them after delay, which is as in Config. nil removes them at once.
 	DeleteLater func(path string, delay time.Duration)
+	// Quarantined is told of each range of a log file that is found to be bad, from
+	// any goroutine. nil: the log's line is all.
+	Quarantined func(BadRange)
 	// Dropped counts segments that were deleted, on the lane.
 	Dropped func(why retention.Reason, segments int, bytes int64)
 }

@@ -25,6 +25,7 @@ type logSegment struct {
 	// when it recovered the log. What lies before is verified before it is sent.
 	trustFrom int64
 	verified  intervals
+	bad       badRanges
 	damaged   atomic.Bool // told once
 
 	// Guarded by Log.mu, written by the lane alone.
