@@ -56,6 +56,7 @@ type Scan struct {
 	bufPos    int64
 	bufLen    int
 	err       error
+	over      func(bad *CorruptError, floor kafka.Offset) (toBytes int64, to kafka.Offset, ok bool)
 }
 
 // Start begins at pos, a batch boundary, and goes to end. With crc every
@@ -70,6 +71,13 @@ func (s *Scan) Start(f *File, pos, end int64, crc bool) {
 
 // Floor sets the least base offset that the first batch may have.
 func (s *Scan) Floor(off kafka.Offset) { s.floor = off }
+
+// Over makes the scan go on behind damage: do is told what is wrong and which
+// offset would have come, and says where the next batch begins and the least
+// offset that it may have; not ok ends the scan there.
+func (s *Scan) Over(do func(bad *CorruptError, floor kafka.Offset) (toBytes int64, to kafka.Offset, ok bool)) {
+	s.over = do
+}
 
 // Done gives the buffer back. It may be called again.
 func (s *Scan) Done() {
@@ -89,6 +97,24 @@ func (s *Scan) NextPos() int64 { return s.next }
 
 // Next goes to the next batch.
 func (s *Scan) Next() bool {
+	for !s.advance() {
+		if s.err == nil || s.over == nil {
+			return false
+		}
+		var bad *CorruptError
+		if !errors.As(s.err, &bad) {
+			return false
+		}
+		toBytes, to, ok := s.over(bad, s.floor)
+		if !ok || toBytes <= s.next {
+			return false
+		}
+		s.err, s.next, s.floor = nil, toBytes, to
+	}
+	return true
+}
+
+func (s *Scan) advance() bool {
 	if s.err != nil || s.next >= s.end {
 		return false
 	}
@@ -187,16 +213,18 @@ func (s *Scan) corrupt(torn bool, format string, args ...any) bool {
 }
 
 func (s *Scan) readError(err error) error {
-	if errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, io.EOF) {
+	if isEOF(err) {
 		return &CorruptError{File: s.f.Path(), PosBytes: s.next, Reason: "the file is shorter than the log", Torn: true}
 	}
 	return fmt.Errorf("read %s: %w", s.f.Path(), err)
 }
 
+func isEOF(err error) bool { return errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, io.EOF) }
+
 // OldFormat reports the magic of a file that begins with a valid message of
 // format 0 or 1. Zeros and garbage are not taken for one: the CRC must fit.
 func OldFormat(f *File, sizeBytes int64) (magic int8, found bool, err error) {
-	const overhead, crcAt, magicAt, headMin = 12, 12, 16, 26
+	const overhead, crcAt, headMin = 12, 12, 26
 	if sizeBytes < headMin {
 		return 0, false, nil
 	}
