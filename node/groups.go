@@ -27,7 +27,9 @@ import (
 type groups struct {
 	*shard.Shards[groupMachine, *groupOut]
 	self kafka.NodeID
-	load func() *image.Image
+	// latest is the metadata that groups work with. It is never older than that
+	// which requests see: who has seen a topic may commit offsets of it.
+	latest atomic.Pointer[image.Image]
 }
 
 // groupMachine is group.Groups as coordinator/shard runs it.
@@ -103,18 +105,19 @@ func (n *Node) openGroups() error {
 	if _, err := io.ReadFull(n.o.Random, ids.seed[:]); err != nil {
 		return err
 	}
-	g := &groups{self: n.ident.node, load: n.images.Load}
+	g := &groups{self: n.ident.node}
+	g.latest.Store(n.images.Load())
 	g.Shards = shard.New(shard.Options[groupMachine, *groupOut]{
 		Name: kafka.OffsetsTopic,
 		New: func(kafka.PartitionID) groupMachine {
-			return groupMachine{group.New(groupOptions(c, imageTopics{n.images.Load()}, ids))}
+			return groupMachine{group.New(groupOptions(c, imageTopics{g.latest.Load()}, ids))}
 		},
 		NewOutput: func() *groupOut { return &groupOut{} },
 		Open: func(ctx context.Context, p kafka.PartitionID, epoch kafka.LeaderEpoch) (shard.Log, error) {
 			return coordinatorLog(ctx, n.images.Load(), n.table, kafka.OffsetsTopic, p, epoch)
 		},
 		Refresh: func(m groupMachine, nowMs int64, out *groupOut) {
-			m.MetadataChanged(nowMs, imageTopics{n.images.Load()}, nil, &out.out)
+			m.MetadataChanged(nowMs, imageTopics{g.latest.Load()}, nil, &out.out)
 		},
 		LoadBufferBytes: int(c.Int(config.OffsetsLoadBufferSize)),
 		CommitTimeout:   millis(int64(c.Int(config.OffsetsCommitTimeoutMs))),
@@ -157,12 +160,17 @@ func (g *groups) resign(d *image.Delta) (elect []shard.Election) {
 	return elect
 }
 
-// published follows the image to requests: terms begin, and the groups hear of
-// topics that came, grew or went.
-func (g *groups) published(d *image.Delta, img *image.Image, elect []shard.Election) {
+// elect begins terms.
+func (g *groups) elect(elect []shard.Election) {
 	for _, e := range elect {
 		g.Elect(e.Partition, e.Epoch)
 	}
+}
+
+// changed tells the groups of topics that came, grew or went, before requests
+// see them.
+func (g *groups) changed(d *image.Delta, img *image.Image) {
+	g.latest.Store(img)
 	var deleted []group.DeletedTopic
 	changed := false
 	for t := range d.Topics() {

@@ -13,7 +13,8 @@ import (
 // publisher is the goroutine that tells the parts of this node what changed in
 // the committed metadata:
 //
-//	configs ─► quotas ─► deletes ─► followers ─► leaders ─► image to requests ─► link
+//	configs ─► quotas ─► deletes ─► coordinators resign ─► followers ─► leaders ─►
+//	topics to groups ─► image to requests ─► coordinators are elected ─► link
 //
 // A partition is entered in the table, marked as switching, before requests see
 // the image that gives it to this broker; so a request that comes at once waits
@@ -59,8 +60,9 @@ func (n *Node) apply(delta *image.Delta, img *image.Image) {
 	elect := n.groups.resign(delta)
 	n.executor.Follow(plan.Follow, img)
 	n.executor.Lead(plan.Lead, img)
+	n.groups.changed(delta, img)
 	n.images.Publish(img)
-	n.groups.published(delta, img, elect)
+	n.groups.elect(elect)
 	n.line.Published(img.Offset())
 	if epoch := n.line.Epoch(); !n.publisher.settled && epoch >= 0 && int64(img.Offset()) >= int64(epoch) {
 		n.publisher.settled = true

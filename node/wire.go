@@ -331,6 +331,7 @@ func (n *Node) serve(context.Context) error {
 		Quorum:       n.raft.Describe,
 		Dirs:         dirs,
 		Sessions:     n.sessions,
+		Groups:       n.groups,
 		Quotas:       n.quotas,
 		Logger:       n.o.Logger,
 		LogLevel:     n.o.LogLevel,

@@ -70,6 +70,8 @@ type Deps struct {
 	Dirs []LogDir
 	// Sessions are the fetch sessions of this broker.
 	Sessions *fetchsession.Cache
+	// Groups are the group coordinators.
+	Groups Groups
 	// Quotas say how long clients must wait.
 	Quotas *quota.Manager
 	Logger *slog.Logger

@@ -31,7 +31,7 @@ func (a *API) handleApiVersions(c *call.Call) call.Outcome {
 	}
 	for i := range a.rows {
 		row := &a.rows[i]
-		if row.hidden || row.roles&c.Conn.Listener.Role == 0 {
+		if row.roles&c.Conn.Listener.Role == 0 {
 			continue
 		}
 		k := kmsg.NewApiVersionsResponseApiKey()

@@ -28,9 +28,6 @@ Versions are those of Apache Kafka 4.4; an API that is not listed is not built, 
 |-|-|-|-|-|-|-|
 `)
 	for _, r := range rows() {
-		if r.hidden {
-			continue
-		}
 		versions := fmt.Sprintf("%d–%d", r.min, r.max)
 		if r.advertisedMin < r.min {
 			versions += fmt.Sprintf(", advertised from %d", r.advertisedMin)
@@ -46,7 +43,11 @@ Versions are those of Apache Kafka 4.4; an API that is not listed is not built, 
 		if r.forwardable {
 			forwarded = "yes"
 		}
-		fmt.Fprintf(&b, "| %d | %s | %s | %d | %s | %s | %s |\n", r.key, r.name, versions, r.flexibleFrom, strings.Join(listeners, ", "), forwarded, r.purpose)
+		flexible := "never"
+		if r.flexibleFrom < newest {
+			flexible = fmt.Sprint(r.flexibleFrom)
+		}
+		fmt.Fprintf(&b, "| %d | %s | %s | %s | %s | %s | %s |\n", r.key, r.name, versions, flexible, strings.Join(listeners, ", "), forwarded, r.purpose)
 	}
 	b.WriteString(`
 ## What a peer may ask for

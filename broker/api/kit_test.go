@@ -54,6 +54,7 @@ type node struct {
 	table   *replica.Table
 	exec    *assign.Executor
 	images  *Images
+	groups  *coordinators
 	api     *API
 	server  *conn.Server
 	cfg     *config.Node
@@ -96,13 +97,14 @@ func start(t testing.TB, changes ...func(*setup)) *node {
 	n.table = replica.NewTable()
 	n.exec = assign.NewExecutor(assign.Options{Self: self, Table: n.table, Dirs: []assign.Dir{n.dir}, Config: cfg, Workers: 2, Now: time.Now, Logger: logger})
 	n.images = NewImages()
+	n.groups = newCoordinators(n.images)
 	n.api = New(Deps{NodeID: self, ClusterID: clusterID, Images: n.images, Table: n.table, Config: cfg, Features: features,
 		KRaftVersion: func() int16 { return 1 },
 		Dirs:         []LogDir{{s.path, n.dir}},
 		Controller:   n.controller, ProducerID: n.producerID,
 		Quorum:   func(context.Context) (metalog.Quorum, error) { return metalog.Quorum{Leader: self}, nil },
 		Sessions: fetchsession.NewCache(s.slots, 1000, 42, time.Now), Logger: logger, LogLevel: new(slog.LevelVar), Now: time.Now,
-		Quotas: newQuotas()})
+		Groups: n.groups, Quotas: newQuotas()})
 	n.limits = conn.DefaultLimits()
 	if s.limits != nil {
 		s.limits(&n.limits)
@@ -137,6 +139,7 @@ func newQuotas() *quota.Manager {
 
 func (n *node) stop() {
 	n.server.Kill()
+	n.groups.Close()
 	n.exec.Stop()
 	n.dir.Kill()
 }
@@ -157,6 +160,7 @@ func (n *node) publish(records []metarec.Record) {
 	n.exec.Follow(plan.Follow, n.img)
 	n.exec.Lead(plan.Lead, n.img)
 	n.images.Publish(n.img)
+	n.groups.follow(d)
 }
 
 func (n *node) controller(ctx context.Context, who Requester, req kmsg.Request) (kmsg.Response, error) {

@@ -34,6 +34,7 @@ const (
 	fixed8
 	fixed16
 	text
+	blob  // bytes, not null
 	array // of structs: tags follow each element in flexible versions
 	tiny  // an array of int8
 	ints  // an array of int32
@@ -51,6 +52,7 @@ func int32At(min int16) field { return field{kind: fixed4, min: min, max: newest
 func int64At(min int16) field { return field{kind: fixed8, min: min, max: newest} }
 func uuidAt(min int16) field  { return field{kind: fixed16, min: min, max: newest} }
 func textAt(min int16) field  { return field{kind: text, min: min, max: newest} }
+func bytesAt(min int16) field { return field{kind: blob, min: min, max: newest} }
 func arrayAt(min int16, of ...field) field {
 	return field{kind: array, min: min, max: newest, of: of}
 }
@@ -108,6 +110,8 @@ func (w *walker) field(f *field) {
 		w.r.Raw(1 << f.kind)
 	case text:
 		w.text()
+	case blob:
+		w.blob()
 	case array:
 		for n := w.count(f, 1); n > 0 && w.r.Err() == nil; n-- {
 			w.fields(f.of)
@@ -132,6 +136,14 @@ func (w *walker) text() {
 		w.r.CompactNullableString()
 	} else {
 		w.r.NullableString()
+	}
+}
+
+func (w *walker) blob() {
+	if w.flexible {
+		w.r.CompactBytes()
+	} else {
+		w.r.Bytes()
 	}
 }
 

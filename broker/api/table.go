@@ -16,7 +16,15 @@ const (
 	keyFetch                = 1
 	keyListOffsets          = 2
 	keyMetadata             = 3
+	keyOffsetCommit         = 8
+	keyOffsetFetch          = 9
 	keyFindCoordinator      = 10
+	keyJoinGroup            = 11
+	keyHeartbeat            = 12
+	keyLeaveGroup           = 13
+	keySyncGroup            = 14
+	keyDescribeGroups       = 15
+	keyListGroups           = 16
 	keyApiVersions          = 18
 	keyCreateTopics         = 19
 	keyDeleteTopics         = 20
@@ -40,6 +48,8 @@ const (
 	keyDescribeTopicPartitions    = 75
 	keyDescribeLogDirs            = 35
 	keyDescribeProducers          = 61
+	keyDeleteGroups               = 42
+	keyOffsetDelete               = 47
 )
 
 // row is one API.
@@ -50,9 +60,6 @@ type row struct {
 	min, max int16
 	// advertisedMin, if lower than min, is what ApiVersions tells.
 	advertisedMin int16
-	// hidden rows are served, and not told of: clients decide by FindCoordinator
-	// whether there are groups at all.
-	hidden bool
 	// flexibleFrom is the first version with compact lengths and tags.
 	flexibleFrom int16
 	roles        call.Role
@@ -84,11 +91,47 @@ func rows() []row {
 				boolAt(8).until(10), boolAt(8)},
 			request: func() kmsg.Request { return new(kmsg.MetadataRequest) },
 			handle:  (*API).handleMetadata, purpose: "brokers, topics and their leaders"},
-		{key: keyFindCoordinator, name: "FindCoordinator", min: 0, max: 6, advertisedMin: 0, flexibleFrom: 3, roles: call.Broker, hidden: true,
+		{key: keyOffsetCommit, name: "OffsetCommit", min: 2, max: 10, advertisedMin: 2, flexibleFrom: 8, roles: call.Broker,
+			shape: shape{textAt(0), int32At(0), textAt(0), textAt(7), int64At(0).until(4), arrayAt(0, textAt(0).until(9), uuidAt(10),
+				arrayAt(0, int32At(0), int64At(0), int32At(6), textAt(0)))},
+			request: func() kmsg.Request { return new(kmsg.OffsetCommitRequest) },
+			handle:  (*API).handleOffsetCommit, purpose: "commit how far a group has come"},
+		{key: keyOffsetFetch, name: "OffsetFetch", min: 1, max: 10, advertisedMin: 1, flexibleFrom: 6, roles: call.Broker,
+			shape: shape{textAt(0).until(7), arrayAt(0, textAt(0), intsAt(0)).nullable(2).until(7),
+				arrayAt(8, textAt(0), textAt(9), int32At(9), arrayAt(0, textAt(0).until(9), uuidAt(10), intsAt(0)).nullable(8)), boolAt(7)},
+			request: func() kmsg.Request { return new(kmsg.OffsetFetchRequest) },
+			handle:  (*API).handleOffsetFetch, purpose: "how far groups have come"},
+		{key: keyFindCoordinator, name: "FindCoordinator", min: 0, max: 6, advertisedMin: 0, flexibleFrom: 3, roles: call.Broker,
 			shape:   shape{textAt(0).until(3), int8At(1), textsAt(4)},
 			request: func() kmsg.Request { return new(kmsg.FindCoordinatorRequest) },
 			handle:  (*API).handleFindCoordinator, purpose: "which broker coordinates a group"},
 		{key: keyApiVersions, name: "ApiVersions", min: 0, max: 5, advertisedMin: 0, flexibleFrom: 3,
+		{key: keyJoinGroup, name: "JoinGroup", min: 0, max: 9, advertisedMin: 0, flexibleFrom: 6, roles: call.Broker,
+			shape: shape{textAt(0), int32At(0), int32At(1), textAt(0), textAt(5), textAt(0),
+				arrayAt(0, textAt(0), bytesAt(0)), textAt(8)},
+			request: func() kmsg.Request { return new(kmsg.JoinGroupRequest) },
+			handle:  (*API).handleJoinGroup, purpose: "become a member of a classic group, or rejoin it"},
+		{key: keyHeartbeat, name: "Heartbeat", min: 0, max: 4, advertisedMin: 0, flexibleFrom: 4, roles: call.Broker,
+			shape:   shape{textAt(0), int32At(0), textAt(0), textAt(3)},
+			request: func() kmsg.Request { return new(kmsg.HeartbeatRequest) },
+			handle:  (*API).handleHeartbeat, purpose: "stay a member of a classic group, and hear of rebalances"},
+		{key: keyLeaveGroup, name: "LeaveGroup", min: 0, max: 5, advertisedMin: 0, flexibleFrom: 4, roles: call.Broker,
+			shape:   shape{textAt(0), textAt(0).until(2), arrayAt(3, textAt(0), textAt(0), textAt(5))},
+			request: func() kmsg.Request { return new(kmsg.LeaveGroupRequest) },
+			handle:  (*API).handleLeaveGroup, purpose: "leave a classic group, or remove members from it"},
+		{key: keySyncGroup, name: "SyncGroup", min: 0, max: 5, advertisedMin: 0, flexibleFrom: 4, roles: call.Broker,
+			shape: shape{textAt(0), int32At(0), textAt(0), textAt(3), textAt(5), textAt(5),
+				arrayAt(0, textAt(0), bytesAt(0))},
+			request: func() kmsg.Request { return new(kmsg.SyncGroupRequest) },
+			handle:  (*API).handleSyncGroup, purpose: "give a classic group its assignment, and get one's own"},
+		{key: keyDescribeGroups, name: "DescribeGroups", min: 0, max: 6, advertisedMin: 0, flexibleFrom: 5, roles: call.Broker,
+			shape:   shape{textsAt(0), boolAt(3)},
+			request: func() kmsg.Request { return new(kmsg.DescribeGroupsRequest) },
+			handle:  (*API).handleDescribeGroups, purpose: "state, members and assignments of classic groups"},
+		{key: keyListGroups, name: "ListGroups", min: 0, max: 5, advertisedMin: 0, flexibleFrom: 3, roles: call.Broker,
+			shape:   shape{textsAt(4), textsAt(5)},
+			request: func() kmsg.Request { return new(kmsg.ListGroupsRequest) },
+			handle:  (*API).handleListGroups, purpose: "the groups that this broker coordinates, by state and type"},
 			roles:   call.Broker | call.Controller,
 			shape:   shape{textAt(3), textAt(3), textAt(5), int32At(5)},
 			request: func() kmsg.Request { return new(kmsg.ApiVersionsRequest) },
@@ -145,6 +188,10 @@ func rows() []row {
 			request: func() kmsg.Request { return new(kmsg.ElectLeadersRequest) },
 			handle:  (*API).handleElectLeaders, purpose: "preferred and unclean elections"},
 		{key: keyIncrementalAlterConfigs, name: "IncrementalAlterConfigs", min: 0, max: 1, advertisedMin: 0, flexibleFrom: 1,
+		{key: keyDeleteGroups, name: "DeleteGroups", min: 0, max: 3, advertisedMin: 0, flexibleFrom: 2, roles: call.Broker,
+			shape:   shape{textsAt(0)},
+			request: func() kmsg.Request { return new(kmsg.DeleteGroupsRequest) },
+			handle:  (*API).handleDeleteGroups, purpose: "delete groups without members, and their offsets"},
 			roles: call.Broker | call.Controller, forwardable: true,
 			shape:   shape{arrayAt(0, int8At(0), textAt(0), arrayAt(0, textAt(0), int8At(0), textAt(0))), boolAt(0)},
 			request: func() kmsg.Request { return new(kmsg.IncrementalAlterConfigsRequest) },
@@ -160,6 +207,10 @@ func rows() []row {
 			handle:  (*API).handleDescribeClientQuotas, purpose: "limits of users, client ids and addresses"},
 		{key: keyAlterClientQuotas, name: "AlterClientQuotas", min: 0, max: 1, advertisedMin: 0, flexibleFrom: 1,
 			roles: call.Broker | call.Controller, forwardable: true,
+		{key: keyOffsetDelete, name: "OffsetDelete", min: 0, max: 0, advertisedMin: 0, flexibleFrom: newest, roles: call.Broker,
+			shape:   shape{textAt(0), arrayAt(0, textAt(0), arrayAt(0, int32At(0)))},
+			request: func() kmsg.Request { return new(kmsg.OffsetDeleteRequest) },
+			handle:  (*API).handleOffsetDelete, purpose: "forget offsets of topics that a group does not read"},
 			shape: shape{arrayAt(0, arrayAt(0, textAt(0), textAt(0)),
 				arrayAt(0, textAt(0), int64At(0), boolAt(0))), boolAt(0)},
 			request: func() kmsg.Request { return new(kmsg.AlterClientQuotasRequest) },

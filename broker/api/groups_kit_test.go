@@ -1,0 +1,193 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package api
+
+import (
+	"context"
+	"log/slog"
+	"slices"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"gregor/base/kafka"
+	"gregor/base/park"
+	"gregor/cluster/image"
+	"gregor/coordinator/group"
+	"gregor/coordinator/grouprec"
+	"gregor/coordinator/shard"
+	"gregor/wire/batch"
+)
+
+// coordinators are groups on shards over logs in memory, which a test can hold.
+type coordinators struct {
+	*shard.Shards[machine, *machineOut]
+	mu   sync.Mutex
+	logs map[kafka.PartitionID]*heldLog
+	open chan struct{} // a load waits for it
+	held bool          // of logs to come
+}
+
+type machine struct{ *group.Groups }
+
+func (m machine) Replay(rec grouprec.Record, from shard.Origin) error {
+	return m.Groups.Replay(rec, group.Origin(from))
+}
+func (m machine) Loaded(nowMs int64, out *machineOut) { m.Groups.Loaded(nowMs, &out.Out) }
+func (m machine) Tick(nowMs int64, out *machineOut)   { m.Groups.Tick(nowMs, &out.Out) }
+func (m machine) Abandon(out *machineOut)             { m.Groups.Abandon(&out.Out) }
+
+type machineOut struct{ group.Out }
+
+func (o *machineOut) Records() ([]grouprec.Record, shard.Producer, bool) {
+	return o.Out.Records, shard.Producer{}, false
+}
+
+func (o *machineOut) Replies(yield func(shard.Token, kmsg.Response) bool) {
+	for _, r := range o.Out.Replies {
+		if !yield(shard.Token(r.To), r.Response) {
+			return
+		}
+	}
+}
+
+func (s *coordinators) Do(p kafka.PartitionID, t *shard.Ticket, event func(g *group.Groups, nowMs int64, to group.Token, out *group.Out)) error {
+	return s.Shards.Do(p, t, func(m machine, nowMs int64, to shard.Token, out *machineOut) {
+		event(m.Groups, nowMs, group.Token(to), &out.Out)
+	})
+}
+
+type topicsOf struct{ images *Images }
+
+func (t topicsOf) Topic(name string) (kafka.TopicID, int32, bool) {
+	if topic := t.images.Load().Topic(name); topic != nil {
+		return topic.ID, int32(topic.PartitionCount()), true
+	}
+	return kafka.TopicID{}, 0, false
+}
+
+func (t topicsOf) TopicName(id kafka.TopicID) (string, bool) {
+	if topic := t.images.Load().TopicByID(id); topic != nil {
+		return topic.Name, true
+	}
+	return "", false
+}
+
+func newCoordinators(images *Images) *coordinators {
+	s := &coordinators{logs: map[kafka.PartitionID]*heldLog{}, open: make(chan struct{})}
+	close(s.open)
+	n := byte(0)
+	s.Shards = shard.New(shard.Options[machine, *machineOut]{
+		Name: kafka.OffsetsTopic,
+		New: func(kafka.PartitionID) machine {
+			return machine{group.New(group.Options{Topics: topicsOf{images},
+				RandomUUID: func() (u [16]byte) { n++; u[0] = n; return u }})}
+		},
+		NewOutput: func() *machineOut { return &machineOut{} },
+		Open: func(_ context.Context, p kafka.PartitionID, _ kafka.LeaderEpoch) (shard.Log, error) {
+			<-s.open
+			return s.log(p), nil
+		},
+		Logger: slog.New(slog.DiscardHandler), Now: time.Now,
+	})
+	return s
+}
+
+func (s *coordinators) log(p kafka.PartitionID) *heldLog {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.logs[p] == nil {
+		s.logs[p] = &heldLog{held: s.held}
+	}
+	return s.logs[p]
+}
+
+// follow is what node does when metadata changes.
+func (s *coordinators) follow(d *image.Delta) {
+	resign, elect := shard.Plan(d, kafka.OffsetsTopic, self)
+	for _, p := range resign {
+		s.Resign(p)
+	}
+	for _, e := range elect {
+		s.Elect(e.Partition, e.Epoch)
+	}
+}
+
+// heldLog is a partition in memory. While it is held nothing is committed.
+type heldLog struct {
+	mu      sync.Mutex
+	bytes   []byte
+	end     kafka.Offset
+	high    kafka.Offset
+	held    bool
+	waiters park.List
+}
+
+func (l *heldLog) hold(held bool) {
+	l.mu.Lock()
+	l.held = held
+	if !held {
+		l.high = l.end
+	}
+	high := l.high
+	l.mu.Unlock()
+	l.waiters.Wake(int64(high))
+}
+
+func (l *heldLog) Append(b []byte, _ kafka.LeaderEpoch) (kafka.Offset, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	b = slices.Clone(b)
+	for rest := b; len(rest) > 0; {
+		h, err := batch.Parse(rest)
+		if err != nil {
+			return -1, err
+		}
+		batch.SetBaseOffset(rest, l.end)
+		l.end += h.NextOffset() - h.BaseOffset
+		rest = rest[h.SizeBytes():]
+	}
+	l.bytes = append(l.bytes, b...)
+	if !l.held {
+		l.high = l.end
+	}
+	return l.end - 1, nil
+}
+
+func (l *heldLog) Read(buf []byte, from kafka.Offset, _ int) ([]byte, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if from < l.end {
+		buf = append(buf, l.bytes...)
+	}
+	return buf, nil
+}
+
+func (l *heldLog) Bounds() (kafka.Offset, kafka.Offset) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return 0, l.end
+}
+
+func (l *heldLog) Committed(last kafka.Offset, _ kafka.LeaderEpoch) (bool, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return last < l.high, nil
+}
+func (l *heldLog) Await(e *park.Entry, at kafka.Offset) { l.waiters.Add(e, int64(at)) }
+func (l *heldLog) Forget(e *park.Entry)                 { l.waiters.Remove(e) }
+func (l *heldLog) BatchBytesMax() int                   { return 1_048_588 }
+
+// coordinated makes the topic of groups, and waits for its coordinators.
+func (n *node) coordinated(t *testing.T) *client {
+	t.Helper()
+	c := n.dial()
+	c.do(finding(6, 0, "g"))
+	time.Sleep(time.Second)
+	if active, loading := n.groups.Active(); len(active) != 50 || loading {
+		t.Fatalf("%d coordinators are there, loading: %v", len(active), loading)
+	}
+	return c
+}

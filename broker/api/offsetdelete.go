@@ -1,0 +1,27 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package api
+
+import (
+	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"gregor/base/kafka"
+	"gregor/broker/call"
+	"gregor/coordinator/group"
+)
+
+// OffsetDelete, version 0: forgets offsets of topics that the group does not read.
+func (a *API) handleOffsetDelete(c *call.Call) call.Outcome {
+	decoded, err := a.decode(c)
+	if err != nil {
+		return a.close(c, err)
+	}
+	req, by := decoded.(*kmsg.OffsetDeleteRequest), callerOf(c)
+	return a.askNamed(c, req.Group, a.limits.timeoutMax, func(g *group.Groups, nowMs int64, to group.Token, out *group.Out) {
+		g.OffsetDelete(nowMs, by, req, to, out)
+	}, func(code kafka.Code) kmsg.Response {
+		resp := kmsg.NewPtrOffsetDeleteResponse()
+		resp.ErrorCode = int16(code)
+		return resp
+	})
+}
