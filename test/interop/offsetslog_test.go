@@ -53,7 +53,7 @@ func TestOffsetsLogOfKafka(t *testing.T) {
 	consume(t, ctx, n.Address, records, kgo.ConsumerGroup("classic"))
 	consume(t, ctx, n.Address, records, kgo.ConsumerGroup("static"), kgo.InstanceID("i-1"))
 	consume(t, ctx, n.Address, records, kgo.ConsumerGroup("deleted"))
-	//nolint:staticcheck // the key by which the client takes the new protocol
+	//lint:ignore SA1029 the key by which the client takes the new protocol
 	consume(t, ctx, n.Address, records, kgo.ConsumerGroup("new"), kgo.WithContext(context.WithValue(ctx, "opt_in_kafka_next_gen_balancer_beta", true)))
 	transact(t, ctx, n.Address, "in a transaction", kgo.TryCommit)
 	transact(t, ctx, n.Address, "aborted", kgo.TryAbort)

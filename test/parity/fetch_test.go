@@ -76,13 +76,12 @@ func (l *list) read(name string, change func(*kmsg.FetchRequest), parts ...part)
 // fetch reads, rightly and wrongly, without sessions.
 func (l *list) fetch() {
 	l.topic("read", 4)
-	size := int32(len(of(spec{records: 10})))
 	for i := range 10 {
 		s := spec{records: 10, timestamp: epochMs + int64(i)*1000, step: 10}
 		l.one(fmt.Sprintf("Produce/read/%d", i), func(at *site) kmsg.Request { return producing(9, "read", [16]byte{}, 0, -1, of(s)) })
 		l.one(fmt.Sprintf("Produce/read/second %d", i), func(at *site) kmsg.Request { return producing(9, "read", [16]byte{}, 1, -1, of(s)) })
 	}
-	size = int32(len(of(spec{records: 10, step: 10})))
+	size := int32(len(of(spec{records: 10, step: 10})))
 	l.one("Produce/read/third", func(*site) kmsg.Request {
 		return producing(9, "read", [16]byte{}, 2, -1, of(spec{records: 50, value: 100, codec: compress.Zstd}))
 	})
