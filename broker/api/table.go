@@ -47,9 +47,9 @@ const (
 	keyListConfigResources        = 74
 	keyDescribeTopicPartitions    = 75
 	keyDescribeLogDirs            = 35
-	keyDescribeProducers          = 61
 	keyDeleteGroups               = 42
 	keyOffsetDelete               = 47
+	keyDescribeProducers          = 61
 )
 
 // row is one API.
@@ -105,7 +105,6 @@ func rows() []row {
 			shape:   shape{textAt(0).until(3), int8At(1), textsAt(4)},
 			request: func() kmsg.Request { return new(kmsg.FindCoordinatorRequest) },
 			handle:  (*API).handleFindCoordinator, purpose: "which broker coordinates a group"},
-		{key: keyApiVersions, name: "ApiVersions", min: 0, max: 5, advertisedMin: 0, flexibleFrom: 3,
 		{key: keyJoinGroup, name: "JoinGroup", min: 0, max: 9, advertisedMin: 0, flexibleFrom: 6, roles: call.Broker,
 			shape: shape{textAt(0), int32At(0), int32At(1), textAt(0), textAt(5), textAt(0),
 				arrayAt(0, textAt(0), bytesAt(0)), textAt(8)},
@@ -132,6 +131,7 @@ func rows() []row {
 			shape:   shape{textsAt(4), textsAt(5)},
 			request: func() kmsg.Request { return new(kmsg.ListGroupsRequest) },
 			handle:  (*API).handleListGroups, purpose: "the groups that this broker coordinates, by state and type"},
+		{key: keyApiVersions, name: "ApiVersions", min: 0, max: 5, advertisedMin: 0, flexibleFrom: 3,
 			roles:   call.Broker | call.Controller,
 			shape:   shape{textAt(3), textAt(3), textAt(5), int32At(5)},
 			request: func() kmsg.Request { return new(kmsg.ApiVersionsRequest) },
@@ -182,16 +182,16 @@ func rows() []row {
 				arrayAt(0, intsAt(0)).nullable(0)), int32At(0), boolAt(0)},
 			request: func() kmsg.Request { return new(kmsg.CreatePartitionsRequest) },
 			handle:  (*API).handleCreatePartitions, purpose: "add partitions to topics"},
+		{key: keyDeleteGroups, name: "DeleteGroups", min: 0, max: 3, advertisedMin: 0, flexibleFrom: 2, roles: call.Broker,
+			shape:   shape{textsAt(0)},
+			request: func() kmsg.Request { return new(kmsg.DeleteGroupsRequest) },
+			handle:  (*API).handleDeleteGroups, purpose: "delete groups without members, and their offsets"},
 		{key: keyElectLeaders, name: "ElectLeaders", min: 0, max: 2, advertisedMin: 0, flexibleFrom: 2,
 			roles: call.Broker | call.Controller, forwardable: true,
 			shape:   shape{int8At(1), arrayAt(0, textAt(0), intsAt(0)).nullable(0), int32At(0)},
 			request: func() kmsg.Request { return new(kmsg.ElectLeadersRequest) },
 			handle:  (*API).handleElectLeaders, purpose: "preferred and unclean elections"},
 		{key: keyIncrementalAlterConfigs, name: "IncrementalAlterConfigs", min: 0, max: 1, advertisedMin: 0, flexibleFrom: 1,
-		{key: keyDeleteGroups, name: "DeleteGroups", min: 0, max: 3, advertisedMin: 0, flexibleFrom: 2, roles: call.Broker,
-			shape:   shape{textsAt(0)},
-			request: func() kmsg.Request { return new(kmsg.DeleteGroupsRequest) },
-			handle:  (*API).handleDeleteGroups, purpose: "delete groups without members, and their offsets"},
 			roles: call.Broker | call.Controller, forwardable: true,
 			shape:   shape{arrayAt(0, int8At(0), textAt(0), arrayAt(0, textAt(0), int8At(0), textAt(0))), boolAt(0)},
 			request: func() kmsg.Request { return new(kmsg.IncrementalAlterConfigsRequest) },
@@ -201,16 +201,16 @@ func rows() []row {
 			shape:   shape{int32At(0), arrayAt(0, textAt(0), intsAt(0)).nullable(0)},
 			request: func() kmsg.Request { return new(kmsg.ListPartitionReassignmentsRequest) },
 			handle:  (*API).handleListPartitionReassignments, purpose: "reassignments under way"},
+		{key: keyOffsetDelete, name: "OffsetDelete", min: 0, max: 0, advertisedMin: 0, flexibleFrom: newest, roles: call.Broker,
+			shape:   shape{textAt(0), arrayAt(0, textAt(0), arrayAt(0, int32At(0)))},
+			request: func() kmsg.Request { return new(kmsg.OffsetDeleteRequest) },
+			handle:  (*API).handleOffsetDelete, purpose: "forget offsets of topics that a group does not read"},
 		{key: keyDescribeClientQuotas, name: "DescribeClientQuotas", min: 0, max: 1, advertisedMin: 0, flexibleFrom: 1, roles: call.Broker,
 			shape:   shape{arrayAt(0, textAt(0), int8At(0), textAt(0)), boolAt(0)},
 			request: func() kmsg.Request { return new(kmsg.DescribeClientQuotasRequest) },
 			handle:  (*API).handleDescribeClientQuotas, purpose: "limits of users, client ids and addresses"},
 		{key: keyAlterClientQuotas, name: "AlterClientQuotas", min: 0, max: 1, advertisedMin: 0, flexibleFrom: 1,
 			roles: call.Broker | call.Controller, forwardable: true,
-		{key: keyOffsetDelete, name: "OffsetDelete", min: 0, max: 0, advertisedMin: 0, flexibleFrom: newest, roles: call.Broker,
-			shape:   shape{textAt(0), arrayAt(0, textAt(0), arrayAt(0, int32At(0)))},
-			request: func() kmsg.Request { return new(kmsg.OffsetDeleteRequest) },
-			handle:  (*API).handleOffsetDelete, purpose: "forget offsets of topics that a group does not read"},
 			shape: shape{arrayAt(0, arrayAt(0, textAt(0), textAt(0)),
 				arrayAt(0, textAt(0), int64At(0), boolAt(0))), boolAt(0)},
 			request: func() kmsg.Request { return new(kmsg.AlterClientQuotasRequest) },
