@@ -12,6 +12,7 @@ import (
 	"log/slog"
 	"math/rand/v2"
 	"net"
+	"sync"
 	"testing"
 	"time"
 
@@ -75,7 +76,19 @@ func seeded(seed uint64) io.Reader {
 	for i := range 8 {
 		key[i] = byte(seed >> (8 * i))
 	}
-	return rand.NewChaCha8(key)
+	return &shared{r: rand.NewChaCha8(key)}
+}
+
+// shared lets several goroutines read.
+type shared struct {
+	mu sync.Mutex
+	r  io.Reader // guarded by mu
+}
+
+func (s *shared) Read(b []byte) (int, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.r.Read(b)
 }
 
 // Up starts the node on the disk as it is.
