@@ -39,8 +39,8 @@ func (l *Log) load() error {
 		}
 	}
 	r := &recovery{l: l, clean: l.o.CleanStart, from: l.o.RecoveryPoint, nowMs: l.nowMs(), logStart: l.o.LogStart, highWatermark: l.o.HighWatermark}
-	r.durable = r.from
-	if r.clean {
+	r.durable, r.promised = r.from, r.from
+	if r.clean || l.o.RecoveryPointLost {
 		r.durable = math.MaxInt64
 	}
 	r.takeHint(files)
@@ -123,6 +123,7 @@ type recovery struct {
 	clean         bool
 	from          kafka.Offset // recovery point: what lies below is trusted
 	durable       kafka.Offset // no crash took anything from below
+	promised      kafka.Offset // the recovery point that the directory gave
 	nowMs         int64
 	highWatermark kafka.Offset
 
@@ -281,6 +282,7 @@ func (r *recovery) eachBatch(from kafka.Offset, do func(*segment.Scan, *logSegme
 			pos = p.PosBytes
 		}
 		scan.Start(s.log, pos, s.sizeBytes, false)
+		r.passOver(&scan, s)
 		for scan.Next() {
 			if scan.Header.LastOffset() < from {
 				continue

@@ -63,6 +63,9 @@ type Options struct {
 	RecoveryPoint kafka.Offset
 	HighWatermark kafka.Offset
 	LogStart      kafka.Offset
+	// RecoveryPointLost: there was a recovery point and nobody knows it any more.
+	// RecoveryPoint is 0; everything is read, and nothing counts as written in vain.
+	RecoveryPointLost bool
 	// CleanStart: the directory was stopped cleanly, so nothing is scanned.
 	CleanStart bool
 	// Hint is what Log.Hint gave before that clean stop; with it (and

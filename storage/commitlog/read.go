@@ -4,6 +4,7 @@ package commitlog
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
 	"slices"
 
@@ -297,19 +298,65 @@ func (l *Log) locate(s *logSegment, file *segment.File, sizeBytes int64, off kaf
 	if err != nil {
 		return 0, false, err
 	}
-	p, err := ix.offsets.Floor(off)
-	if err != nil {
-		return 0, false, err
+	for p, err := ix.offsets.Floor(off); ; p, err = ix.offsets.Floor(p.Offset - 1) {
+		if err != nil {
+			return 0, false, err
+		}
+		// An entry that names no batch is wrong, or the batch is damaged: an
+		// earlier one leads to the same place.
+		pos, found, err := l.locateFrom(s, file, sizeBytes, off, p)
+		if p.PosBytes == 0 || !errors.Is(err, index.ErrCorrupt) {
+			return pos, found, err
+		}
 	}
+}
+
+// locateFrom walks from where an index entry points to. Damage on the way is
+// quarantined, and gone over unless off lies in it.
+func (l *Log) locateFrom(s *logSegment, file *segment.File, sizeBytes int64, off kafka.Offset, p index.Position) (pos int64, found bool, err error) {
 	var scan segment.Scan
 	scan.Start(file, p.PosBytes, sizeBytes, false)
+	scan.Floor(s.base)
+	first := p.PosBytes > 0
+	var fatal error
+	scan.Over(func(bad *CorruptError, floor kafka.Offset) (int64, kafka.Offset, bool) {
+		if first {
+			return 0, 0, false
+		}
+		d := segment.Damage{FromBytes: bad.PosBytes, From: floor, To: l.endOf(s)}
+		if _, fatal = d.FindDamageEnd(file, sizeBytes); fatal != nil {
+			return 0, 0, false
+		}
+		if file.Intact() {
+			l.quarantine(s, badRange(s, bad, d))
+		}
+		return d.ToBytes, d.To, off >= d.To
+	})
 	defer scan.Done()
 	for scan.Next() {
+		if first && scan.Header.LastOffset() != p.Offset {
+			return 0, false, fmt.Errorf("index of %s names offset %d at byte %d: %w", file.Path(), p.Offset, p.PosBytes, index.ErrCorrupt)
+		}
+		first = false
 		if scan.Header.LastOffset() >= off {
 			return scan.PosBytes, true, nil
 		}
 	}
-	return 0, false, scan.Err()
+	if err := scan.Err(); first && errors.Is(err, kafka.CorruptMessage) {
+		return 0, false, fmt.Errorf("index of %s points to byte %d: %w", file.Path(), p.PosBytes, index.ErrCorrupt)
+	}
+	return 0, false, errors.Join(fatal, scan.Err())
+}
+
+// endOf is the offset that no batch of a segment reaches: where the next one
+// begins, or the log end.
+func (l *Log) endOf(s *logSegment) kafka.Offset {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if i, ok := l.pub.index(s.base); ok && i+1 < len(l.pub.segments) {
+		return l.pub.segments[i+1].base
+	}
+	return l.tail.LogEnd
 }
 
 // cut shortens a span to bytesMax at a batch boundary, or verifies it, or both.

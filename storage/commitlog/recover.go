@@ -230,8 +230,21 @@ func (r *recovery) walk(s *logSegment, ix *indexes, from index.Position, crc boo
 	build := crc || ix.offsets.Entries() == 0 // an index that was reset is built here
 	r.end = max(r.end, s.base)
 	var scan segment.Scan
+	var failed error
+	goodFrom := from.PosBytes
 	scan.Start(s.log, from.PosBytes, s.sizeBytes, crc)
 	scan.Floor(floor)
+	if crc {
+		scan.Over(func(bad *CorruptError, _ kafka.Offset) (int64, kafka.Offset, bool) {
+			d, ok, err := r.over(s, bad)
+			if failed = err; !ok {
+				return 0, 0, false
+			}
+			s.verified.add(goodFrom, bad.PosBytes)
+			goodFrom, r.end = d.ToBytes, d.To
+			return d.ToBytes, d.To, true
+		})
+	}
 	defer scan.Done()
 	for scan.Next() {
 		h := &scan.Header
@@ -254,7 +267,10 @@ func (r *recovery) walk(s *logSegment, ix *indexes, from index.Position, crc boo
 		r.end = h.NextOffset()
 	}
 	if crc {
-		s.verified.add(from.PosBytes, scan.NextPos())
+		s.verified.add(goodFrom, scan.NextPos())
+	}
+	if failed != nil {
+		return failed
 	}
 	if err := scan.Err(); err != nil {
 		return err

@@ -133,6 +133,7 @@ func (l *Log) rebuildIndexes(s *logSegment, ix *indexes, sizeBytes int64) error 
 	scan.Start(s.log, 0, sizeBytes, false)
 	defer scan.Done()
 	scan.Floor(s.base)
+	stepOver(&scan, s.log, sizeBytes)
 	for scan.Next() {
 		w.note(&scan.Header, scan.PosBytes)
 	}

@@ -138,6 +138,7 @@ func (l *Log) firstIn(v *timeView, timestampMs int64, from kafka.Offset) (Found,
 	}
 	var scan segment.Scan
 	scan.Start(v.file, p.PosBytes, v.sizeBytes, false)
+	stepOver(&scan, v.file, v.sizeBytes)
 	defer scan.Done()
 	var body []byte
 	for scan.Next() {

@@ -168,6 +168,7 @@ func (l *Log) resume(s *logSegment, ix *indexes) error {
 	}
 	var scan segment.Scan
 	scan.Start(s.log, p.PosBytes, s.sizeBytes, false)
+	stepOver(&scan, s.log, s.sizeBytes)
 	defer scan.Done()
 	for scan.Next() {
 		s.noteTop(&scan.Header, scan.PosBytes)

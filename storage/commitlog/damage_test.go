@@ -1,0 +1,183 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package commitlog
+
+import (
+	"errors"
+	"fmt"
+	"testing"
+
+	"gregor/base/kafka"
+	"gregor/base/vfs"
+	"gregor/storage/segment"
+	"gregor/wire/batch"
+)
+
+// flip changes one bit of a file in the log's folder.
+func (b *bed) flip(name string, posBytes int64, bit int) {
+	b.t.Helper()
+	f, err := b.fs.Open(b.o.Dir+"/"+name, vfs.ReadWrite, 0)
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	defer f.Close()
+	var p [1]byte
+	if _, err := f.ReadAt(p[:], posBytes); err != nil {
+		b.t.Fatal(err)
+	}
+	p[0] ^= 1 << bit
+	if _, err := f.WriteAt(p[:], posBytes); err != nil {
+		b.t.Fatal(err)
+	}
+}
+
+// offsets reads record by record from a log with damage: what is there, and
+// what is CORRUPT_MESSAGE.
+func (b *bed) offsets() (there, corrupt []kafka.Offset) {
+	b.t.Helper()
+	t := b.l.Tail()
+	for off := t.LogStart; off < t.LogEnd; off++ {
+		r, err := b.l.Read(nil, off, 1, ToLogEnd, true)
+		if errors.Is(err, kafka.CorruptMessage) {
+			corrupt = append(corrupt, off)
+			continue
+		}
+		if err != nil {
+			b.t.Fatalf("read of %d: %v", off, err)
+		}
+		p := make([]byte, r.File.LenBytes)
+		if _, err := r.File.Src.ReadAt(p, r.File.PosBytes); err != nil {
+			b.t.Fatal(err)
+		}
+		r.File.Src.Release()
+		h, err := batch.Parse(p)
+		if err == nil {
+			err = batch.VerifyCRC(p[:h.SizeBytes()])
+		}
+		if err != nil || h.BaseOffset > off || h.LastOffset() < off {
+			b.t.Fatalf("read of %d gave %d to %d: %v", off, h.BaseOffset, h.LastOffset(), err)
+		}
+		there = append(there, off)
+	}
+	return there, corrupt
+}
+
+// Six batches of one record and 72 bytes, from offset 0 on; the third begins at
+// 144.
+func damaged(t *testing.T, flushed bool) *bed {
+	b := memoryBed(t).mustOpen()
+	for range 6 {
+		b.mustAppend(plain(1, 1000))
+	}
+	if flushed {
+		if err := b.l.Flush(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return b
+}
+
+const logZero = "00000000000000000000.log"
+
+// Below the recovery point damage takes nothing with it that is good, and above
+// it the log is cut, as Kafka cuts it.
+func TestDamageBelowAndAboveTheRecoveryPoint(t *testing.T) {
+	size := int64(len(plain(1, 1000).build()))
+	for _, c := range []struct {
+		name    string
+		flushed bool
+		stopped bool
+		batch   int64
+		pos     int64
+		corrupt []kafka.Offset
+		end     kafka.Offset
+	}{
+		{"above, in records", false, false, 2, size - 3, nil, 2},
+		{"above, in the length", false, false, 2, 10, nil, 2},
+		{"below, in records", true, false, 2, size - 3, []kafka.Offset{2}, 6},
+		{"below, in the length", true, false, 2, 10, []kafka.Offset{2}, 6},
+		{"below, in the high bits of the length", true, false, 2, 8, []kafka.Offset{2}, 6},
+		{"below, in the magic", true, false, 0, 16, []kafka.Offset{0}, 6},
+		{"below, in the last batch", true, false, 5, 16, []kafka.Offset{5}, 6},
+		{"stopped, in records", true, true, 2, size - 3, []kafka.Offset{2}, 6},
+		{"stopped, in the magic", true, true, 2, 16, []kafka.Offset{2}, 6},
+		{"stopped, in the last batch", true, true, 5, 16, []kafka.Offset{5}, 6},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			b := damaged(t, c.flushed)
+			if c.stopped {
+				b.stop(false)
+			} else {
+				b.crash()
+			}
+			b.flip(logZero, c.batch*size+c.pos, 2)
+			for round := range 3 {
+				b.mustOpen()
+				there, corrupt := b.offsets()
+				if fmt.Sprint(corrupt) != fmt.Sprint(c.corrupt) || len(there)+len(corrupt) != int(c.end) {
+					t.Fatalf("round %d: there %v, corrupt %v; want %v, end %d", round, there, corrupt, c.corrupt, c.end)
+				}
+				if round == 0 {
+					if a := b.mustAppend(plain(1, 1000)); a.BaseOffset != c.end {
+						t.Fatalf("the next record has offset %d", a.BaseOffset)
+					}
+					c.end++
+				}
+				b.stop(round == 1)
+			}
+		})
+	}
+}
+
+// A recovery point that nobody knows any more makes no gap a hole, and damage in
+// the middle hides nothing.
+func TestRecoveryPointThatIsNotKnown(t *testing.T) {
+	t.Run("gaps", func(t *testing.T) {
+		b := gappy(t)
+		b.crash()
+		b.o.RecoveryPoint, b.o.RecoveryPointLost = 0, true
+		b.mustOpen()
+		b.wantBases(0, 10, 20)
+	})
+	t.Run("damage", func(t *testing.T) {
+		b := damaged(t, true)
+		b.crash()
+		b.flip(logZero, 2*int64(len(plain(1, 1000).build()))+20, 1)
+		b.o.RecoveryPoint, b.o.RecoveryPointLost = 0, true
+		b.mustOpen()
+		if there, corrupt := b.offsets(); len(there) != 5 || len(corrupt) != 1 {
+			t.Fatal(there, corrupt)
+		}
+	})
+	t.Run("torn tail", func(t *testing.T) {
+		b := damaged(t, true)
+		b.crash()
+		b.flip(logZero, 5*int64(len(plain(1, 1000).build()))+20, 1)
+		b.o.RecoveryPoint, b.o.RecoveryPointLost = 0, true
+		b.mustOpen()
+		if there, corrupt := b.offsets(); len(there) != 5 || len(corrupt) != 0 {
+			t.Fatal(there, corrupt)
+		}
+	})
+}
+
+// Bytes that look like a batch inside a record are not taken for one.
+func TestBatchInsideARecordIsNoBatch(t *testing.T) {
+	b := memoryBed(t).mustOpen()
+	inner := plain(1, 5)
+	inner.base = 1
+	outer := plain(1, 1000)
+	outer.value = "...." + string(inner.build()) + "...."
+	b.mustAppend(plain(1, 1000))
+	b.mustAppend(outer)
+	b.mustAppend(plain(1, 1000))
+	if err := b.l.Flush(); err != nil {
+		t.Fatal(err)
+	}
+	b.crash()
+	b.flip(segment.Name(0, segment.LogSuffix), int64(len(plain(1, 1000).build()))+9, 4)
+	b.mustOpen()
+	if there, corrupt := b.offsets(); fmt.Sprint(there, corrupt) != "[0 2] [1]" {
+		t.Fatal(there, corrupt)
+	}
+}
