@@ -55,6 +55,8 @@ type fakeDir struct {
 
 func (d fakeDir) Path() string        { return d.path }
 func (d fakeDir) Offline() error      { return d.offline }
+func (d fakeDir) Refuses() error      { return errors.New("no room") }
+func (d fakeDir) ReserveBytes() int64 { return 10 }
 func (d fakeDir) DeletesPending() int { return 2 }
 
 func (d fakeDir) Dropped() [retention.Reasons]logdir.Dropped {

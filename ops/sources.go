@@ -67,6 +67,9 @@ type Directory interface {
 	Path() string
 	Offline() error
 	Usage() (vfs.Usage, error)
+	// ReserveBytes is the room that producers leave, and Refuses why they wait.
+	ReserveBytes() int64
+	Refuses() error
 	Dropped() [retention.Reasons]logdir.Dropped
 	DeletesPending() int
 }

@@ -156,12 +156,14 @@ var (
 	directoryOnline    = gauge("gregor_log_directory_online", "1 while the directory is used, 0 after it failed.", "directory")
 	directoryTotal     = gauge("gregor_log_directory_total_bytes", "Size of its file system; absent while that does not answer.", "directory")
 	directoryFree      = gauge("gregor_log_directory_free_bytes", "Room left on its file system; absent while that does not answer.", "directory")
+	directoryReserve   = gauge("gregor_log_directory_reserve_bytes", "Room that producers leave (gregor.log.reserve.bytes), as of the last look.", "directory")
+	directoryFull      = gauge("gregor_log_directory_full", "1 while producers wait for room in the directory.", "directory")
 
 	droppedSegments = counter("gregor_log_deleted_segments_total", "Segments that left a log, by reason: log start (DeleteRecords), size (retention.bytes), time (retention.ms).", "directory", "reason")
 	droppedBytes    = counter("gregor_log_deleted_bytes_total", "Bytes of their log files, by the same reasons.", "directory", "reason")
 	deletesPending  = gauge("gregor_log_deletes_pending", "Files and folders under a deleted name that wait for file.delete.delay.ms.", "directory")
 
-	directoryGroup = group{"Log directories", []*metric{directoriesOffline, directoryOnline, directoryTotal, directoryFree,
+	directoryGroup = group{"Log directories", []*metric{directoriesOffline, directoryOnline, directoryTotal, directoryFree, directoryReserve, directoryFull,
 		droppedSegments, droppedBytes, deletesPending}, func(e *emitter, c *collector) {
 		var failed int64
 		for _, d := range c.sources.Directories {
@@ -174,6 +176,8 @@ var (
 				e.count(directoryTotal, usage.TotalBytes, d.Path())
 				e.count(directoryFree, usage.FreeBytes, d.Path())
 			}
+			e.count(directoryReserve, d.ReserveBytes(), d.Path())
+			e.flag(directoryFull, online && d.Refuses() != nil, d.Path())
 			for reason, n := range d.Dropped() {
 				e.count(droppedSegments, n.Segments, d.Path(), retention.Reason(reason).String())
 				e.count(droppedBytes, n.Bytes, d.Path(), retention.Reason(reason).String())

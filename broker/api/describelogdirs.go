@@ -14,7 +14,7 @@ import (
 )
 
 // DescribeLogDirs, versions 1 to 5: what this broker's directories hold, and
-// the room that is left (from version 4). A directory that is offline says so
+// the room that is left to producers (from version 4). A directory that is offline says so
 // and nothing else. No log is ever a future one: logs are not moved between
 // directories yet.
 
@@ -29,6 +29,8 @@ type Directory interface {
 	ID() kafka.DirectoryID
 	Offline() error
 	Usage() (vfs.Usage, error)
+	// ReserveBytes is the room that producers leave.
+	ReserveBytes() int64
 	Logs() []logdir.Found
 }
 
@@ -52,7 +54,7 @@ func (a *API) handleDescribeLogDirs(c *call.Call) call.Outcome {
 		if usage, err := usage(d.Dir); err != nil {
 			r.ErrorCode = int16(a.code(c, err))
 		} else {
-			r.TotalBytes, r.UsableBytes = usage.TotalBytes, usage.FreeBytes
+			r.TotalBytes, r.UsableBytes = usage.TotalBytes, max(usage.FreeBytes-d.Dir.ReserveBytes(), 0)
 			r.Topics = a.logsIn(d.Dir, wanted)
 			r.IsCordoned = slices.Contains(cordoned, d.Dir.ID())
 		}

@@ -40,6 +40,7 @@ var verdicts = map[string]struct {
 	"active.ErrStopped":               {active.ErrStopped, kafka.NotController},
 	"logdir.ErrClosed":                {logdir.ErrClosed, kafka.KafkaStorageError},
 	"logdir.ErrOpen":                  {logdir.ErrOpen, kafka.KafkaStorageError},
+	"logdir.FullError":                {&logdir.FullError{}, kafka.KafkaStorageError},
 	"logdir.OfflineError":             {&logdir.OfflineError{Err: syscall.EIO}, kafka.KafkaStorageError},
 	"commitlog.CorruptError":          {&commitlog.CorruptError{}, kafka.CorruptMessage},
 	"commitlog.ErrClosed":             {commitlog.ErrClosed, kafka.KafkaStorageError},
@@ -66,7 +67,7 @@ var verdicts = map[string]struct {
 
 // startOnly are errors that stop a start, or the publisher, and no request.
 var startOnly = []string{
-	"logdir.CheckpointError", "logdir.ForeignFolderError", "logdir.InUseError", "logdir.ManifestError", "logdir.MismatchError",
+	"logdir.CheckpointError", "logdir.ForeignFolderError", "logdir.InUseError", "logdir.ManifestError", "logdir.MismatchError", "logdir.UnformattedError",
 	"config.KeyError", "config.SyntaxError", "config.ValueError", "image.ErrInconsistent",
 }
 

@@ -19,6 +19,7 @@ import (
 	"gregor/base/netx"
 	"gregor/base/vfs"
 	"gregor/config"
+	"gregor/storage/logdir"
 )
 
 // What a check can say.
@@ -145,7 +146,7 @@ func checkDirs(settings *config.Node) []check {
 		if usage, err := (vfs.OS{}).Usage(there); err != nil {
 			checks = append(checks, check{name, checkFail, err.Error(), "df -h " + there})
 		} else {
-			checks = append(checks, judgeSpace(name, there, usage))
+			checks = append(checks, judgeSpace(name, there, usage, logdir.ReserveOf(settings.Long(config.GregorLogReserveBytes), usage.TotalBytes)))
 		}
 		if kind := fileSystemOf(there); kind != "" {
 			checks = append(checks, judgeFileSystem(name, kind))

@@ -71,9 +71,16 @@ const (
 	roomPartLeast  = 10 // percent
 )
 
-func judgeSpace(name, dir string, u vfs.Usage) check {
+// judgeSpace compares the room with what producers leave of it, too.
+func judgeSpace(name, dir string, u vfs.Usage, reserveBytes int64) check {
 	k := check{name, checkOK, fmt.Sprintf("%s of %s free", size(u.FreeBytes), size(u.TotalBytes)), ""}
+	if reserveBytes > 0 {
+		k.Detail += fmt.Sprintf(", of which producers leave %s (gregor.log.reserve.bytes)", size(reserveBytes))
+	}
 	switch {
+	case u.FreeBytes < reserveBytes:
+		k.Status = checkFail
+		k.Detail += ": they would be refused"
 	case u.FreeBytes < roomLeastBytes:
 		k.Status = checkFail
 	case u.FreeBytes < u.TotalBytes/100*roomPartLeast:

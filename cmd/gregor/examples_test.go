@@ -47,6 +47,7 @@ var scenes = map[string]scene{
 	"gregor bench limits":   {none: true},
 	"gregor topic create":   {topics: "-"},
 	"gregor storage verify": {stopped: true},
+	"gregor storage format": {stopped: true},
 	"gregor doctor":         {none: true},
 	"gregor topic delete":   {asks: true},
 	"gregor topic empty":    {asks: true},
@@ -63,6 +64,7 @@ var places = []struct {
 }{
 	{regexp.MustCompile(`/var/lib/kafka/data\b`), "./data"},
 	{regexp.MustCompile(`/var/lib/gregor\b`), "./gregor-data"},
+	{regexp.MustCompile(`/mnt/disk3/gregor\b`), "./disk3"},
 	{regexp.MustCompile(`/etc/bash_completion\.d/`), "./"},
 	{regexp.MustCompile(`~/\.config/fish/completions/`), "./"},
 	{regexp.MustCompile(`/usr/local/share/(man/man1|zsh/site-functions)`), "./"},

@@ -18,12 +18,12 @@ import (
 func newStorageCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "storage",
-		Short: "Look at log directories on the disk: dump, verify, du",
-		Long:  "Looks at the files of log directories, Kafka's or gregor's, without a broker. Nothing here changes them.",
+		Short: "Look at log directories on the disk: dump, verify, du; format a new one",
+		Long:  "Looks at the files of log directories, Kafka's or gregor's, without a broker. Nothing here but format changes them.",
 		Args:  cobra.NoArgs,
 		RunE:  func(c *cobra.Command, _ []string) error { return c.Help() },
 	}
-	c.AddCommand(newStorageDumpCommand(), newStorageVerifyCommand(), newStorageUsageCommand())
+	c.AddCommand(newStorageDumpCommand(), newStorageVerifyCommand(), newStorageUsageCommand(), newStorageFormatCommand())
 	return c
 }
 

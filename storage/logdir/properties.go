@@ -114,8 +114,8 @@ func (p Properties) append(b []byte) []byte {
 type UnformattedError struct{ Path string }
 
 func (e *UnformattedError) Error() string {
-	return fmt.Sprintf("%s has no %s, and other directories of this node have one: mount the disk that belongs there, or, for a new one, run: gregor storage format %s",
-		e.Path, propertiesFile, e.Path)
+	return fmt.Sprintf("%s has no %s, and other directories of this node have one: mount the disk that belongs there or, for a new one, run: "+
+		"gregor storage format %s --like <another log directory of this node>", e.Path, propertiesFile, e.Path)
 }
 
 // checkFormatted touches nothing: where a disk is missing, its place stays as it is.
