@@ -22,7 +22,12 @@ func (a *API) handleJoinGroup(c *call.Call) call.Outcome {
 	req, by := decoded.(*kmsg.JoinGroupRequest), callerOf(c)
 	return a.askNamed(c, req.Group, rebalanceWaitMax, func(g *group.Groups, nowMs int64, to group.Token, out *group.Out) {
 		g.JoinGroup(nowMs, by, req, to, out)
-	}, func(code kafka.Code) kmsg.Response { return group.JoinRefused(req.Version, req.MemberID, code) })
+	}, func(code kafka.Code) kmsg.Response {
+		if code == kafka.InvalidGroupID {
+			return group.JoinRefused(req.Version, req.MemberID, code)
+		}
+		return group.JoinRefused(req.Version, "", code) // the member is only the coordinator's to name
+	})
 }
 
 func (a *API) handleSyncGroup(c *call.Call) call.Outcome {

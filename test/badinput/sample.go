@@ -72,6 +72,18 @@ func Sample(key, version int16, id [16]byte) kmsg.Request {
 	case *kmsg.AlterClientQuotasRequest:
 		r.Entries[0].Entity[0].Type = "user"
 		r.Entries[0].Ops[0].Key, r.Entries[0].Ops[0].Remove = "consumer_byte_rate", false
+	case *kmsg.FindCoordinatorRequest:
+		r.CoordinatorType = 0
+	case *kmsg.JoinGroupRequest:
+		r.SessionTimeoutMillis, r.RebalanceTimeoutMillis, r.InstanceID = 10_000, 10_000, nil
+	case *kmsg.SyncGroupRequest:
+		r.InstanceID = nil
+	case *kmsg.HeartbeatRequest:
+		r.InstanceID = nil
+	case *kmsg.OffsetCommitRequest: // of nobody
+		r.Group, r.Generation, r.MemberID, r.InstanceID, r.RetentionTimeMillis = "abc-offsets", -1, "", nil, -1
+	case *kmsg.OffsetFetchRequest:
+		r.Groups[0].MemberID, r.Groups[0].MemberEpoch = nil, -1
 	case *kmsg.UnregisterBrokerRequest:
 		r.BrokerID = 0x7f7f7f7f // however it is scrambled, not that of the broker
 	}

@@ -72,9 +72,14 @@ type step struct {
 	patience time.Duration
 	// mute says that no answer is to come: a frame that is not whole, or acks 0.
 	mute bool
+	// parks says that the answer waits for others; a step that is late takes it.
+	parks, late bool
 	// verbatim says that raw gives the frame's size as well.
 	verbatim bool
 }
+
+// parkedTimeout is how long an answer does not come that waits for others.
+const parkedTimeout = 50 * time.Millisecond
 
 // send runs a step everywhere and compares.
 func (l *list) send(s step) {
@@ -105,7 +110,10 @@ func (s *step) run(at *site) (seen []field) {
 	if err != nil {
 		return []field{{"connection", "not accepted: " + err.Error()}}
 	}
-	id := w.next()
+	id := w.correlation
+	if !s.late {
+		id = w.next()
+	}
 	frame, key, version := []byte(nil), s.key, s.version
 	mute := s.mute
 	if s.build != nil {
@@ -120,14 +128,22 @@ func (s *step) run(at *site) (seen []field) {
 		frame = s.raw(at, id)
 	}
 	began := time.Now()
-	if s.verbatim {
+	switch {
+	case s.late:
+	case s.verbatim:
 		_, err = w.c.Write(frame)
-	} else {
+	default:
 		err = w.send(frame)
 	}
 	if err != nil {
 		at.drop(s.conn)
 		return []field{{"connection", "closed"}}
+	}
+	if s.parks {
+		if _, _, err := w.receive(parkedTimeout); !errors.Is(err, errSilence) {
+			return []field{{"connection", fmt.Sprintf("no wait: %v", err)}}
+		}
+		return []field{{"connection", "open, waits"}}
 	}
 	if mute {
 		if !w.alive() {

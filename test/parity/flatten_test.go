@@ -11,7 +11,9 @@ import (
 	"hash/crc32"
 	"iter"
 	"reflect"
+	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -147,7 +149,7 @@ func (f *flattener) keyOf(v reflect.Value, i int) string {
 	if name, kind := v.FieldByName("Name"), v.FieldByName("Type"); name.IsValid() && kind.IsValid() {
 		return fmt.Sprintf("%d %s", kind.Int(), name.String())
 	}
-	for _, name := range []string{"Topic", "TopicID", "Name", "Partition", "ApiKey", "NodeID", "BatchIndex", "ProducerID"} {
+	for _, name := range []string{"Group", "MemberID", "Topic", "TopicID", "Name", "Partition", "ApiKey", "NodeID", "BatchIndex", "ProducerID"} {
 		field := v.FieldByName(name)
 		if !field.IsValid() {
 			continue
@@ -161,7 +163,7 @@ func (f *flattener) keyOf(v reflect.Value, i int) string {
 		switch field.Kind() {
 		case reflect.String:
 			if field.String() != "" {
-				return fmt.Sprintf("%.60s", field.String())
+				return f.name(name, field.String())
 			}
 			if id := v.FieldByName("TopicID"); !id.IsValid() || id.IsZero() {
 				return "(no name)"
@@ -178,6 +180,14 @@ func (f *flattener) keyOf(v reflect.Value, i int) string {
 		return "(no name)"
 	}
 	return fmt.Sprint(i)
+}
+
+// name is a text in a path.
+func (f *flattener) name(of, s string) string {
+	if of == "MemberID" {
+		s, _ = strconv.Unquote(f.text(of, s))
+	}
+	return fmt.Sprintf("%.60s", s)
 }
 
 func (f *flattener) id(id [16]byte) string {
@@ -203,6 +213,12 @@ func (f *flattener) text(name, s string) string {
 	if name == "Dir" && s != "" {
 		return "the log directory"
 	}
+	for member, id := range f.at.members {
+		s = strings.ReplaceAll(s, id, member)
+	}
+	if name == "MemberID" && memberID.MatchString(s) {
+		s = "a new member"
+	}
 	for id, topic := range f.at.names {
 		if text := uuidText(id); strings.Contains(s, text) {
 			s = strings.ReplaceAll(s, text, "id of "+topic)
@@ -210,6 +226,9 @@ func (f *flattener) text(name, s string) string {
 	}
 	return fmt.Sprintf("%q", s)
 }
+
+// memberID is how Kafka makes one up.
+var memberID = regexp.MustCompile(`^.*-[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$`)
 
 func (f *flattener) number(name string, n int64) string {
 	switch {

@@ -30,6 +30,15 @@ const (
 	keyFetch                = 1
 	keyListOffsets          = 2
 	keyMetadata             = 3
+	keyOffsetCommit         = 8
+	keyOffsetFetch          = 9
+	keyFindCoordinator      = 10
+	keyJoinGroup            = 11
+	keyHeartbeat            = 12
+	keyLeaveGroup           = 13
+	keySyncGroup            = 14
+	keyDescribeGroups       = 15
+	keyListGroups           = 16
 	keyApiVersions          = 18
 	keyCreateTopics         = 19
 	keyDeleteTopics         = 20
@@ -51,6 +60,8 @@ const (
 	keyUpdateFeatures             = 57
 	keyDescribeProducers          = 61
 	keyUnregisterBroker           = 64
+	keyDeleteGroups               = 42
+	keyOffsetDelete               = 47
 )
 
 // served are the versions that both brokers serve.
@@ -59,6 +70,8 @@ var served = map[int16][2]int16{
 	keyCreateTopics: {2, 7}, keyDeleteTopics: {1, 6}, keyInitProducerID: {0, 5}, keyOffsetForLeaderEpoch: {2, 4}, keyDescribeCluster: {0, 2},
 	keyDeleteRecords: {0, 2}, keyDescribeConfigs: {1, 4}, keyAlterConfigs: {0, 2}, keyCreatePartitions: {0, 3}, keyElectLeaders: {0, 2}, keyIncrementalAlterConfigs: {0, 1},
 	keyDescribeClientQuotas: {0, 1}, keyAlterClientQuotas: {0, 1},
+	keyOffsetCommit: {2, 10}, keyOffsetFetch: {1, 10}, keyFindCoordinator: {0, 6}, keyJoinGroup: {0, 9}, keyHeartbeat: {0, 4}, keyLeaveGroup: {0, 5}, keySyncGroup: {0, 5},
+	keyDescribeGroups: {0, 6}, keyListGroups: {0, 5}, keyDeleteGroups: {0, 3}, keyOffsetDelete: {0, 0},
 	keyListPartitionReassignments: {0, 0}, keyListConfigResources: {0, 1}, keyDescribeTopicPartitions: {0, 0},
 	keyDescribeLogDirs: {1, 5}, keyDescribeQuorum: {0, 2}, keyUpdateFeatures: {0, 2}, keyDescribeProducers: {0, 0}, keyUnregisterBroker: {0, 0},
 }
@@ -72,7 +85,8 @@ type site struct {
 	conns   map[string]*wire
 	ids     map[string][16]byte // of topics
 	names   map[[16]byte]string
-	kept    map[string]int64 // what a step keeps for a later one
+	kept    map[string]int64  // what a step keeps for a later one
+	members map[string]string // member ids, by the name that the list gives them
 }
 
 func newSite(t *testing.T, name, address string) *site {
@@ -82,7 +96,7 @@ func newSite(t *testing.T, name, address string) *site {
 		t.Fatal(err)
 	}
 	return &site{name: name, address: address, port: int32(tcp.Port), conns: map[string]*wire{},
-		ids: map[string][16]byte{}, names: map[[16]byte]string{}, kept: map[string]int64{}}
+		ids: map[string][16]byte{}, names: map[[16]byte]string{}, kept: map[string]int64{}, members: map[string]string{}}
 }
 
 // id is the id of a topic that was learned.
