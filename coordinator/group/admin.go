@@ -54,6 +54,7 @@ func (g *Groups) describeClassic(id string, version int16) kmsg.DescribeGroupsRe
 			if g.groups[id] != nil {
 				message = fmt.Sprintf("Group %s is not a classic group.", id)
 			}
+			message = kafka.Message(message)
 			answer.ErrorCode, answer.ErrorMessage = int16(kafka.GroupIDNotFound), &message
 		}
 		return answer

@@ -249,7 +249,7 @@ func oldest(key int16) int16 {
 	return 0
 }
 
-// badTopic makes the topic of the samples.
+// badTopic makes the topic of the samples, and has their groups coordinated.
 func badTopic(t *testing.T, p *peer) (id [16]byte) {
 	t.Helper()
 	req := kmsg.NewPtrCreateTopicsRequest()
@@ -260,6 +260,11 @@ func badTopic(t *testing.T, p *peer) (id [16]byte) {
 	made := p.do(req).(*kmsg.CreateTopicsResponse).Topics[0]
 	if made.ErrorCode != 0 {
 		t.Fatalf("create: %v", kafka.Code(made.ErrorCode))
+	}
+	for req := badinput.Sample(int16(kmsg.FindCoordinator), 3, made.TopicID); ; time.Sleep(time.Second) {
+		if found := p.do(req).(*kmsg.FindCoordinatorResponse); found.ErrorCode == 0 {
+			break
+		}
 	}
 	for v := int16(13); ; {
 		produced := p.do(badinput.Sample(int16(kmsg.Produce), v, made.TopicID)).(*kmsg.ProduceResponse)
@@ -281,7 +286,7 @@ func (p *peer) good(req kmsg.Request) {
 
 // samplesWithErrors are right requests that ask for what is not there, because
 // they would change something otherwise.
-const samplesWithErrors = "DeleteTopics UnregisterBroker ElectLeaders"
+const samplesWithErrors = "DeleteTopics UnregisterBroker ElectLeaders JoinGroup SyncGroup Heartbeat LeaveGroup DeleteGroups OffsetDelete"
 
 // suffer sends a case and tells whether it cost the connection.
 func (p *peer) suffer(req kmsg.Request, c badinput.Case) (closed bool) {

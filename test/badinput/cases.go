@@ -351,6 +351,8 @@ var nullFrom = map[string]int16{
 	"DescribeConfigs.Resources.ConfigNames": 0,
 	"DescribeLogDirs.Topics":                0,
 	"ElectLeaders.Topics":                   0,
+	"OffsetFetch.Topics":                    2,
+	"OffsetFetch.Groups.Topics":             8,
 	"ListPartitionReassignments.Topics":     0,
 	"CreatePartitions.Topics.Assignment":    0,
 	"Produce.Topics.Partitions.Records":     0,
