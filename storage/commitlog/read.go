@@ -11,6 +11,7 @@ import (
 	"gregor/base/kafka"
 	"gregor/storage/index"
 	"gregor/storage/segment"
+	"gregor/wire/batch"
 	"gregor/wire/reply"
 )
 
@@ -31,6 +32,7 @@ type Cursor struct {
 	next     kafka.Offset
 	seg      *logSegment
 	posBytes int64
+	floor    kafka.Offset // no batch from posBytes on begins below
 }
 
 // AbortedTxn is an aborted transaction that a read_committed consumer skips.
@@ -97,6 +99,7 @@ type view struct {
 	sizeBytes int64        // of seg
 	after     *logSegment  // the segment behind, or nil
 	end       kafka.Offset // base of the segment behind; the log end where there is none
+	floor     kafka.Offset // where the cursor knows the place: no batch from there on begins below
 }
 
 // read tries once. again is true when a truncation came in between.
@@ -138,7 +141,7 @@ func (l *Log) read(c *Cursor, from kafka.Offset, bytesMax int, bound Bound, oneB
 	}
 	r.File = reply.FileRange{Src: v.file, PosBytes: section.pos, LenBytes: int(section.len)}
 	r.Next = section.next
-	*c = Cursor{next: section.next, seg: v.seg, posBytes: section.pos + section.len}
+	*c = Cursor{next: section.next, seg: v.seg, posBytes: section.pos + section.len, floor: section.floor}
 	return r, false, nil
 }
 
@@ -172,7 +175,7 @@ func (l *Log) look(v *view, c *Cursor, from kafka.Offset, bound Bound) (pos int6
 	}
 	i, known := l.pub.find(c, from)
 	if known {
-		pos = c.posBytes
+		pos, v.floor = c.posBytes, c.floor
 		if pos >= l.pub.segments[i].sizeBytes && i+1 < len(l.pub.segments) {
 			i, pos = i+1, 0
 		}
@@ -218,39 +221,53 @@ func (p *published) index(base kafka.Offset) (int, bool) {
 type span struct {
 	pos, len int64
 	next     kafka.Offset // behind the last of them
+	floor    kafka.Offset // of the batch behind, as far as it is known
 	more     bool
 	onward   bool // the segment has nothing at or behind the offset
 }
 
 // section decides what of the segment is read. It opens the file, verifies
-// what this process did not write, and cuts at a batch boundary.
+// what this process did not write, and cuts at a batch boundary and in front of
+// what is bad.
 func (l *Log) section(v *view, pos int64, known bool, from kafka.Offset, bytesMax int, oneBatchAtLeast bool) (span, error) {
 	if err := v.file.Opened(); err != nil {
 		return span{}, err
 	}
 	if !known {
-		p, found, err := l.locate(v.seg, v.file, v.sizeBytes, from)
+		at, found, err := l.locate(v.seg, v.file, v.sizeBytes, from)
 		if err != nil {
 			return span{}, err
 		}
 		if !found {
 			return span{onward: true}, nil
 		}
-		pos = p
+		pos, v.floor = at.posBytes, at.h.BaseOffset
 	}
 	limit, limitOffset, err := l.limit(v)
 	if err != nil {
 		return span{}, err
 	}
 	s := span{pos: pos, len: limit - pos, next: limitOffset}
+	for r := v.seg.bad.behind(s.pos); r != nil && r.PosBytes < s.pos+s.len; r = v.seg.bad.behind(s.pos) {
+		if r.PosBytes > s.pos {
+			s.len, s.next, s.more = r.PosBytes-s.pos, r.From, true
+			break
+		}
+		if from < r.Next {
+			return span{}, r.Err()
+		}
+		s.pos, s.len = r.EndBytes, limit-r.EndBytes // nothing was lost there
+	}
 	if s.len <= 0 {
 		return span{onward: limit == v.sizeBytes}, nil
 	}
-	cold := min(limit, v.seg.trustFrom) > pos
-	if s.len <= int64(bytesMax) && (!cold || v.seg.verified.covers(pos, min(limit, v.seg.trustFrom))) {
+	if limit = s.pos + s.len; min(limit, v.seg.trustFrom) > s.pos && !v.seg.verified.covers(s.pos, min(limit, v.seg.trustFrom)) {
+		return l.verify(v, s, from, int64(bytesMax), oneBatchAtLeast)
+	}
+	if s.len <= int64(bytesMax) {
 		return s, nil
 	}
-	return l.cut(v, s, int64(bytesMax), oneBatchAtLeast, cold)
+	return l.cut(v, s, int64(bytesMax), oneBatchAtLeast)
 }
 
 // limit is where the bound ends this segment.
@@ -262,15 +279,15 @@ func (l *Log) limit(v *view) (posBytes int64, next kafka.Offset, err error) {
 		return min(v.boundAt.posBytes, v.sizeBytes), v.bound, nil
 	}
 	// The bound's place was not kept: look for it.
-	pos, found, err := l.locate(v.seg, v.file, v.sizeBytes, v.bound)
+	at, found, err := l.locate(v.seg, v.file, v.sizeBytes, v.bound)
 	if err != nil {
 		return 0, 0, err
 	}
 	if !found {
 		return v.sizeBytes, v.bound, nil
 	}
-	l.keepPlace(v.bound, place{seg: v.seg, posBytes: pos})
-	return pos, v.bound, nil
+	l.keepPlace(v.bound, place{seg: v.seg, posBytes: at.posBytes})
+	return at.posBytes, v.bound, nil
 }
 
 // keepPlace remembers where the high watermark or last stable offset is.
@@ -288,65 +305,106 @@ func (l *Log) keepPlace(off kafka.Offset, at place) {
 	}
 }
 
+// spot is where a batch begins, with its header as far as it was read.
+type spot struct {
+	posBytes int64
+	h        batch.Header
+}
+
 // locate finds where the first batch begins whose last offset is at or behind
-// off.
-func (l *Log) locate(s *logSegment, file *segment.File, sizeBytes int64, off kafka.Offset) (pos int64, found bool, err error) {
+// off; for an offset that is lost, where the bad range begins.
+func (l *Log) locate(s *logSegment, file *segment.File, sizeBytes int64, off kafka.Offset) (at spot, found bool, err error) {
 	if off <= s.base {
-		return 0, sizeBytes > 0, nil
+		return spot{h: batch.Header{BaseOffset: s.base}}, sizeBytes > 0, nil
 	}
 	ix, err := l.indexes(s, sizeBytes)
 	if err != nil {
-		return 0, false, err
+		return spot{}, false, err
 	}
-	for p, err := ix.offsets.Floor(off); ; p, err = ix.offsets.Floor(p.Offset - 1) {
-		if err != nil {
-			return 0, false, err
+	key := off
+	for range landingsMax {
+		p, err := ix.offsets.Floor(key)
+		if err == nil {
+			at, found, err = l.locateFrom(s, file, sizeBytes, off, p)
+		}
+		if !errors.Is(err, index.ErrCorrupt) {
+			return at, found, err
 		}
 		// An entry that names no batch is wrong, or the batch is damaged: an
 		// earlier one leads to the same place.
-		pos, found, err := l.locateFrom(s, file, sizeBytes, off, p)
-		if p.PosBytes == 0 || !errors.Is(err, index.ErrCorrupt) {
-			return pos, found, err
-		}
+		key = p.Offset - 1
 	}
+	return l.locateFrom(s, file, sizeBytes, off, index.Position{Offset: s.base})
 }
 
 // locateFrom walks from where an index entry points to. Damage on the way is
-// quarantined, and gone over unless off lies in it.
-func (l *Log) locateFrom(s *logSegment, file *segment.File, sizeBytes int64, off kafka.Offset, p index.Position) (pos int64, found bool, err error) {
-	var scan segment.Scan
-	scan.Start(file, p.PosBytes, sizeBytes, false)
-	scan.Floor(s.base)
-	first := p.PosBytes > 0
-	var fatal error
-	scan.Over(func(bad *CorruptError, floor kafka.Offset) (int64, kafka.Offset, bool) {
-		if first {
-			return 0, 0, false
-		}
-		d := segment.Damage{FromBytes: bad.PosBytes, From: floor, To: l.endOf(s)}
-		if _, fatal = d.FindDamageEnd(file, sizeBytes); fatal != nil {
-			return 0, 0, false
-		}
-		if file.Intact() {
-			l.quarantine(s, badRange(s, bad, d))
-		}
-		return d.ToBytes, d.To, off >= d.To
-	})
-	defer scan.Done()
-	for scan.Next() {
-		if first && scan.Header.LastOffset() != p.Offset {
-			return 0, false, fmt.Errorf("index of %s names offset %d at byte %d: %w", file.Path(), p.Offset, p.PosBytes, index.ErrCorrupt)
-		}
-		first = false
-		if scan.Header.LastOffset() >= off {
-			return scan.PosBytes, true, nil
+// quarantined; an offset that lies in it is where the damage begins.
+func (l *Log) locateFrom(s *logSegment, file *segment.File, sizeBytes int64, off kafka.Offset, p index.Position) (at spot, found bool, err error) {
+	floor := s.base
+	if p.PosBytes != 0 {
+		if floor, err = l.landing(s, file, sizeBytes, p); err != nil {
+			return spot{}, false, err
 		}
 	}
-	if err := scan.Err(); first && errors.Is(err, kafka.CorruptMessage) {
-		return 0, false, fmt.Errorf("index of %s points to byte %d: %w", file.Path(), p.PosBytes, index.ErrCorrupt)
+	var w walker
+	w.begin(l, s, file, sizeBytes, p.PosBytes, sizeBytes, floor, l.endOf(s))
+	defer w.done()
+	for w.next() {
+		if w.Header.LastOffset() < off {
+			continue
+		}
+		if s.bad.holding(off) == nil {
+			return spot{posBytes: w.PosBytes, h: w.Header}, true, nil
+		}
+		break
 	}
-	return 0, false, errors.Join(fatal, scan.Err())
+	if r := s.bad.holding(off); r != nil && w.err == nil {
+		return spot{posBytes: r.PosBytes, h: batch.Header{BaseOffset: r.From}}, true, nil
+	}
+	return spot{}, false, w.err
 }
+
+// landing compares an index entry with the batch that it points to, and gives
+// that batch's base offset. An entry may name a later batch's offset, as those
+// of Apache Kafka before 4.0 do: then the CRC has to bear out that there is a
+// batch at all. Anything else is index.ErrCorrupt.
+func (l *Log) landing(s *logSegment, file *segment.File, sizeBytes int64, p index.Position) (base kafka.Offset, err error) {
+	reason := "is no place in the log file"
+	if p.PosBytes > 0 && p.PosBytes < sizeBytes {
+		var scan segment.Scan
+		scan.Start(file, p.PosBytes, min(sizeBytes, p.PosBytes+landingBytes), false)
+		defer scan.Done()
+		h, err := scan.Peek()
+		switch {
+		case err == nil && h.LastOffset() == p.Offset && h.BaseOffset >= s.base:
+			return h.BaseOffset, nil
+		case err == nil && h.BaseOffset >= s.base && h.LastOffset() < p.Offset && int64(h.SizeBytes()) <= sizeBytes-p.PosBytes:
+			scan.Start(file, p.PosBytes, sizeBytes, true)
+			if scan.Next() {
+				return h.BaseOffset, nil
+			}
+			reason = scan.Err().Error()
+		case err == nil:
+			reason = fmt.Sprintf("holds offsets %d to %d", h.BaseOffset, h.LastOffset())
+		case !errors.Is(err, kafka.CorruptMessage):
+			return 0, err
+		default:
+			reason = err.Error()
+		}
+	}
+	l.doubt(s, file, "offset index", p.Offset)
+	return 0, fmt.Errorf("index of %s names offset %d at byte %d, which %s: %w", file.Path(), p.Offset, p.PosBytes, reason, index.ErrCorrupt)
+}
+
+// doubt notes that an index of s is wrong, and tells it once.
+func (l *Log) doubt(s *logSegment, file *segment.File, which string, off kafka.Offset) {
+	if file.Intact() && !s.doubted.Swap(true) {
+		l.log().Warn("an index does not fit its log file; it is not relied on", "segment", file.Path(), "index", which, "offset", int64(off))
+	}
+}
+
+// landingBytes is what landing reads of a batch.
+const landingBytes = batch.HeaderSize
 
 // endOf is the offset that no batch of a segment reaches: where the next one
 // begins, or the log end.
@@ -359,55 +417,81 @@ func (l *Log) endOf(s *logSegment) kafka.Offset {
 	return l.tail.LogEnd
 }
 
-// cut shortens a span to bytesMax at a batch boundary, or verifies it, or both.
-func (l *Log) cut(v *view, s span, bytesMax int64, oneBatchAtLeast, cold bool) (span, error) {
-	end := s.pos + s.len
-	at := s.pos // where to begin to look for the boundary
-	if s.len > bytesMax && !cold {
-		ix, err := l.indexes(v.seg, v.sizeBytes)
-		if err != nil {
-			return span{}, err
-		}
-		p, err := ix.offsets.FloorPosition(s.pos + bytesMax)
-		if err != nil {
-			return span{}, err
-		}
-		at = max(at, p.PosBytes)
-	}
-	var scan segment.Scan
-	scan.Start(v.file, at, end, cold)
-	defer scan.Done()
-	cutAt, next, stopped := at, kafka.NoOffset, false
-	for scan.Next() {
-		batchEnd := scan.NextPos()
-		if batchEnd-s.pos > bytesMax && !(oneBatchAtLeast && cutAt == s.pos) {
-			if next == kafka.NoOffset {
-				next = scan.Header.BaseOffset
-			}
-			stopped = true
-			break
-		}
-		cutAt, next = batchEnd, scan.Header.NextOffset()
-	}
-	if cold {
-		v.seg.verified.add(s.pos, cutAt)
-	}
-	if err := scan.Err(); err != nil && (cold || next == kafka.NoOffset) {
-		if cold && cutAt > s.pos {
-			// What lies in front of the damage is good: serve it.
-			return span{pos: s.pos, len: cutAt - s.pos, next: next, more: true}, nil
-		}
-		if !v.seg.damaged.Swap(true) { // readers come back again and again
-			l.log().Error("a batch cannot be served", "file", v.file.Path(), "reason", err)
-		}
+// cut shortens a span to bytesMax at a batch boundary.
+func (l *Log) cut(v *view, s span, bytesMax int64, oneBatchAtLeast bool) (span, error) {
+	at, err := l.boundaryBefore(v, s.pos, s.pos+bytesMax)
+	if err != nil {
 		return span{}, err
 	}
-	if !stopped && cutAt == end {
-		s.next = max(s.next, next) // beyond it only where segments overlap, which the caller refuses
+	var w walker
+	w.begin(l, v.seg, v.file, v.sizeBytes, at, s.pos+s.len, v.seg.base, v.end)
+	w.stops = true
+	defer w.done()
+	return w.upTo(s, bytesMax, oneBatchAtLeast, at)
+}
+
+// verify checks as much of a span as bytesMax allows.
+func (l *Log) verify(v *view, s span, from kafka.Offset, bytesMax int64, oneBatchAtLeast bool) (span, error) {
+	var w walker
+	w.begin(l, v.seg, v.file, v.sizeBytes, s.pos, s.pos+s.len, v.floor, v.end)
+	w.stops, w.atLeast = true, from
+	defer w.done()
+	return w.upTo(s, bytesMax, oneBatchAtLeast, s.pos)
+}
+
+// upTo goes on to the last boundary that bytesMax allows, or to what is bad.
+func (w *walker) upTo(s span, bytesMax int64, oneBatchAtLeast bool, at int64) (span, error) {
+	end := s.pos + s.len
+	cutAt, next := at, kafka.NoOffset
+	for w.next() {
+		batchEnd := w.NextPos()
+		if batchEnd-s.pos > bytesMax && !(oneBatchAtLeast && cutAt == s.pos) {
+			if next == kafka.NoOffset {
+				next = w.Header.BaseOffset
+			}
+			return span{pos: s.pos, len: cutAt - s.pos, next: next, floor: next, more: true}, nil
+		}
+		cutAt, next = batchEnd, w.Header.NextOffset()
+	}
+	switch {
+	case w.err != nil && cutAt == s.pos:
+		return span{}, w.err
+	case w.err != nil && next == kafka.NoOffset:
+		return span{}, w.err
+	case cutAt == end:
+		s.floor = next
+		s.next = max(s.next, next)
 		return s, nil
 	}
-	return span{pos: s.pos, len: cutAt - s.pos, next: next, more: true}, nil
+	// What lies in front of the damage is good: serve it.
+	return span{pos: s.pos, len: cutAt - s.pos, next: next, floor: next, more: true}, nil
 }
+
+// boundaryBefore is a batch boundary between pos, which is one, and to, near to
+// the latter.
+func (l *Log) boundaryBefore(v *view, pos, to int64) (int64, error) {
+	ix, err := l.indexes(v.seg, v.sizeBytes)
+	if err != nil {
+		return pos, err
+	}
+	for range landingsMax {
+		p, err := ix.offsets.FloorPosition(to)
+		if errors.Is(err, index.ErrCorrupt) || err == nil && p.PosBytes <= pos {
+			return pos, nil
+		}
+		if err == nil {
+			_, err = l.landing(v.seg, v.file, v.sizeBytes, p)
+		}
+		if !errors.Is(err, index.ErrCorrupt) {
+			return p.PosBytes, err
+		}
+		to = p.PosBytes - 1
+	}
+	return pos, nil
+}
+
+// landingsMax is how many entries of a wrong index are tried.
+const landingsMax = 8
 
 // aborted lists the aborted transactions that overlap [from, to).
 func (l *Log) aborted(v *view, from, to kafka.Offset) ([]AbortedTxn, error) {

@@ -26,7 +26,7 @@ type logSegment struct {
 	trustFrom int64
 	verified  intervals
 	bad       badRanges
-	damaged   atomic.Bool // told once
+	doubted   atomic.Bool // an index of it was found to be wrong
 
 	// Guarded by Log.mu, written by the lane alone.
 	sizeBytes int64

@@ -3,6 +3,8 @@
 package commitlog
 
 import (
+	"errors"
+
 	"gregor/base/kafka"
 	"gregor/storage/index"
 	"gregor/storage/segment"
@@ -67,18 +69,95 @@ func (l *Log) greatest(v *timeView) (index.Time, error) {
 	if err != nil {
 		return index.Time{}, err
 	}
-	t, ok, err := ix.times.Last()
+	t, err := l.lastTime(v, ix)
 	if err != nil {
 		return index.Time{}, err
-	}
-	if !ok {
-		t = index.Time{TimestampMs: batch.NoTimestamp, Offset: v.seg.base}
 	}
 	l.mu.Lock()
 	v.seg.shown, v.seg.shownOK = t, true
 	l.mu.Unlock()
 	v.top, v.topOK = t, true
 	return t, nil
+}
+
+// lastTime takes the last entry of the time index, if the log bears it out, and
+// looks at the batches behind it: an index that lost its end looks whole.
+func (l *Log) lastTime(v *timeView, ix *indexes) (index.Time, error) {
+	none := index.Time{TimestampMs: batch.NoTimestamp, Offset: v.seg.base}
+	t, ok, err := ix.times.Last()
+	if err == nil && ok {
+		ok, err = l.bearsOut(v, t)
+	}
+	if err != nil && !errors.Is(err, index.ErrCorrupt) {
+		return none, err
+	}
+	pos := int64(0)
+	if err != nil || !ok {
+		t = none
+	} else if at, found, err := l.locate(v.seg, v.file, v.sizeBytes, t.Offset); err != nil {
+		return none, err
+	} else if found {
+		pos = at.posBytes
+	}
+	var w walker
+	w.begin(l, v.seg, v.file, v.sizeBytes, pos, v.sizeBytes, v.seg.base, l.endOf(v.seg))
+	w.headers = true
+	defer w.done()
+	for w.next() {
+		if h := &w.Header; h.MaxTimestampMs > t.TimestampMs {
+			t = index.Time{TimestampMs: h.MaxTimestampMs, Offset: h.LastOffset()}
+		}
+	}
+	return t, w.err
+}
+
+// bearsOut reports whether the batch that a time index entry names has its
+// timestamp.
+func (l *Log) bearsOut(v *timeView, t index.Time) (bool, error) {
+	at, found, err := spot{}, false, error(nil)
+	if t.Offset <= v.seg.base {
+		at, found, err = l.locateFrom(v.seg, v.file, v.sizeBytes, v.seg.base, index.Position{Offset: v.seg.base})
+	} else if t.Offset < l.endOf(v.seg) {
+		at, found, err = l.locate(v.seg, v.file, v.sizeBytes, t.Offset)
+	}
+	if err != nil {
+		return false, err
+	}
+	if found && at.h.MaxTimestampMs == t.TimestampMs && at.h.BaseOffset <= t.Offset {
+		return true, nil
+	}
+	l.doubt(v.seg, v.file, "time index", t.Offset)
+	return false, nil
+}
+
+// since is where to begin to look for a timestamp: every record in front of it
+// is older. An entry of the time index holds the greatest timestamp up to its
+// offset. It goes by the entry in front of the one that the search finds: the
+// two bear each other out, so one that is wrong leads nobody past a record.
+func (l *Log) since(v *timeView, ix *indexes, timestampMs int64) (kafka.Offset, error) {
+	key := timestampMs - 1
+	for range landingsMax {
+		before, at, err := ix.times.FloorTwo(key)
+		if errors.Is(err, index.ErrCorrupt) || err == nil && before.TimestampMs < 0 {
+			return v.seg.base, nil
+		}
+		if err != nil {
+			return v.seg.base, err
+		}
+		good := before.TimestampMs < at.TimestampMs && before.Offset <= at.Offset
+		for _, t := range [...]index.Time{before, at} {
+			if good {
+				if good, err = l.bearsOut(v, t); err != nil {
+					return v.seg.base, err
+				}
+			}
+		}
+		if good {
+			return before.Offset, nil
+		}
+		key = min(before.TimestampMs, key-1)
+	}
+	return v.seg.base, nil
 }
 
 // OffsetForTime finds the first record, at or behind the log start, whose
@@ -126,38 +205,35 @@ func (l *Log) firstIn(v *timeView, timestampMs int64, from kafka.Offset) (Found,
 	if err != nil {
 		return nothingFound(), false, err
 	}
-	// Every record up to the entry's offset is older: entries hold the
-	// greatest timestamp so far, and this one is below the one looked for.
-	t, err := ix.times.Floor(timestampMs - 1)
+	start, err := l.since(v, ix, timestampMs)
 	if err != nil {
 		return nothingFound(), false, err
 	}
-	p, err := ix.offsets.Floor(max(t.Offset, from))
-	if err != nil {
+	at, found, err := l.locate(v.seg, v.file, v.sizeBytes, max(start, from))
+	if err != nil || !found {
 		return nothingFound(), false, err
 	}
-	var scan segment.Scan
-	scan.Start(v.file, p.PosBytes, v.sizeBytes, false)
-	stepOver(&scan, v.file, v.sizeBytes)
-	defer scan.Done()
+	var w walker
+	w.begin(l, v.seg, v.file, v.sizeBytes, at.posBytes, v.sizeBytes, at.h.BaseOffset, l.endOf(v.seg))
+	defer w.done()
 	var body []byte
-	for scan.Next() {
-		h := &scan.Header
+	for w.next() {
+		h := &w.Header
 		if h.MaxTimestampMs < timestampMs || h.LastOffset() < from {
 			continue
 		}
-		if body, err = scan.Body(body); err != nil {
+		if body, err = w.Body(body); err != nil {
 			return nothingFound(), false, err
 		}
 		off, ts, ok, err := firstRecord(h, body, timestampMs, from)
 		if err != nil {
-			return nothingFound(), false, &CorruptError{File: v.file.Path(), PosBytes: scan.PosBytes, Reason: err.Error()}
+			return nothingFound(), false, &CorruptError{File: v.file.Path(), PosBytes: w.PosBytes, Reason: err.Error()}
 		}
 		if ok {
 			return Found{Offset: off, TimestampMs: ts, Epoch: h.LeaderEpoch}, true, nil
 		}
 	}
-	return nothingFound(), false, scan.Err()
+	return nothingFound(), false, w.err
 }
 
 // MaxTimestamp finds the first record with the greatest timestamp.

@@ -33,14 +33,14 @@ func (l *Log) TruncateTo(off kafka.Offset) error {
 		i--
 	}
 	s := l.pub.segments[i]
-	pos, found, err := l.locate(s, s.log, s.sizeBytes, off)
+	at, found, err := l.locate(s, s.log, s.sizeBytes, off)
 	if err != nil {
 		return err
 	}
 	if !found {
-		pos = s.sizeBytes // a gap in front of the next segment
+		at.posBytes = s.sizeBytes // a gap in front of the next segment
 	}
-	return l.cutTo(i, pos, off)
+	return l.cutTo(i, at.posBytes, off)
 }
 
 // cutTo makes segment i end at pos and the log at off. What is published comes
@@ -54,6 +54,7 @@ func (l *Log) cutTo(i int, pos int64, off kafka.Offset) error {
 	next := &logSegment{base: old.base, log: old.log, sizeBytes: pos, trustFrom: min(old.trustFrom, pos), createdMs: old.createdMs,
 		createdInFile: old.createdInFile, indexBytes: noBytes, timeBytes: noBytes, txnBytes: noBytes}
 	next.ix.Store(ix)
+	next.bad.list.Store(old.bad.below(pos, off))
 	gone := l.pub.segments[i+1:]
 	l.mu.Lock()
 	kept := append([]*logSegment(nil), l.pub.segments[:i+1]...)

@@ -3,9 +3,193 @@
 package commitlog
 
 import (
+	"errors"
+	"fmt"
+	"math"
 	"slices"
 	"sync"
+
+	"gregor/base/kafka"
+	"gregor/storage/segment"
 )
+
+// walker goes over the batches of one segment for those who read: it checks
+// what nobody has checked since the process began, passes or stops at what is
+// known to be bad, and puts what it finds to be bad into quarantine.
+//
+// A batch is good if its CRC fits (unless that is known), if it has its place
+// between the offsets around it, and if the batch behind it bears that out: the
+// CRC does not cover the base offset. Where two neighbours contradict each other,
+// the first is bad if the second fits to it once it is moved to where the one
+// before it ends, else the second.
+//
+//	for w.begin(…); w.next(); { … w.Header … }; w.done(); w.err
+type walker struct {
+	segment.Scan
+	l         *Log
+	s         *logSegment
+	file      *segment.File
+	end       int64        // of what is walked over
+	sizeBytes int64        // of the segment
+	ceiling   kafka.Offset // offsets of the segment lie below
+	stops     bool         // at bad ranges; else it passes them
+	headers   bool         // CRCs are not checked
+	err       error
+
+	atLeast     kafka.Offset // the first batch ends there or behind
+	floor       kafka.Offset // the next batch may not begin below
+	goodTo      int64        // up to here it was checked before …
+	goodAgain   int64        // … and from here on
+	checkedFrom int64        // what this walk has checked and not yet noted
+	checkedTo   int64
+}
+
+// begin sets out from a batch boundary to another, of a segment of sizeBytes. No
+// batch there begins below floor.
+func (w *walker) begin(l *Log, s *logSegment, file *segment.File, sizeBytes, pos, end int64, floor, ceiling kafka.Offset) {
+	w.l, w.s, w.file, w.sizeBytes, w.end, w.ceiling, w.err = l, s, file, sizeBytes, end, ceiling, nil
+	w.jump(pos, floor)
+	w.checkedFrom, w.checkedTo = pos, pos
+	w.goodTo, w.goodAgain = pos, pos
+}
+
+func (w *walker) jump(pos int64, floor kafka.Offset) {
+	w.Start(w.file, pos, w.sizeBytes, false)
+	w.floor = max(floor, w.s.base)
+	w.Floor(w.floor)
+}
+
+// next goes to the next good batch.
+func (w *walker) next() bool {
+	for w.err == nil && w.NextPos() < w.end {
+		pos := w.NextPos()
+		if r := w.s.bad.behind(pos); r != nil && r.PosBytes <= pos {
+			if w.stops {
+				w.err = r.Err()
+				return false
+			}
+			w.jump(r.EndBytes, r.Next)
+			continue
+		}
+		check := w.unchecked(pos)
+		w.Check(check)
+		bad := w.advance(check || w.headers && pos < w.s.trustFrom)
+		if bad == nil {
+			if w.err == nil && check {
+				w.checked(pos, w.NextPos())
+			}
+			return w.err == nil
+		}
+		if err := w.l.condemn(w, pos, bad); err != nil {
+			w.err = err
+		}
+	}
+	return false
+}
+
+// advance reads one batch and judges it, and looks at the one behind. What is wrong with it is returned, what
+// kept it from reading is in err.
+func (w *walker) advance(looks bool) error {
+	if !w.Next() {
+		err := w.Err()
+		if !errors.Is(err, kafka.CorruptMessage) {
+			w.err = err
+			return nil
+		}
+		return err
+	}
+	h := &w.Header
+	if h.LastOffset() >= w.ceiling {
+		return w.corrupt("offsets %d to %d, in a segment that ends at %d", h.BaseOffset, h.LastOffset(), w.ceiling)
+	}
+	if h.LastOffset() < w.atLeast {
+		return w.corrupt("offsets %d to %d, where %d is", h.BaseOffset, h.LastOffset(), w.atLeast)
+	}
+	w.atLeast = 0
+	if !looks {
+		w.floor = h.NextOffset()
+		return nil
+	}
+	behind, some, err := w.NextBase()
+	if err != nil {
+		if w.err = err; errors.Is(err, kafka.CorruptMessage) {
+			w.err = nil // it is the next batch's
+		}
+		w.floor = h.NextOffset()
+		return nil
+	}
+	if some && behind < h.NextOffset() {
+		crc := true
+		if w.headers {
+			if crc, w.err = w.CheckPresent(); w.err != nil {
+				return nil
+			}
+		}
+		if !crc || behind >= w.floor+h.NextOffset()-h.BaseOffset {
+			return w.corrupt("offsets %d to %d, in front of a batch that begins at %d", h.BaseOffset, h.LastOffset(), behind)
+		}
+	}
+	w.floor = h.NextOffset()
+	return nil
+}
+
+func (w *walker) corrupt(format string, args ...any) error {
+	return &CorruptError{File: w.file.Path(), PosBytes: w.PosBytes, Reason: fmt.Sprintf(format, args...)}
+}
+
+// unchecked reports whether the batch at pos is to be checked.
+func (w *walker) unchecked(pos int64) bool {
+	if w.headers || pos >= w.s.trustFrom {
+		return false
+	}
+	if pos >= w.goodAgain {
+		w.goodTo, w.goodAgain = w.s.verified.around(pos)
+	}
+	return pos >= w.goodTo
+}
+
+// checked notes what was checked, in few steps.
+func (w *walker) checked(from, to int64) {
+	if from != w.checkedTo {
+		w.note()
+		w.checkedFrom = from
+	}
+	w.checkedTo = to
+}
+
+func (w *walker) note() {
+	w.s.verified.add(w.checkedFrom, w.checkedTo)
+	w.checkedFrom = w.checkedTo
+}
+
+// done gives back what the walk holds.
+func (w *walker) done() {
+	w.note()
+	w.Done()
+}
+
+// condemn puts the batch at pos, and what is lost with it, into quarantine. The
+// error says that there is nothing to condemn: the file itself was cut, or
+// cannot be read.
+func (l *Log) condemn(w *walker, pos int64, why error) error {
+	if !w.file.Intact() {
+		return why
+	}
+	var bad *CorruptError
+	if !errors.As(why, &bad) {
+		return why
+	}
+	d := segment.Damage{FromBytes: pos, From: w.floor, To: w.ceiling}
+	if _, err := d.FindDamageEnd(w.file, w.sizeBytes); err != nil {
+		return err
+	}
+	r := BadRange{File: bad.File, Base: w.s.base, From: d.From, Next: d.To, PosBytes: d.FromBytes, EndBytes: d.ToBytes, Reason: bad.Reason}
+	l.quarantine(w.s, r)
+	if known := w.s.bad.behind(pos); known == nil || known.PosBytes > pos {
+		return why // the segment left the log meanwhile
+	}
+	return nil
+}
 
 // intervals are the byte ranges of a segment that were verified: sorted, apart
 // from each other, on batch boundaries.
@@ -30,6 +214,37 @@ func (v *intervals) covers(from, to int64) bool {
 		}
 	}
 	return false
+}
+
+// around tells up to where it was verified from pos on, which is pos itself
+// where it was not, and where the next range begins that was.
+func (v *intervals) around(pos int64) (to, again int64) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	to = pos
+	for _, i := range v.list {
+		if i.from > to {
+			return to, i.from
+		}
+		to = max(to, i.to)
+	}
+	return to, math.MaxInt64
+}
+
+// remove takes [from, to) out of what was verified.
+func (v *intervals) remove(from, to int64) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	var list []interval
+	for _, i := range v.list {
+		if left := (interval{i.from, min(i.to, from)}); left.from < left.to {
+			list = append(list, left)
+		}
+		if right := (interval{max(i.from, to), i.to}); right.from < right.to {
+			list = append(list, right)
+		}
+	}
+	v.list = list
 }
 
 // add notes that [from, to) was verified.

@@ -180,6 +180,26 @@ func (x *Times) Floor(timestampMs int64) (Time, error) {
 	return x.decode(e[:]), nil
 }
 
+// FloorTwo is Floor and the entry in front of it, the segment's start where there
+// is none.
+func (x *Times) FloorTwo(timestampMs int64) (before, at Time, err error) {
+	var e [TimeEntryBytes]byte
+	at = Time{TimestampMs: -1, Offset: x.base}
+	before = at
+	slot, err := x.floor(e[:], timestampMs, timestamp)
+	if err != nil || slot < 0 {
+		return before, at, err
+	}
+	at = x.decode(e[:])
+	if slot > 0 {
+		if err := x.entry(e[:], slot-1); err != nil {
+			return before, at, err
+		}
+		before = x.decode(e[:])
+	}
+	return before, at, nil
+}
+
 // Last is the last entry; ok is false where there is none.
 func (x *Times) Last() (t Time, ok bool, err error) {
 	var e [TimeEntryBytes]byte
