@@ -30,11 +30,16 @@ type offsets map[kafka.TopicPartition]kafka.Offset
 
 // CheckpointError says what is wrong with a checkpoint file.
 type CheckpointError struct {
-	Line   int
+	Line   int // from 1; 0: the file as a whole
 	Reason string
 }
 
-func (e *CheckpointError) Error() string { return fmt.Sprintf("line %d: %s", e.Line, e.Reason) }
+func (e *CheckpointError) Error() string {
+	if e.Line == 0 {
+		return e.Reason
+	}
+	return fmt.Sprintf("line %d: %s", e.Line, e.Reason)
+}
 
 func parseCheckpoint(b []byte) (offsets, error) {
 	number := 0
@@ -110,34 +115,80 @@ func (w *checkpointWriter) bytes() []byte {
 	return append(b, w.entries...)
 }
 
-// readCheckpoints reads the three files. A damaged one costs a longer recovery
-// (or, of the log start, lets deleted records come back) and no data, so it is
-// named and taken as empty, as Kafka does.
-func readCheckpoints(fsys vfs.FS, dir string, logger *slog.Logger) (map[kafka.TopicPartition]kept, error) {
-	all := map[kafka.TopicPartition]kept{}
+// checkpoints is what the three files say.
+type checkpoints struct {
+	of map[kafka.TopicPartition]kept
+	// recoveryLost: there were recovery points and nobody knows them any more.
+	recoveryLost bool
+}
+
+// readCheckpoints reads the three files. A damaged one is named and taken as
+// empty, as Kafka does: of the high watermarks that costs nothing, of the log
+// starts deleted records may come back. Recovery points that are lost are not
+// zeros: every log is read whole then, and nothing that is good is dropped. A
+// directory has the file before it has a partition.
+func readCheckpoints(fsys vfs.FS, dir string, logger *slog.Logger, hasPartitions bool) (checkpoints, error) {
+	all := checkpoints{of: map[kafka.TopicPartition]kept{}}
+	sums := readSums(fsys, filepath.Join(dir, sumsFile))
 	for name, set := range map[string]func(*kept, kafka.Offset){
 		recoveryPointFile: func(k *kept, o kafka.Offset) { k.recoveryPoint = o },
 		logStartFile:      func(k *kept, o kafka.Offset) { k.logStart = o },
 		highWatermarkFile: func(k *kept, o kafka.Offset) { k.highWatermark = o },
 	} {
 		path := filepath.Join(dir, name)
-		b, err := vfs.ReadFile(fsys, path, checkpointBytesMax)
-		if errors.Is(err, fs.ErrNotExist) {
-			continue
-		}
-		if err != nil {
-			return nil, err
-		}
-		parsed, err := parseCheckpoint(b)
-		if err != nil {
+		parsed, found, err := readCheckpoint(fsys, path, sums[name])
+		var damaged *CheckpointError
+		switch {
+		case errors.As(err, &damaged):
 			logger.Error("checkpoint file is damaged and taken as empty", "file", path, "err", err)
-			continue
+		case err != nil:
+			return all, err
+		}
+		if name == recoveryPointFile && hasPartitions && (err != nil || !found) {
+			all.recoveryLost = true
+			logger.Warn("recovery points are lost: after an unclean stop every log is read whole", "file", path)
 		}
 		for tp, offset := range parsed {
-			k := all[tp]
+			k := all.of[tp]
 			set(&k, offset)
-			all[tp] = k
+			all.of[tp] = k
 		}
 	}
 	return all, nil
+}
+
+// readCheckpoint reads one file. It was not found, too, where it is empty, as
+// Kafka makes it before it has anything to say. A *CheckpointError means that it
+// is damaged.
+func readCheckpoint(fsys vfs.FS, path string, s sum) (parsed offsets, found bool, err error) {
+	info, err := fsys.Stat(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, false, nil
+	}
+	if err != nil {
+		return nil, false, err
+	}
+	b, err := vfs.ReadFile(fsys, path, checkpointBytesMax)
+	if err != nil {
+		return nil, false, err
+	}
+	if err := s.judge(info, b); err != nil {
+		return nil, true, &CheckpointError{0, err.Error()}
+	}
+	if len(b) == 0 {
+		return nil, false, nil
+	}
+	parsed, err = parseCheckpoint(b)
+	return parsed, true, err
+}
+
+// beginCheckpoints makes the file of the recovery points in a directory that has
+// no partition yet, so that a missing one means that it was lost.
+func (d *Dir) beginCheckpoints() error {
+	_, err := d.o.FS.Stat(d.path(recoveryPointFile))
+	if !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	var none checkpointWriter
+	return vfs.WriteFileAtomic(d.o.FS, d.path(recoveryPointFile), none.bytes())
 }

@@ -158,9 +158,11 @@ func (d *Dir) finalCheckpoints(entries []*entry, all []remembered) error {
 		name   string
 		writer *checkpointWriter
 	}{{recoveryPointFile, &recovery}, {logStartFile, &starts}, {highWatermarkFile, &watermarks}} {
-		if err := vfs.ReplaceFile(d.o.FS, d.path(file.name), file.writer.bytes()); err != nil {
+		b := file.writer.bytes()
+		if err := vfs.ReplaceFile(d.o.FS, d.path(file.name), b); err != nil {
 			return err
 		}
+		d.noteSum(file.name, b)
 	}
 	return d.o.FS.SyncDir(d.o.Path)
 }

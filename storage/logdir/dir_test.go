@@ -637,8 +637,11 @@ func TestFailedFlushTakesTheDirectoryOffline(t *testing.T) {
 	if err := d.Close(1); !errors.Is(err, kafka.KafkaStorageError) {
 		t.Fatal(err)
 	}
-	if all := names(t, memory); slices.Contains(all, markerFile) || slices.Contains(all, recoveryPointFile) {
+	if all := names(t, memory); slices.Contains(all, markerFile) || slices.Contains(all, highWatermarkFile) {
 		t.Fatal("an offline directory was written to:", all)
+	}
+	if b, err := vfs.ReadFile(memory, "/data/"+recoveryPointFile, 100); err != nil || string(b) != "0\n0\n" {
+		t.Fatalf("an offline directory was written to: %q, %v", b, err)
 	}
 	open(t, memory) // the lock was given back
 }

@@ -30,6 +30,7 @@ type flusher struct {
 	listing int64            // Dir.listing when entries were copied
 	listed  map[string]int64 // by file: the listing that it was last written with
 	writer  checkpointWriter
+	sums    map[string]sum // of the files as they were last written
 }
 
 // request is work that somebody waits for.
@@ -48,6 +49,7 @@ func (f *flusher) init() {
 	f.kick = make(chan struct{}, 1)
 	f.ask = make(chan request)
 	f.listed = map[string]int64{}
+	f.sums = map[string]sum{}
 }
 
 // dirty counts what logs write. It runs on their lanes.
@@ -259,6 +261,7 @@ func (d *Dir) writeCheckpoint(name string, b []byte) error {
 	case err == nil:
 		d.flusher.listed[name] = d.flusher.listing
 		d.dropStale()
+		d.noteSum(name, b)
 	case isFull(err):
 		delete(d.flusher.listed, name) // write it again next time
 	default:

@@ -13,6 +13,7 @@
 //	log-start-offset-checkpoint        first offset that was not deleted
 //	replication-offset-checkpoint      high watermark
 //	gregor.manifest                    ours: what a clean stop remembers of every log
+//	gregor.checkpoints                 ours: checksums of the three files above
 //	topic-7/                           a partition (package commitlog)
 //	topic-7.<32 hex>-delete/           deleted, removed after file.delete.delay.ms
 //	topic-7.<32 hex>-stray/            set aside: metadata does not know it
@@ -177,7 +178,9 @@ type entry struct {
 	kept    kept            // as found, for as long as the log is not open; see lowered
 	hint    *commitlog.Hint // of the manifest, until the log is opened
 	opening bool
-	fresh   bool // no folder of this name was found
+	// recoveryLost: kept.recoveryPoint is 0 because the file is lost.
+	recoveryLost bool
+	fresh        bool // no folder of this name was found
 	// unrecovered: after an unclean stop nobody has opened the log yet, so
 	// nobody knows whether its tail is whole.
 	unrecovered bool
@@ -312,9 +315,14 @@ func (d *Dir) load(folders folders) error {
 	if err != nil {
 		return err
 	}
-	var checkpointed map[kafka.TopicPartition]kept
+	var checkpointed checkpoints
 	if remembered == nil {
-		if checkpointed, err = readCheckpoints(d.o.FS, d.o.Path, d.o.Logger); err != nil {
+		if checkpointed, err = readCheckpoints(d.o.FS, d.o.Path, d.o.Logger, len(folders.partitions) > 0); err != nil {
+			return err
+		}
+	}
+	if len(folders.partitions) == 0 {
+		if err := d.beginCheckpoints(); err != nil {
 			return err
 		}
 	}
@@ -324,13 +332,13 @@ func (d *Dir) load(folders folders) error {
 		if r, ok := remembered[tp]; ok {
 			e.topicID, e.kept, e.hint = r.topicID, r.kept, r.hint
 		} else {
-			e.kept = checkpointed[tp]
+			e.kept, e.recoveryLost = checkpointed.of[tp], checkpointed.recoveryLost
 			e.topicID = d.readTopicID(folder)
 		}
 		e.written = e.kept
 		d.addLocked(e)
 	}
-	for tp := range checkpointed {
+	for tp := range checkpointed.of {
 		if d.logs[tp] == nil {
 			d.stale[tp] = d.listing
 		}
