@@ -5,6 +5,7 @@ package commitlog
 import (
 	"errors"
 	"fmt"
+	"math"
 	"slices"
 
 	"gregor/base/kafka"
@@ -34,14 +35,14 @@ func (r *recovery) loadProducers(snapshots []kafka.Offset) error {
 		if at > limit {
 			continue
 		}
-		b, err := l.readSmall(segment.Name(at, segment.SnapshotSuffix))
+		b, err := l.readSnapshot(at)
 		if missing(err) { // it went with its segment
 			continue
 		}
 		if err != nil {
 			return err
 		}
-		if err := l.lane.producers.LoadSnapshot(b, r.nowMs, l.config().ProducerIDExpirationMs); err != nil {
+		if err := l.lane.producers.LoadSnapshot(b, r.nowMs, math.MaxInt64); err != nil {
 			l.log().Warn("producer snapshot is of no use", "file", l.path(at, segment.SnapshotSuffix), "reason", err)
 			if err := l.removeSnapshot(at); err != nil {
 				return err
@@ -60,6 +61,9 @@ func (r *recovery) loadProducers(snapshots []kafka.Offset) error {
 	if err := r.replayProducers(from); err != nil {
 		return err
 	}
+	// Not before: whoever had been silent when the snapshot was written, and wrote
+	// again, would have lost its epochs.
+	l.lane.producers.Expire(r.nowMs, l.config().ProducerIDExpirationMs)
 	return l.removeStraySnapshots(snapshots, r.segments, chosen)
 }
 
@@ -210,10 +214,11 @@ func (l *Log) removeSnapshot(at kafka.Offset) error {
 }
 
 // removeStraySnapshots keeps the snapshots that belong to a segment's start,
-// and the chosen one.
+// and the chosen one. Those of segments that left the log go with their files,
+// which a crash may bring back.
 func (l *Log) removeStraySnapshots(snapshots []kafka.Offset, segments []*logSegment, chosen kafka.Offset) error {
 	keep := map[kafka.Offset]bool{chosen: true}
-	for _, s := range segments {
+	for _, s := range slices.Concat(segments, l.lane.doomed) {
 		keep[s.base] = true
 	}
 	for _, at := range snapshots {

@@ -69,7 +69,7 @@ func (r *recovery) openTail(s *logSegment, limit kafka.Offset) (ix *indexes, fro
 	if from.PosBytes == 0 {
 		from = start
 	}
-	if err != nil {
+	if err = errors.Join(err, r.l.checkAborted(s, ix, s.sizeBytes)); err != nil {
 		return nil, start, err
 	}
 	s.ix.Store(ix)
@@ -108,13 +108,10 @@ func (r *recovery) recover() error {
 		if r.scannedFrom < 0 {
 			r.scannedFrom = from.Offset
 		}
-		if err := ix.aborted.TruncateTo(from.Offset); errors.Is(err, index.ErrCorrupt) {
-			err = ix.aborted.Reset()
-			r.scannedFrom = min(r.scannedFrom, s.base)
-			if err != nil {
-				return err
-			}
-		} else if err != nil {
+		if err := r.l.checkAborted(s, ix, from.PosBytes); err != nil {
+			return err
+		}
+		if err := ix.aborted.TruncateTo(from.Offset); err != nil {
 			return err
 		}
 		err = r.walk(s, ix, from, true)

@@ -114,6 +114,9 @@ func (l *Log) indexes(s *logSegment, sizeBytes int64) (*indexes, error) {
 			l.log().Warn("index is rebuilt", "segment", s.log.Path(), "reason", err)
 			err = l.rebuildIndexes(s, ix, sizeBytes)
 		}
+		if err == nil {
+			err = l.checkAborted(s, ix, sizeBytes)
+		}
 		if err != nil {
 			return err
 		}

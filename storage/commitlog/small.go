@@ -11,6 +11,7 @@ import (
 
 	"gregor/base/kafka"
 	"gregor/base/vfs"
+	"gregor/storage/segment"
 )
 
 const (
@@ -19,8 +20,19 @@ const (
 	tmpSuffix     = ".tmp"
 )
 
+// snapshotBytesMax is what a snapshot of 23 million producers needs.
+const snapshotBytesMax = 1 << 30
+
 // readSmall reads a whole file of the partition's folder.
-func (l *Log) readSmall(name string) ([]byte, error) {
+func (l *Log) readSmall(name string) ([]byte, error) { return l.readWhole(name, smallBytesMax) }
+
+// readSnapshot reads a producer snapshot. How many producers there are is not
+// bounded, as in Kafka: expiry alone keeps them few.
+func (l *Log) readSnapshot(at kafka.Offset) ([]byte, error) {
+	return l.readWhole(segment.Name(at, segment.SnapshotSuffix), snapshotBytesMax)
+}
+
+func (l *Log) readWhole(name string, bytesMax int64) ([]byte, error) {
 	path := filepath.Join(l.dir(), name)
 	f, err := l.o.FS.Open(path, vfs.ReadOnly, 0)
 	if err != nil {
@@ -28,8 +40,8 @@ func (l *Log) readSmall(name string) ([]byte, error) {
 	}
 	defer f.Close()
 	size, err := f.Size()
-	if err == nil && size > smallBytesMax {
-		err = fmt.Errorf("%d bytes, at most %d are expected", size, smallBytesMax)
+	if err == nil && size > bytesMax {
+		err = fmt.Errorf("%d bytes, at most %d are expected", size, bytesMax)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("read %s: %w", path, err)
@@ -45,12 +57,19 @@ func (l *Log) readSmall(name string) ([]byte, error) {
 
 // writeSmall replaces a whole file of the partition's folder, unsynced.
 func (l *Log) writeSmall(name string, b []byte) error {
+	return l.replaceSmall(name, b, func(vfs.File) error { return nil })
+}
+
+// replaceSmall replaces a whole file, and calls finish before it takes its place.
+func (l *Log) replaceSmall(name string, b []byte, finish func(vfs.File) error) error {
 	path := filepath.Join(l.dir(), name)
 	f, err := l.o.FS.Open(path+tmpSuffix, vfs.ReadWrite|vfs.Create|vfs.Truncate, 0o644)
 	if err != nil {
 		return fmt.Errorf("write %s: %w", path, err)
 	}
-	_, err = f.WriteAt(b, 0)
+	if _, err = f.WriteAt(b, 0); err == nil {
+		err = finish(f)
+	}
 	if err = errors.Join(err, f.Close()); err != nil {
 		return fmt.Errorf("write %s: %w", path, err)
 	}

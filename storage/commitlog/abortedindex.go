@@ -1,0 +1,146 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package commitlog
+
+import (
+	"errors"
+	"fmt"
+	"math"
+	"path/filepath"
+	"slices"
+
+	"gregor/base/kafka"
+	"gregor/base/vfs"
+	"gregor/storage/index"
+	"gregor/storage/prodstate"
+	"gregor/storage/segment"
+)
+
+// checkAborted reads the transaction index of a segment, if it has one, and
+// builds it again where it is damaged: without it consumers would be given what
+// was aborted.
+func (l *Log) checkAborted(s *logSegment, ix *indexes, sizeBytes int64) error {
+	_, err := ix.aborted.List()
+	if !errors.Is(err, index.ErrCorrupt) {
+		return err
+	}
+	l.log().Warn("transaction index is rebuilt", "segment", s.log.Path(), "reason", err)
+	return l.rebuildAborted(s, ix, sizeBytes)
+}
+
+// rebuildAborted builds the transaction index anew from the first sizeBytes of a
+// segment, and puts it in the place of the file at once: one that holds less
+// than it should looks as good as a whole one.
+func (l *Log) rebuildAborted(s *logSegment, ix *indexes, sizeBytes int64) error {
+	list, err := l.findAborted(s, sizeBytes)
+	if err != nil {
+		return fmt.Errorf("rebuild transaction index: %w", err)
+	}
+	var b []byte
+	for _, a := range list {
+		b = index.AppendAborted(b, a)
+	}
+	if err := ix.aborted.File().Close(); err != nil {
+		return err
+	}
+	// Synced first: after a power cut an empty file would say that nothing was aborted.
+	if err := l.replaceSmall(segment.Name(s.base, segment.TxnIndexSuffix), b, vfs.File.SyncData); err != nil {
+		return err
+	}
+	ix.aborted = index.NewAborted(l.o.Files.File(l.path(s.base, segment.TxnIndexSuffix), true), s.base, int64(len(b)))
+	return nil
+}
+
+// findAborted walks from the newest producer snapshot in front of a segment to
+// sizeBytes of it, and lists what was aborted there. Any goroutine may do so; it
+// goes by the files in the folder and not by what is published, since it is
+// also called while the log is loaded.
+func (l *Log) findAborted(s *logSegment, sizeBytes int64) ([]index.Aborted, error) {
+	dir := l.dir()
+	infos, err := l.o.FS.ReadDir(dir)
+	if err != nil {
+		return nil, fmt.Errorf("list %s: %w", dir, err)
+	}
+	files := sortFiles(infos)
+	var w abortedWalk
+	from := w.begin(l, files.snapshots, s.base)
+	for i, info := range files.logs {
+		base := baseOf(info.Name)
+		if base >= s.base || i+1 < len(files.logs) && baseOf(files.logs[i+1].Name) <= from {
+			continue
+		}
+		file := l.o.Files.File(filepath.Join(dir, info.Name), false)
+		err := w.walk(file, base, from, info.SizeBytes)
+		_ = file.Close()
+		if err != nil && !missing(err) { // else retention has just taken it
+			return nil, err
+		}
+	}
+	w.list = nil
+	if err := w.walk(s.log, s.base, s.base, sizeBytes); err != nil {
+		return nil, err
+	}
+	return w.list, nil
+}
+
+// abortedWalk follows transactions through a part of the log.
+type abortedWalk struct {
+	producers prodstate.State
+	txns      prodstate.Txns
+	list      []index.Aborted
+	body      []byte
+}
+
+// begin takes the newest usable snapshot that is not behind off, and tells where
+// to walk on.
+func (w *abortedWalk) begin(l *Log, snapshots []kafka.Offset, off kafka.Offset) kafka.Offset {
+	for _, at := range slices.Backward(snapshots) {
+		if at > off {
+			continue
+		}
+		b, err := l.readSnapshot(at)
+		if err == nil {
+			err = w.producers.LoadSnapshot(b, 0, math.MaxInt64) // whoever has expired since may have aborted
+		}
+		if err == nil {
+			w.txns.Reset(w.producers.OpenTxns())
+			return at
+		}
+	}
+	return 0
+}
+
+func (w *abortedWalk) walk(file *segment.File, base, from kafka.Offset, sizeBytes int64) error {
+	var scan segment.Scan
+	scan.Start(file, 0, sizeBytes, false)
+	scan.Floor(base)
+	defer scan.Done()
+	for scan.Next() {
+		h := &scan.Header
+		if h.LastOffset() < from || !h.HasProducerID() {
+			continue
+		}
+		var marker prodstate.Marker
+		if h.Attributes.IsControl() {
+			var err error
+			if w.body, err = scan.Body(w.body); err != nil {
+				return err
+			}
+			marker = prodstate.ParseMarker(w.body)
+		}
+		v, err := w.producers.Apply(h, marker, prodstate.Rules{})
+		if err != nil {
+			return err
+		}
+		w.producers.Keep()
+		noteTxn(&w.txns, h, v)
+		if v.Ended && !v.Committed {
+			w.list = append(w.list, index.Aborted{ProducerID: h.ProducerID, FirstOffset: v.TxnStart,
+				LastOffset: h.LastOffset(), LastStable: w.txns.StableAfter(h.ProducerID, h.LastOffset())})
+		}
+		if v.Ended {
+			w.txns.Replicated(math.MaxInt64)
+		}
+	}
+	return scan.Err()
+}
