@@ -31,6 +31,7 @@ const (
 	keyDeleteRecords        = 21
 	keyInitProducerID       = 22
 	keyOffsetForLeaderEpoch = 23
+	keyWriteTxnMarkers      = 27
 	keyDescribeCluster      = 60
 
 	keyDescribeConfigs            = 32
@@ -162,6 +163,11 @@ func rows() []row {
 				arrayAt(0, int32At(0), int32At(2), int32At(0)))},
 			request: func() kmsg.Request { return new(kmsg.OffsetForLeaderEpochRequest) },
 			handle:  (*API).handleOffsetForLeaderEpoch, purpose: "where a leader epoch ended"},
+		{key: keyWriteTxnMarkers, name: "WriteTxnMarkers", min: 1, max: 2, advertisedMin: 1, flexibleFrom: 1, roles: call.Broker,
+			shape: shape{arrayAt(0, int64At(0), int16At(0), boolAt(0),
+				arrayAt(0, textAt(0), intsAt(0)), int32At(0), int8At(2))},
+			request: func() kmsg.Request { return new(kmsg.WriteTxnMarkersRequest) },
+			handle:  (*API).handleWriteTxnMarkers, purpose: "end transactions in partitions, for their coordinator and for those that hang"},
 		{key: keyDescribeConfigs, name: "DescribeConfigs", min: 1, max: 4, advertisedMin: 1, flexibleFrom: 4,
 			roles:   call.Broker | call.Controller,
 			shape:   shape{arrayAt(0, int8At(0), textAt(0), textsAt(0).nullable(0)), boolAt(1), boolAt(3)},
