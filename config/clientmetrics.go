@@ -107,3 +107,31 @@ func DescribeClientMetrics(values map[string]string) []Entry {
 	}
 	return entries
 }
+
+// ClientMetrics is what a telemetry subscription asks for.
+type ClientMetrics struct {
+	Metrics    []string
+	IntervalMs int64
+	Match      map[string]*regexp.Regexp
+}
+
+// ResolveClientMetrics reads a telemetry subscription. Values that this build
+// does not take (a Kafka of another version wrote them) count as not set; ok is
+// false where that is match, which would ask more clients than was meant.
+func ResolveClientMetrics(values map[string]string) (m ClientMetrics, ok bool) {
+	read := func(name string) any {
+		d := clientMetricsKey(name)
+		if text, set := values[name]; set {
+			if v, err := d.parse(text); err == nil {
+				return v
+			}
+		}
+		v, _ := d.parse(d.Default)
+		return v
+	}
+	m.Metrics, _ = read("metrics").([]string)
+	m.IntervalMs, _ = read("interval.ms").(int64)
+	var err error
+	m.Match, err = ParseClientMatch(values["match"])
+	return m, err == nil
+}

@@ -64,8 +64,12 @@ const (
 	ProducerIDExpirationMs                      IntKey = "producer.id.expiration.ms"
 	QuotaWindowNum                              IntKey = "quota.window.num"
 	QuotaWindowSizeSeconds                      IntKey = "quota.window.size.seconds"
+	GregorTelemetryClientSeriesMax              IntKey = "gregor.telemetry.client.series.max"
+	GregorTelemetryClientsMax                   IntKey = "gregor.telemetry.clients.max"
+	GregorTelemetrySeriesMax                    IntKey = "gregor.telemetry.series.max"
 	ShareCoordinatorStateTopicReplicationFactor IntKey = "share.coordinator.state.topic.replication.factor"
 	SocketRequestMaxBytes                       IntKey = "socket.request.max.bytes"
+	TelemetryMaxBytes                           IntKey = "telemetry.max.bytes"
 	TransactionStateLogReplicationFactor        IntKey = "transaction.state.log.replication.factor"
 
 	AdvertisedListeners              ListKey = "advertised.listeners"

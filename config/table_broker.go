@@ -117,7 +117,7 @@ var brokerKeys = []Definition{
 	{Name: "socket.receive.buffer.bytes", Type: Int, Default: "102400", Doc: "The system sizes socket buffers by itself, which it does better than a fixed size."},
 	{Name: "socket.request.max.bytes", Type: Int, Default: "104857600", Check: atLeast(1), Effect: Works, Doc: "Largest request. A frame that claims more closes its connection."},
 	{Name: "socket.send.buffer.bytes", Type: Int, Default: "102400", Doc: "The system sizes socket buffers by itself, which it does better than a fixed size."},
-	{Name: "telemetry.max.bytes", Type: Int, Default: "1048576", Check: atLeast(1), Doc: "Client telemetry: largest push."},
+	{Name: "telemetry.max.bytes", Type: Int, Default: "1048576", Check: atLeast(1), Effect: Works, Doc: "Client telemetry: largest push, and most that one may decompress to."},
 	{Name: "unclean.leader.election.interval.ms", Type: Long, Default: "300000", Check: atLeast(1), Hidden: true, Doc: "How often leaderless partitions are looked at."},
 	{Name: "unstable.api.versions.enable", Type: Boolean, Default: "false", Hidden: true, Doc: "Versions of APIs that Kafka has not released."},
 	{Name: "unstable.feature.versions.enable", Type: Boolean, Default: "false", Hidden: true, Doc: "Levels of features that Kafka has not released."},

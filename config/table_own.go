@@ -38,4 +38,10 @@ var ownKeys = []Definition{
 		Doc: "Longest that a request may wait, whatever timeout or maximum wait it asks for."},
 	{Name: "gregor.request.memory.reserve.bytes", Type: Long, Default: "16777216", Check: atLeast(0), Effect: Works,
 		Doc: "Part of `gregor.request.memory.bytes` kept for small requests and for other brokers."},
+	{Name: "gregor.telemetry.client.series.max", Type: Int, Default: "1000", Check: atLeast(1), Effect: Works,
+		Doc: "Client telemetry: series that `/metrics` shows of one client. What comes beyond them is counted and dropped."},
+	{Name: "gregor.telemetry.clients.max", Type: Int, Default: "16384", Check: atLeast(1), Effect: Works,
+		Doc: "Client telemetry: clients that are known at once. The one that was silent longest makes room."},
+	{Name: "gregor.telemetry.series.max", Type: Int, Default: "20000", Check: atLeast(0), Effect: Works,
+		Doc: "Client telemetry: series that `/metrics` shows of all clients. What comes beyond them is counted and dropped."},
 }

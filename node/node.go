@@ -24,6 +24,7 @@ import (
 	"gregor/broker/api"
 	"gregor/broker/conn"
 	"gregor/broker/fetchsession"
+	"gregor/broker/telemetry"
 	"gregor/cluster/active"
 	"gregor/cluster/link"
 	"gregor/cluster/raftnode"
@@ -94,6 +95,7 @@ type Node struct {
 	publisher publisher
 	dynamic   dynamic
 	quotas    *quota.Manager
+	telemetry *telemetry.Manager
 	loops     loops // link, controller, publisher and what watches them
 	serving   sync.WaitGroup
 

@@ -13,7 +13,7 @@ import (
 // publisher is the goroutine that tells the parts of this node what changed in
 // the committed metadata:
 //
-//	configs ─► quotas ─► deletes ─► coordinators resign ─► followers ─► leaders ─►
+//	configs ─► quotas ─► telemetry ─► deletes ─► coordinators resign ─► followers ─► leaders ─►
 //	topics to groups ─► image to requests ─► coordinators are elected ─► link
 //
 // A partition is entered in the table, marked as switching, before requests see
@@ -54,6 +54,7 @@ func (n *Node) publish(ctx context.Context) {
 func (n *Node) apply(delta *image.Delta, img *image.Image) {
 	n.reconfigure(delta, img)
 	n.requota(delta, img)
+	n.subscribe(delta, img)
 	n.executor.Configure(delta, img)
 	plan := assign.Make(delta, n.ident.node)
 	n.executor.Delete(plan.Delete)

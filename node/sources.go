@@ -2,7 +2,10 @@
 
 package node
 
-import "gregor/ops"
+import (
+	"gregor/broker/telemetry"
+	"gregor/ops"
+)
 
 // sources are the parts that the metrics are read from.
 func (n *Node) sources() ops.Sources {
@@ -12,6 +15,8 @@ func (n *Node) sources() ops.Sources {
 		Requests:      n.api.Stats,
 		FetchSessions: n.sessions.Stats,
 		Quotas:        n.quotas.Stats,
+		Telemetry:     func() telemetry.Stats { return n.telemetry.Stats(n.o.Now()) },
+		Pushed:        func() []telemetry.Series { return n.telemetry.Exposed(n.o.Now()) },
 		Groups:        n.groups.Stats,
 		Partitions:    n.table,
 		Image:         n.images.Load,

@@ -132,6 +132,9 @@ func (n *Node) openQuorum(context.Context) error {
 	if err := n.openGroups(); err != nil { // before others read from Random
 		return err
 	}
+	if err := n.openTelemetry(); err != nil {
+		return err
+	}
 	c := n.o.Config
 	env := n.controllerEnv()
 	endpoint := n.voterEndpoint()
@@ -332,6 +335,7 @@ func (n *Node) serve(context.Context) error {
 		Dirs:         dirs,
 		Sessions:     n.sessions,
 		Groups:       n.groups,
+		Telemetry:    n.telemetry,
 		Quotas:       n.quotas,
 		Logger:       n.o.Logger,
 		LogLevel:     n.o.LogLevel,

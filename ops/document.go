@@ -28,6 +28,18 @@ Kafka, so dashboards made for Kafka work; names that start with ` + "`gregor_`" 
 		}
 	}
 	b.WriteString(`
+## What clients push
+
+Clients that a telemetry subscription asks (KIP-714: ` + "`kafka-client-metrics.sh`, `kafka-configs.sh --entity-type client-metrics`" + `) push their metrics to the
+brokers, and what they push is shown here, under ` + "`client_`" + ` and OpenTelemetry's name without ` + "`org.apache.kafka.`" + `; what Prometheus does not take in names
+becomes ` + "`_`" + `, and counters end in ` + "`_total`" + `: ` + "`org.apache.kafka.producer.record.send.total`" + ` is ` + "`client_producer_record_send_total`" + `. Deltas are added up.
+
+Each series has the labels ` + "`client_id`, `client_instance_id`, `client_software_name`, `client_software_version`" + `, all attributes of its data point, and
+` + "`client_rack`, `group_id`, `group_instance_id`, `transactional_id`" + ` where the client has them. A client's series are there until it was silent for three push
+intervals, and a minute at least. ` + "`gregor.telemetry.clients.max`, `gregor.telemetry.client.series.max` and `gregor.telemetry.series.max`" + ` bound them; data
+points beyond are counted in ` + "`gregor_client_telemetry_dropped_total`" + `. A name that clients use for different things is shown as a counter, if it is one anywhere,
+else as a gauge.
+
 ## Other paths
 
 | path | answer |

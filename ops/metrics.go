@@ -46,6 +46,7 @@ func metricsHandler(o Options) http.Handler {
 	registry := prometheus.NewRegistry()
 	registry.MustRegister(
 		newCollector(o.Sources, o.Build),
+		pushed{o.Sources},
 		collectors.NewGoCollector(),
 		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
 	)

@@ -26,6 +26,7 @@ import (
 	"gregor/broker/api"
 	"gregor/broker/conn"
 	"gregor/broker/fetchsession"
+	"gregor/broker/telemetry"
 	"gregor/cluster/image"
 	"gregor/cluster/metalog"
 	"gregor/cluster/metarec"
@@ -98,6 +99,7 @@ func full(t *testing.T) Sources {
 		Requests: func() api.Stats {
 			return api.Stats{Requests: map[string]int64{"Produce": 10}, ProducedRecordsTotal: 100}
 		},
+		Telemetry:     func() telemetry.Stats { return telemetry.Stats{Instances: 6} },
 		FetchSessions: func() fetchsession.Stats { return fetchsession.Stats{Sessions: 2, Partitions: 9} },
 		Quotas:        func() quota.Stats { return quota.Stats{Meters: 4} },
 		Groups:        func() shard.Stats { return shard.Stats{Active: 50, Pending: 3, LoadTimeMax: 1500 * time.Millisecond} },

@@ -8,6 +8,7 @@ import (
 	"gregor/broker/api"
 	"gregor/broker/conn"
 	"gregor/broker/fetchsession"
+	"gregor/broker/telemetry"
 	"gregor/cluster/image"
 	"gregor/cluster/metalog"
 	"gregor/coordinator/shard"
@@ -30,6 +31,9 @@ type Sources struct {
 	FetchSessions func() fetchsession.Stats
 	// Quotas of clients.
 	Quotas func() quota.Stats
+	// Telemetry counts pushes of clients; Pushed is what they have said.
+	Telemetry func() telemetry.Stats
+	Pushed    func() []telemetry.Series
 	// Groups is the group coordinator.
 	Groups func() shard.Stats
 	// Partitions on this broker.

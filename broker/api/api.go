@@ -24,6 +24,7 @@ import (
 	"gregor/base/kafka"
 	"gregor/broker/call"
 	"gregor/broker/fetchsession"
+	"gregor/broker/telemetry"
 	"gregor/cluster/image"
 	"gregor/cluster/link"
 	"gregor/cluster/metalog"
@@ -72,6 +73,8 @@ type Deps struct {
 	Sessions *fetchsession.Cache
 	// Groups are the group coordinators.
 	Groups Groups
+	// Telemetry decides what clients push, and takes it.
+	Telemetry *telemetry.Manager
 	// Quotas say how long clients must wait.
 	Quotas *quota.Manager
 	Logger *slog.Logger
@@ -141,6 +144,7 @@ func (a *API) Gone(c *call.Conn) {
 		s.fetch.close()
 		a.d.Quotas.Release(&s.quota, a.d.Now())
 	}
+	a.d.Telemetry.Closed(c.ID)
 	c.State = nil
 }
 

@@ -24,6 +24,7 @@ import (
 	"gregor/broker/call"
 	"gregor/broker/conn"
 	"gregor/broker/fetchsession"
+	"gregor/broker/telemetry"
 	"gregor/cluster/controller"
 	"gregor/cluster/image"
 	"gregor/cluster/metalog"
@@ -104,6 +105,8 @@ func start(t testing.TB, changes ...func(*setup)) *node {
 		Controller:   n.controller, ProducerID: n.producerID,
 		Quorum:   func(context.Context) (metalog.Quorum, error) { return metalog.Quorum{Leader: self}, nil },
 		Sessions: fetchsession.NewCache(s.slots, 1000, 42, time.Now), Logger: logger, LogLevel: new(slog.LevelVar), Now: time.Now,
+		Telemetry: telemetry.NewManager(telemetry.Options{ClientsMax: 100, PushBytesMax: int(cfg.Int(config.TelemetryMaxBytes)),
+			Limits: telemetry.Limits{SeriesMax: 1000, ClientSeriesMax: 100}, RandomUUID: kafka.RandomUUID}),
 		Groups: n.groups, Quotas: newQuotas()})
 	n.limits = conn.DefaultLimits()
 	if s.limits != nil {

@@ -45,6 +45,8 @@ const (
 	keyDescribeQuorum             = 55
 	keyUpdateFeatures             = 57
 	keyUnregisterBroker           = 64
+	keyGetTelemetrySubscriptions  = 71
+	keyPushTelemetry              = 72
 	keyListConfigResources        = 74
 	keyDescribeTopicPartitions    = 75
 	keyDescribeLogDirs            = 35
@@ -246,6 +248,14 @@ func rows() []row {
 			shape:   shape{int32At(0)},
 			request: func() kmsg.Request { return new(kmsg.UnregisterBrokerRequest) },
 			handle:  (*API).handleUnregisterBroker, purpose: "forget a broker that is gone for good"},
+		{key: keyGetTelemetrySubscriptions, name: "GetTelemetrySubscriptions", min: 0, max: 0, advertisedMin: 0, flexibleFrom: 0, roles: call.Broker,
+			shape:   shape{uuidAt(0)},
+			request: func() kmsg.Request { return new(kmsg.GetTelemetrySubscriptionsRequest) },
+			handle:  (*API).handleGetTelemetrySubscriptions, purpose: "which metrics a client is to push, and how often"},
+		{key: keyPushTelemetry, name: "PushTelemetry", min: 0, max: 0, advertisedMin: 0, flexibleFrom: 0, roles: call.Broker,
+			shape:   shape{uuidAt(0), int32At(0), boolAt(0), int8At(0), bytesAt(0)},
+			request: func() kmsg.Request { return new(kmsg.PushTelemetryRequest) },
+			handle:  (*API).handlePushTelemetry, purpose: "metrics of a client, for `/metrics`"},
 		{key: keyListConfigResources, name: "ListConfigResources", min: 0, max: 1, advertisedMin: 0, flexibleFrom: 0, roles: call.Broker,
 			shape:   shape{field{kind: tiny, min: 1, max: newest}},
 			request: func() kmsg.Request { return new(kmsg.ListConfigResourcesRequest) },

@@ -286,7 +286,7 @@ func (p *peer) good(req kmsg.Request) {
 
 // samplesWithErrors are right requests that ask for what is not there, because
 // they would change something otherwise.
-const samplesWithErrors = "DeleteTopics UnregisterBroker ElectLeaders JoinGroup SyncGroup Heartbeat LeaveGroup DeleteGroups OffsetDelete"
+const samplesWithErrors = "DeleteTopics UnregisterBroker ElectLeaders JoinGroup SyncGroup Heartbeat LeaveGroup DeleteGroups OffsetDelete PushTelemetry"
 
 // suffer sends a case and tells whether it cost the connection.
 func (p *peer) suffer(req kmsg.Request, c badinput.Case) (closed bool) {
