@@ -13,6 +13,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"strings"
 	"sync"
 	"syscall"
 	"testing"
@@ -29,6 +30,7 @@ var readyLine = regexp.MustCompile(`^gregor ready in \d+ ms: kafka ([^, ]+)`)
 // node is one broker process on a folder that outlives it.
 type node struct {
 	dir     string // log.dirs
+	set     []string
 	address string // host:port, "" until the first start
 	command *exec.Cmd
 	exited  chan struct{}
@@ -55,11 +57,15 @@ func (n *node) start(ctx context.Context) error {
 	if listen == "" {
 		listen = "127.0.0.1:0"
 	}
-	command := exec.Command(binary, "start",
-		"--set", "listeners=PLAINTEXT://"+listen,
-		"--set", "log.dirs="+n.dir,
+	args := []string{"start",
+		"--set", "listeners=PLAINTEXT://" + listen,
+		"--set", "log.dirs=" + n.dir,
 		"--set", "gregor.admin.listener=",
-		"--set", "log.retention.ms=-1") // the records are of fixed times, long ago
+		"--set", "log.retention.ms=-1"} // the records are of fixed times, long ago
+	for _, set := range n.set {
+		args = append(args, "--set", set)
+	}
+	command := exec.Command(binary, args...)
 	stdout, err := command.StdoutPipe()
 	if err != nil {
 		return err
@@ -204,6 +210,9 @@ func broker(t *testing.T) string {
 }
 
 func TestMain(m *testing.M) {
+	if told := os.Getenv(memberVariable); told != "" {
+		os.Exit(beMember(told))
+	}
 	code := m.Run()
 	if n := shared.node; n != nil && shared.err == nil {
 		if err := n.stop(); err != nil {
@@ -215,6 +224,13 @@ func TestMain(m *testing.M) {
 		} else {
 			fmt.Fprintln(os.Stderr, "the shared node's files are kept in", filepath.Dir(n.dir))
 		}
+	}
+	if n := groupNode.node; n != nil && groupNode.err == nil {
+		if err := n.stop(); err != nil {
+			fmt.Fprintln(os.Stderr, "stop the node of groups:", err)
+			code = 1
+		}
+		_ = os.RemoveAll(filepath.Dir(n.dir))
 	}
 	if buildPath != "" && os.Getenv("GREGOR_BIN") == "" {
 		_ = os.RemoveAll(filepath.Dir(buildPath))
@@ -236,7 +252,7 @@ func (n *node) startKafka(ctx context.Context, libs string) error {
 		return err
 	}
 	properties := n.dir + ".properties"
-	text := "process.roles=broker,controller\nnode.id=1\nlisteners=PLAINTEXT://" + n.address + ",CONTROLLER://" + controller +
+	text := strings.Join(append(n.set, "offsets.topic.replication.factor=1"), "\n") + "\nprocess.roles=broker,controller\nnode.id=1\nlisteners=PLAINTEXT://" + n.address + ",CONTROLLER://" + controller +
 		"\ncontroller.listener.names=CONTROLLER\ncontroller.quorum.voters=1@" + controller + "\nlog.dirs=" + n.dir + "\nlog.retention.ms=-1\n"
 	if err := os.MkdirAll(n.dir, 0o755); err != nil {
 		return err
