@@ -22,7 +22,7 @@ func newCompletionCommand() *cobra.Command {
 		Use:   "completion SHELL",
 		Short: "Print what a shell needs to complete gregor's command lines",
 		Long: `Prints a script for bash, zsh or fish. With it the shell completes commands, flags and configuration keys, and asks the
-node for topics, partitions and brokers; where none answers at once, it completes nothing and says nothing.
+node for topics, partitions, groups and brokers; where none answers at once, it completes nothing and says nothing.
 
   bash   needs the package bash-completion
   zsh    needs "autoload -U compinit; compinit" in ~/.zshrc`,
@@ -54,12 +54,14 @@ var argumentCompleters = map[string]completer{
 	"gregor topic offsets": completeTopics, "gregor topic trim": completeTopics, "gregor topic empty": completeTopics, "gregor topic analyze": completeTopics,
 	"gregor consume": completeTopics, "gregor produce": completeTopic,
 	"gregor config get": completeKeys, "gregor config set": completeSettings,
+	"gregor group describe": completeGroups, "gregor group lag": completeGroups, "gregor group export": completeGroups, "gregor group delete": completeGroups,
+	"gregor group seek": completeGroup, "gregor group peek": completeGroup, "gregor group offset-delete": completeGroup,
 }
 
 // flagCompleters say what flags take, by name, in every command that has them
 // and does not say so itself.
 var flagCompleters = map[string]completer{
-	"topic": completeTopic, "partition": completePartitions, "broker": completeBrokers,
+	"topic": completeTopic, "partition": completePartitions, "broker": completeBrokers, "group": completeAnyGroup, "from-group": completeAnyGroup,
 	"set": completeSettings, "config": completeSettings, "append": completeSettings, "subtract": completeSettings, "delete": completeKeys,
 }
 
@@ -123,6 +125,36 @@ func completeTopic(c *cobra.Command, args []string, begin string) ([]string, cob
 		return nil, cobra.ShellCompDirectiveNoFileComp
 	}
 	return completeTopics(c, nil, begin)
+}
+
+// completeGroups gives the groups that are not named yet.
+func completeGroups(c *cobra.Command, args []string, begin string) ([]string, cobra.ShellCompDirective) {
+	return asked(c, func(ctx context.Context, admin *kadm.Client) []string {
+		all, err := admin.ListGroupsByType(ctx, groupKinds)
+		if err != nil {
+			return nil
+		}
+		var names []string
+		for _, g := range all.Sorted() {
+			if strings.HasPrefix(g.Group, begin) && !slices.Contains(args, g.Group) {
+				names = append(names, g.Group+"\t"+g.State)
+			}
+		}
+		return names
+	})
+}
+
+// completeGroup is for a command that takes one group.
+func completeGroup(c *cobra.Command, args []string, begin string) ([]string, cobra.ShellCompDirective) {
+	if len(args) > 0 {
+		return nil, cobra.ShellCompDirectiveNoFileComp
+	}
+	return completeGroups(c, nil, begin)
+}
+
+// completeAnyGroup is for flags.
+func completeAnyGroup(c *cobra.Command, _ []string, begin string) ([]string, cobra.ShellCompDirective) {
+	return completeGroups(c, nil, begin)
 }
 
 // completePartitions gives the partitions of the topics that are named already.

@@ -27,6 +27,7 @@ type consumeOptions struct {
 	connection
 	outputOptions
 	matchOptions
+	memberOptions
 	at         string
 	tail       int
 	count      int64 // end after so many, 0 is all
@@ -47,6 +48,8 @@ func newConsumeCommand() *cobra.Command {
 Without --follow the order is the same each time: by topic, partition and offset, or with --order time by timestamp, where
 the records of a partition stay in their order. With --follow partitions are written as their records arrive.
 
+` + memberHelp + `
+
 --at ` + spanHelp + `
 
 -f is a layout:
@@ -63,12 +66,15 @@ gregor consume A -o json | gregor produce B -f json copies a topic: keys, values
   gregor consume orders --at @-1h --follow -o jsonl
   gregor consume orders payments --at @2026-01-02..@2026-01-03 --order time --print timestamp,key,value
   gregor consume orders --filter 'header.source=web' --filter '.amount>=100' -n 5
-  gregor consume orders -k customer-7 -o json`,
+  gregor consume orders -k customer-7 -o json
+  gregor consume orders --group audit -n 5
+  gregor consume orders payments -g audit --commit each --protocol consumer --follow`,
 		RunE: func(c *cobra.Command, topics []string) error { return o.run(c, topics) },
 	}
 	o.connection.flags(c)
 	o.outputOptions.flags(c)
 	o.matchOptions.flags(c)
+	o.memberOptions.flags(c)
 	f := c.Flags()
 	f.StringVar(&o.at, "at", "", "what to read (default start; with --follow, end)")
 	f.IntVar(&o.tail, "tail", 0, "the last N records of all partitions together, by timestamp; with --follow, go on from there")
@@ -118,6 +124,9 @@ func (o *consumeOptions) selection() (span, error) {
 // run reads topics; everything that the flags can have wrong is told before
 // a broker is asked.
 func (o *consumeOptions) run(c *cobra.Command, topics []string) error {
+	if err := o.checkMember(c); err != nil {
+		return err
+	}
 	selected, err := o.selection()
 	if err != nil {
 		return err
@@ -133,14 +142,17 @@ func (o *consumeOptions) run(c *cobra.Command, topics []string) error {
 	ctx, cancel := interruptible(c)
 	defer cancel()
 	context.AfterFunc(ctx, cancel) // a second signal ends what the first cannot
+	slices.Sort(topics)
+	out := &recordSink{out: c.OutOrStdout(), write: write, wanted: wanted, left: o.count, countOnly: o.countOnly}
+	ctx = whileRead(ctx, out.out)
+	if o.group != "" {
+		return o.end(ctx, c, out, o.runMember(ctx, c, slices.Compact(topics), out))
+	}
 	client, err := o.dial(ctx, c, kgo.MetadataMinAge(metadataAge))
 	if err != nil {
 		return err
 	}
 	defer client.Close()
-	slices.Sort(topics)
-	out := &recordSink{out: c.OutOrStdout(), write: write, wanted: wanted, left: o.count, countOnly: o.countOnly}
-	ctx = whileRead(ctx, out.out)
 	err = o.read(ctx, client, c.ErrOrStderr(), slices.Compact(topics), selected, out)
 	return o.end(ctx, c, out, err)
 }

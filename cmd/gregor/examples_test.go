@@ -36,6 +36,7 @@ type scene struct {
 	none    bool   // there is no node
 	server  bool   // the command is a node: it is asked to end when it is ready
 	asks    bool   // it asks, and is answered with y
+	groups  bool   // the group audit has read all, and billing nothing yet
 }
 
 var scenes = map[string]scene{
@@ -54,6 +55,15 @@ var scenes = map[string]scene{
 	"gregor config set":     {asks: true},
 	"gregor topic alter":    {asks: true},
 	"gregor quota delete":   {asks: true},
+
+	"gregor group delete":        {asks: true, groups: true},
+	"gregor group describe":      {groups: true},
+	"gregor group export":        {groups: true},
+	"gregor group lag":           {groups: true},
+	"gregor group list":          {groups: true},
+	"gregor group offset-delete": {asks: true, groups: true},
+	"gregor group peek":          {groups: true},
+	"gregor group seek":          {asks: true, groups: true},
 }
 
 // places are written in examples as people have them, and are elsewhere in a
@@ -120,6 +130,9 @@ func exampleScript(s scene, line string) string {
 	if !s.none {
 		fmt.Fprintf(&b, "node\nscene %s\n", s.topics)
 	}
+	if s.groups {
+		fmt.Fprint(&b, "exec gregor group seek audit --to end --topic orders --yes\nexec gregor group seek billing --to start --topic orders --topic payments --yes\n")
+	}
 	if s.stopped {
 		fmt.Fprintln(&b, "halt")
 	}
@@ -149,6 +162,8 @@ customer-7:one
 customer-8:NULL
 -- orders.json --
 {"key":"customer-7","value":"one"}
+-- offsets.csv --
+orders,0,1
 -- offsets.json --
 {"partitions":[{"topic":"orders","partition":0,"offset":1}],"version":1}
 -- server.properties --

@@ -8,8 +8,10 @@ import (
 	"fmt"
 	"io"
 	"slices"
+	"strconv"
 	"strings"
 	"text/tabwriter"
+	"unicode"
 
 	"github.com/spf13/cobra"
 )
@@ -77,12 +79,19 @@ func (l *listing) print(w io.Writer, format string) error {
 }
 
 // printTable aligns columns. No line ends in spaces, so that tables can be
-// compared and copied.
+// compared and copied. Names that clients chose may hold anything; what a
+// terminal would obey is quoted.
 func printTable(w io.Writer, header []string, rows [][]string) error {
 	var b bytes.Buffer
 	t := tabwriter.NewWriter(&b, 0, 0, 3, ' ', 0)
 	for _, row := range append([][]string{header}, rows...) {
-		if _, err := fmt.Fprintln(t, strings.Join(row, "\t")); err != nil {
+		cells := make([]string, len(row))
+		for i, cell := range row {
+			if cells[i] = cell; strings.ContainsFunc(cell, unicode.IsControl) {
+				cells[i] = strconv.Quote(cell)
+			}
+		}
+		if _, err := fmt.Fprintln(t, strings.Join(cells, "\t")); err != nil {
 			return err
 		}
 	}

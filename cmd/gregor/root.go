@@ -33,7 +33,7 @@ Data goes to stdout, talk to stderr. Exit codes: 0 done, 1 something failed, 2 w
 	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
 		return &failure{exitUsage, err, []string{c.CommandPath() + " --help"}}
 	})
-	root.AddCommand(newStartCommand(execAt), newVersionCommand(), newTopicCommand(), newConfigCommand(), newQuotaCommand(), newClusterCommand(), newDoctorCommand(), newProduceCommand(), newConsumeCommand(), newStorageCommand(), newBenchCommand())
+	root.AddCommand(newStartCommand(execAt), newVersionCommand(), newTopicCommand(), newConfigCommand(), newQuotaCommand(), newGroupCommand(), newClusterCommand(), newDoctorCommand(), newProduceCommand(), newConsumeCommand(), newStorageCommand(), newBenchCommand())
 	root.AddCommand(newCompletionCommand(), newManCommand())
 	root.AddCommand(newKafkaCommands()...)
 	setCompletion(root)

@@ -36,6 +36,9 @@ func TestMain(m *testing.M) {
 //	exits N cmd...    runs a command and wants exit code N
 //	get path          asks the node's admin listener, as exec would
 //	damage file       turns the bits of its last byte around and appends ten bytes
+//	member NAME KIND GROUP TOPIC [N]   a consumer joins, and has N partitions (1)
+//	leave NAME        it leaves
+//	commit GROUP TOPIC PARTITION OFFSET [METADATA]   commits without a member
 //	normal file       replaces what differs between runs: times, ports, ids
 func TestScripts(t *testing.T) { testscript.Run(t, scripts("testdata/script")) }
 
@@ -51,9 +54,13 @@ func scripts(dir string) testscript.Params {
 			"get":    get,
 			"normal": normalize,
 			"damage": damage,
+			"member": joinGroup,
+			"leave":  leaveGroup,
+			"commit": commitOffset,
 		},
 		Setup: func(e *testscript.Env) error {
 			e.Values[running{}] = &process{}
+			e.Values[memberKey{}] = members{}
 			return nil
 		},
 	}
@@ -177,6 +184,7 @@ var normal = []struct {
 }{
 	{regexp.MustCompile(`\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z`), "TIME"},
 	{regexp.MustCompile(`127\.0\.0\.1:\d+`), "HOST:PORT"},
+	{regexp.MustCompile(`member [A-Za-z0-9_=./+-]{22,}`), "member ID"},
 	{regexp.MustCompile(`id [A-Za-z0-9_-]{22}`), "id ID"},
 	{regexp.MustCompile(`"id": ?"[A-Za-z0-9_-]{22}"`), `"id":"ID"`},
 }

@@ -1,0 +1,445 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/spf13/cobra"
+	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"gregor/cmd/gregor/fetch"
+	"gregor/cmd/gregor/groups"
+	"gregor/cmd/gregor/record"
+	"gregor/wire/batch"
+)
+
+// memberOptions are the flags of consume that make it a member of a group.
+type memberOptions struct {
+	group    string
+	commit   string
+	protocol string
+	instance string
+}
+
+var commits = []string{"auto", "each", "none"}
+
+const memberHelp = `With --group it reads as a member: the group shares the partitions among its members, goes on where it has committed, and begins as
+--at says (start, end or @TIME; default start) where it has not. --commit auto commits every five seconds and at the end what has
+been written to stdout, each commits after every answer, none never does. Who is killed has its last records read once more.`
+
+func (o *memberOptions) flags(c *cobra.Command) {
+	f := c.Flags()
+	f.StringVarP(&o.group, "group", "g", "", "read as a member of this group")
+	f.StringVar(&o.commit, "commit", "auto", "with --group, when to commit: "+strings.Join(commits, ", "))
+	f.StringVar(&o.protocol, "protocol", groups.Classic, "with --group, the protocol of groups to speak: "+strings.Join(groupKinds, ", "))
+	f.StringVar(&o.instance, "instance", "", "with --group, be the static member of this name")
+	_ = c.RegisterFlagCompletionFunc("commit", cobra.FixedCompletions(commits, cobra.ShellCompDirectiveNoFileComp))
+	_ = c.RegisterFlagCompletionFunc("protocol", cobra.FixedCompletions(groupKinds, cobra.ShellCompDirectiveNoFileComp))
+}
+
+// check refuses what a member cannot do.
+func (o *consumeOptions) checkMember(c *cobra.Command) error {
+	if o.group == "" {
+		for _, flag := range []string{"commit", "protocol", "instance"} {
+			if c.Flags().Changed(flag) {
+				return usage("--%s is for members of a group; give --group", flag)
+			}
+		}
+		return nil
+	}
+	switch {
+	case !slices.Contains(commits, o.commit):
+		return usage("--commit %s: allowed are %s", o.commit, strings.Join(commits, ", "))
+	case !slices.Contains(groupKinds, o.protocol):
+		return usage("--protocol %s: allowed are %s", o.protocol, strings.Join(groupKinds, ", "))
+	case len(o.partitions) > 0:
+		return usage("the group says who reads which partition; leave --partition or --group out")
+	case o.tail > 0:
+		return usage("a group goes on where it has committed; leave --tail or --group out")
+	case o.order == "time":
+		return usage("a member reads as records arrive; leave --order time or --group out")
+	}
+	return nil
+}
+
+// beginning is where the group begins in partitions without a commit.
+func (o *consumeOptions) beginning() (point, kgo.Offset, error) {
+	at := o.at
+	if at == "" {
+		at = "start"
+	}
+	p, err := parseOnePoint("--at", at, time.Now())
+	if err != nil {
+		return p, kgo.Offset{}, err
+	}
+	switch p.kind {
+	case atStart:
+		return p, kgo.NewOffset().AtStart(), nil
+	case atEnd:
+		return p, kgo.NewOffset().AtEnd(), nil
+	case atTime:
+		return p, kgo.NewOffset().AfterMilli(p.since.UnixMilli()), nil
+	}
+	return p, kgo.Offset{}, usage("--at %s: with --group it is start, end or @TIME; \"gregor group seek\" moves a group elsewhere", o.at)
+}
+
+// membership is a run of consume in a group:
+//
+//	join → partitions (from the commit to the end, as it is then) → poll → write → commit
+//
+// Only what was written to stdout is committed, so that a crash at any point reads records again and leaves none
+// out. While records of a poll are written no partition moves; members in the
+// classic protocol therefore hand partitions over between two polls.
+//
+// Without --follow it ends when all partitions that it has are read up to the
+// ends that they had when they were assigned. What lies behind the last record
+// (a marker, what compaction took) is never seen by a consumer: where nothing
+// comes for a while, one fetch tells whether a record is left.
+type membership struct {
+	o      *consumeOptions
+	client *kgo.Client  // the member
+	admin  *kadm.Client // asks, on a client of its own
+	begin  point
+
+	mu   sync.Mutex
+	left map[topicPartition]*stretch // assigned, and not at its end
+	has  int                         // partitions that are assigned
+	seen bool                        // there was an assignment
+	err  error
+}
+
+type topicPartition struct {
+	topic     string
+	partition int32
+}
+
+// Polls are bounded so that a signal and a rebalance are never waited for.
+const (
+	memberPoll     = 250 * time.Millisecond
+	memberIdle     = 2 * time.Second
+	memberRecords  = 10_000
+	memberCommitMs = 5000
+)
+
+func (o *consumeOptions) runMember(ctx context.Context, c *cobra.Command, topics []string, out *recordSink) error {
+	begin, reset, err := o.beginning()
+	if err != nil {
+		return err
+	}
+	m := &membership{o: o, begin: begin, left: map[topicPartition]*stretch{}}
+	opts := []kgo.Opt{
+		kgo.ConsumerGroup(o.group), kgo.ConsumeTopics(topics...), kgo.ConsumeResetOffset(reset), kgo.MetadataMinAge(metadataAge),
+		kgo.BlockRebalanceOnPoll(), kgo.OnPartitionsAssigned(m.assigned), kgo.OnPartitionsRevoked(m.revoked), kgo.OnPartitionsLost(m.lost),
+	}
+	if o.commit == "auto" {
+		opts = append(opts, kgo.AutoCommitMarks(), kgo.AutoCommitInterval(memberCommitMs*time.Millisecond))
+	} else {
+		opts = append(opts, kgo.DisableAutoCommit())
+	}
+	if o.committed {
+		opts = append(opts, kgo.FetchIsolationLevel(kgo.ReadCommitted()))
+	}
+	if o.instance != "" {
+		opts = append(opts, kgo.InstanceID(o.instance))
+	}
+	if o.protocol == groups.Consumer {
+		opts = append(opts, kgo.ServerSideBalancer(), kgo.Balancers(kgo.StickyBalancer()))
+	}
+	asking, err := o.dial(ctx, c)
+	if err != nil {
+		return err
+	}
+	defer asking.Close()
+	m.admin = kadm.NewClient(asking)
+	if err := m.topicsExist(ctx, topics); err != nil {
+		return err
+	}
+	if m.client, err = o.dial(ctx, c, opts...); err != nil {
+		return err
+	}
+	defer m.client.CloseAllowingRebalance()
+	err = m.read(ctx, out)
+	if flushed := out.flush(); flushed == nil {
+		err = errors.Join(err, m.leave())
+	} else if err == nil {
+		err = flushed
+	}
+	return err
+}
+
+// topicsExist tells of a wrong name at once: a member would wait for the topic.
+func (m *membership) topicsExist(ctx context.Context, topics []string) error {
+	details, err := m.admin.ListTopicsWithInternal(ctx, topics...)
+	if err != nil {
+		return failed(fmt.Errorf("look topics up: %w", err))
+	}
+	for _, t := range details.Sorted() {
+		if t.Err != nil {
+			return topicError(t.Topic, t.Err)
+		}
+	}
+	return nil
+}
+
+// leave commits what was written and leaves the group, so that others take
+// over at once. A static member stays: it is expected back.
+func (m *membership) leave() error {
+	ctx, cancel := context.WithTimeout(context.Background(), m.o.timeout)
+	defer cancel()
+	var err error
+	if m.o.commit == "auto" {
+		err = m.committed(m.client.CommitMarkedOffsets(ctx))
+	}
+	m.client.AllowRebalance()
+	return errors.Join(err, ignoreUnjoined(m.client.LeaveGroupContext(ctx)))
+}
+
+func ignoreUnjoined(err error) error {
+	if errors.Is(err, context.DeadlineExceeded) || errors.Is(err, kerr.UnknownMemberID) {
+		return nil // it is missed and removed
+	}
+	return err
+}
+
+func (m *membership) committed(err error) error {
+	if err == nil {
+		return nil
+	}
+	return groupError(m.o.group, fmt.Errorf("commit: %w", err))
+}
+
+// read polls and writes until there is enough or all is read.
+func (m *membership) read(ctx context.Context, out *recordSink) error {
+	quiet := time.Now()
+	for {
+		waiting, cancel := context.WithTimeout(ctx, memberPoll)
+		fetches := m.client.PollRecords(waiting, memberRecords)
+		cancel()
+		if err := m.failed(ctx, fetches); err != nil {
+			return err
+		}
+		if fetches.NumRecords() > 0 {
+			quiet = time.Now()
+		}
+		if err := m.write(ctx, fetches, out); err != nil {
+			return err
+		}
+		m.client.AllowRebalance()
+		if m.o.follow {
+			continue
+		}
+		if time.Since(quiet) > memberIdle {
+			if err := m.lookBehind(ctx); err != nil {
+				return err
+			}
+			quiet = time.Now()
+		}
+		if m.done() {
+			return nil
+		}
+	}
+}
+
+// failed finds what ends the reading.
+func (m *membership) failed(ctx context.Context, fetches kgo.Fetches) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.err != nil {
+		return m.err
+	}
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	for _, e := range fetches.Errors() {
+		var session *kgo.ErrGroupSession
+		switch {
+		case errors.Is(e.Err, context.DeadlineExceeded):
+		case errors.As(e.Err, &session):
+			if kerr.IsRetriable(session.Err) || errors.Is(session.Err, kerr.UnknownMemberID) || errors.Is(session.Err, kerr.IllegalGeneration) ||
+				errors.Is(session.Err, kerr.FencedMemberEpoch) {
+				continue // it joins again by itself
+			}
+			return groupError(m.o.group, session.Err)
+		case kerr.IsRetriable(e.Err):
+		default:
+			return &fetch.PartitionError{Topic: e.Topic, Partition: e.Partition, Err: e.Err}
+		}
+	}
+	return nil
+}
+
+// write puts out the records of a poll. What could not be written is not
+// committed.
+func (m *membership) write(ctx context.Context, fetches kgo.Fetches, out *recordSink) error {
+	if fetches.NumRecords() == 0 {
+		return nil
+	}
+	var marked []*kgo.Record
+	var rec record.Record
+	var stop error
+	for it := fetches.RecordIter(); !it.Done() && stop == nil; {
+		r := it.Next()
+		fill(&rec, r)
+		if stop = out.Record(&rec); stop == nil || errors.Is(stop, errEnough) {
+			marked = append(marked, r)
+		}
+	}
+	if stop != nil && !errors.Is(stop, errEnough) {
+		return stop
+	}
+	if err := out.flush(); err != nil {
+		return err
+	}
+	m.advance(marked)
+	switch m.o.commit {
+	case "auto":
+		m.client.MarkCommitRecords(marked...)
+	case "each":
+		if err := m.committed(m.client.CommitRecords(ctx, marked...)); err != nil {
+			return err
+		}
+	}
+	return stop
+}
+
+// fill makes the record that layouts and filters know.
+func fill(to *record.Record, r *kgo.Record) {
+	*to = record.Record{Topic: r.Topic, Partition: r.Partition, Offset: r.Offset, TimestampMs: r.Timestamp.UnixMilli(), Key: r.Key, Value: r.Value,
+		Headers: to.Headers[:0], LeaderEpoch: r.LeaderEpoch, ProducerID: r.ProducerID, ProducerEpoch: r.ProducerEpoch, Attributes: attributes(r.Attrs)}
+	for _, h := range r.Headers {
+		to.Headers = append(to.Headers, record.Header{Key: []byte(h.Key), Value: h.Value})
+	}
+}
+
+// attributes puts the bits of a batch together again.
+func attributes(a kgo.RecordAttrs) batch.Attributes {
+	bits := batch.Attributes(a.CompressionType())
+	if a.TimestampType() == 1 {
+		bits |= 1 << 3
+	}
+	if a.IsTransactional() {
+		bits |= 1 << 4
+	}
+	return bits
+}
+
+// assigned notes what is to be read of new partitions: up to the end that they
+// have now.
+func (m *membership) assigned(ctx context.Context, _ *kgo.Client, partitions map[string][]int32) {
+	left, count, err := m.stretches(ctx, partitions)
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if err != nil && ctx.Err() == nil {
+		m.err = err
+	}
+	for at, s := range left {
+		m.left[at] = s
+	}
+	m.has += count
+	m.seen = true
+}
+
+func (m *membership) stretches(ctx context.Context, partitions map[string][]int32) (map[topicPartition]*stretch, int, error) {
+	left := map[topicPartition]*stretch{}
+	count := 0
+	for _, list := range partitions {
+		count += len(list)
+	}
+	if m.o.follow || count == 0 {
+		return left, count, nil
+	}
+	committed, err := m.admin.FetchOffsets(ctx, m.o.group)
+	if err != nil {
+		return nil, 0, groupError(m.o.group, fmt.Errorf("fetch offsets: %w", err))
+	}
+	q := spanQuery{ctx: ctx, admin: m.admin, topics: sortedKeys(partitions), lists: map[string]kadm.ListedOffsets{}, committed: m.o.committed}
+	for topic, list := range partitions {
+		for _, id := range list {
+			s, err := q.stretch(topic, id, span{m.begin, point{kind: atEnd}}, false)
+			if err != nil {
+				return nil, 0, topicError(topic, fmt.Errorf("partition %d: %w", id, err))
+			}
+			if o, ok := committed.Lookup(topic, id); ok && o.Err == nil && o.At >= 0 {
+				s.next = o.At
+			}
+			if s.next < s.to {
+				left[topicPartition{topic, id}] = s
+			}
+		}
+	}
+	return left, count, nil
+}
+
+// revoked commits before another member takes over.
+func (m *membership) revoked(ctx context.Context, client *kgo.Client, partitions map[string][]int32) {
+	if m.o.commit == "auto" && ctx.Err() == nil {
+		_ = client.CommitMarkedOffsets(ctx) // the next owner reads again what it lacks
+	}
+	m.lost(ctx, client, partitions)
+}
+
+func (m *membership) lost(_ context.Context, _ *kgo.Client, partitions map[string][]int32) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for topic, list := range partitions {
+		for _, id := range list {
+			delete(m.left, topicPartition{topic, id})
+			m.has--
+		}
+	}
+}
+
+// advance takes what was read off what is left.
+func (m *membership) advance(records []*kgo.Record) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for _, r := range records {
+		at := topicPartition{r.Topic, r.Partition}
+		if s := m.left[at]; s != nil {
+			if s.next = r.Offset + 1; s.next >= s.to {
+				delete(m.left, at)
+			}
+		}
+	}
+}
+
+func (m *membership) done() bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.seen && len(m.left) == 0
+}
+
+// lookBehind strikes out partitions of which no record is left.
+func (m *membership) lookBehind(ctx context.Context) error {
+	m.mu.Lock()
+	var stretches []fetch.Stretch
+	for at, s := range m.left {
+		stretches = append(stretches, fetch.Stretch{Topic: at.topic, Partition: at.partition, Next: s.next, To: s.to})
+	}
+	m.mu.Unlock()
+	if len(stretches) == 0 {
+		return nil
+	}
+	has := map[topicPartition]bool{}
+	r := fetch.NewReader(m.client, fetch.Options{Committed: m.o.committed, Timeout: m.o.timeout})
+	if err := r.First(ctx, stretches, func(r *record.Record) { has[topicPartition{r.Topic, r.Partition}] = true }); err != nil {
+		return err
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for _, s := range stretches {
+		if at := (topicPartition{s.Topic, s.Partition}); !has[at] {
+			delete(m.left, at)
+		}
+	}
+	return nil
+}
