@@ -16,26 +16,58 @@ import (
 	"gregor/storage/segment"
 )
 
-// checkAborted reads the transaction index of a segment, if it has one, and
-// builds it again where it is damaged: without it consumers would be given what
-// was aborted.
+// checkAborted compares the transaction index of a segment, if it has one, with
+// what the log says up to sizeBytes, and puts that in its place where they
+// differ: consumers would be given what was aborted. An entry has no checksum,
+// and each of its bits counts.
 func (l *Log) checkAborted(s *logSegment, ix *indexes, sizeBytes int64) error {
-	_, err := ix.aborted.List()
-	if !errors.Is(err, index.ErrCorrupt) {
+	if s.txnBytes == noBytes {
+		return nil
+	}
+	list, err := ix.aborted.List()
+	if err != nil && !errors.Is(err, index.ErrCorrupt) {
 		return err
 	}
+	w, walked := l.findAborted(s, sizeBytes)
+	if err == nil {
+		if walked != nil {
+			return nil // there is nothing to compare it with
+		}
+		if err = w.differs(list); err == nil {
+			return nil
+		}
+	}
+	if walked != nil {
+		return fmt.Errorf("rebuild transaction index: %w", walked)
+	}
 	l.log().Warn("transaction index is rebuilt", "segment", s.log.Path(), "reason", err)
-	return l.rebuildAborted(s, ix, sizeBytes)
+	return l.replaceAborted(s, ix, w.list)
 }
 
-// rebuildAborted builds the transaction index anew from the first sizeBytes of a
-// segment, and puts it in the place of the file at once: one that holds less
-// than it should looks as good as a whole one.
-func (l *Log) rebuildAborted(s *logSegment, ix *indexes, sizeBytes int64) error {
-	list, err := l.findAborted(s, sizeBytes)
-	if err != nil {
-		return fmt.Errorf("rebuild transaction index: %w", err)
+// differs says what is wrong with list, as far as the walk went.
+func (w *abortedWalk) differs(list []index.Aborted) error {
+	for i, a := range list {
+		if i >= len(w.list) {
+			if a.LastOffset < w.end {
+				return fmt.Errorf("entry %d names a marker at %d, where none is", i, a.LastOffset)
+			}
+			return nil
+		}
+		b := w.list[i]
+		first := a.FirstOffset == b.FirstOffset || a.FirstOffset < w.start // where the log begins by now
+		if a.ProducerID != b.ProducerID || a.LastOffset != b.LastOffset || !first || a.LastStable > a.LastOffset+1 {
+			return fmt.Errorf("entry %d is %+v, the log says %+v", i, a, b)
+		}
 	}
+	if len(list) < len(w.list) {
+		return fmt.Errorf("%d entries, the log says %d", len(list), len(w.list))
+	}
+	return nil
+}
+
+// replaceAborted puts another transaction index in the place of the file at
+// once: one that holds less than it should looks as good as a whole one.
+func (l *Log) replaceAborted(s *logSegment, ix *indexes, list []index.Aborted) error {
 	var b []byte
 	for _, a := range list {
 		b = index.AppendAborted(b, a)
@@ -55,14 +87,17 @@ func (l *Log) rebuildAborted(s *logSegment, ix *indexes, sizeBytes int64) error 
 // sizeBytes of it, and lists what was aborted there. Any goroutine may do so; it
 // goes by the files in the folder and not by what is published, since it is
 // also called while the log is loaded.
-func (l *Log) findAborted(s *logSegment, sizeBytes int64) ([]index.Aborted, error) {
+func (l *Log) findAborted(s *logSegment, sizeBytes int64) (*abortedWalk, error) {
 	dir := l.dir()
 	infos, err := l.o.FS.ReadDir(dir)
 	if err != nil {
 		return nil, fmt.Errorf("list %s: %w", dir, err)
 	}
 	files := sortFiles(infos)
-	var w abortedWalk
+	w := &abortedWalk{start: s.base}
+	if len(files.logs) > 0 {
+		w.start = min(w.start, baseOf(files.logs[0].Name))
+	}
 	from := w.begin(l, files.snapshots, s.base)
 	for i, info := range files.logs {
 		base := baseOf(info.Name)
@@ -80,7 +115,7 @@ func (l *Log) findAborted(s *logSegment, sizeBytes int64) ([]index.Aborted, erro
 	if err := w.walk(s.log, s.base, s.base, sizeBytes); err != nil {
 		return nil, err
 	}
-	return w.list, nil
+	return w, nil
 }
 
 // abortedWalk follows transactions through a part of the log.
@@ -88,6 +123,8 @@ type abortedWalk struct {
 	producers prodstate.State
 	txns      prodstate.Txns
 	list      []index.Aborted
+	start     kafka.Offset // of the first segment that there is
+	end       kafka.Offset // behind the last batch
 	body      []byte
 }
 
@@ -114,9 +151,11 @@ func (w *abortedWalk) walk(file *segment.File, base, from kafka.Offset, sizeByte
 	var scan segment.Scan
 	scan.Start(file, 0, sizeBytes, false)
 	scan.Floor(base)
+	stepOver(&scan, file, sizeBytes)
 	defer scan.Done()
 	for scan.Next() {
 		h := &scan.Header
+		w.end = h.NextOffset()
 		if h.LastOffset() < from || !h.HasProducerID() {
 			continue
 		}

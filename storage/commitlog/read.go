@@ -534,7 +534,7 @@ func (l *Log) aborted(v *view, from, to kafka.Offset) ([]AbortedTxn, error) {
 
 // abortedIn avoids opening the indexes of a segment without aborted transactions.
 func (l *Log) abortedIn(s *logSegment, sizeBytes int64) ([]index.Aborted, error) {
-	if s.ix.Load() == nil && s.txnBytes <= 0 {
+	if s.ix.Load() == nil && s.txnBytes == noBytes {
 		return nil, nil
 	}
 	ix, err := l.indexes(s, sizeBytes)

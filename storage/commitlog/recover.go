@@ -51,6 +51,9 @@ func (r *recovery) openTail(s *logSegment, limit kafka.Offset) (ix *indexes, fro
 		if err == nil && from.PosBytes > 0 {
 			err = r.checkEntry(s, from)
 		}
+		if err == nil {
+			err = r.checkTimes(s, ix, from)
+		}
 	}
 	switch {
 	case errors.Is(err, index.ErrCorrupt), errors.Is(err, kafka.CorruptMessage):

@@ -4,6 +4,7 @@ package commitlog
 
 import (
 	"errors"
+	"fmt"
 
 	"gregor/base/kafka"
 	"gregor/storage/index"
@@ -279,4 +280,46 @@ func firstRecord(h *batch.Header, body []byte, timestampMs int64, from kafka.Off
 		c = &compress.Coder{}
 	}
 	return batch.FirstRecordAt(h, body, from, timestampMs, c)
+}
+
+// checkTimes compares the time index of the segment that is appended to with the
+// batches from its last entry on: up to the last entry of the offset index, from,
+// none may be newer.
+func (r *recovery) checkTimes(s *logSegment, ix *indexes, from index.Position) error {
+	t, ok, err := ix.times.Last()
+	if err != nil {
+		return err
+	}
+	start := index.Position{Offset: s.base}
+	if ok && t.Offset > s.base {
+		if start, err = ix.offsets.Floor(t.Offset); err == nil && start.PosBytes > 0 {
+			err = r.checkEntry(s, start)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	named := !ok
+	var scan segment.Scan
+	scan.Start(s.log, start.PosBytes, s.sizeBytes, false)
+	defer scan.Done()
+	for scan.Next() && (!named || scan.PosBytes <= from.PosBytes) {
+		h := &scan.Header
+		if ok && h.BaseOffset <= t.Offset && t.Offset <= h.LastOffset() {
+			if named = h.MaxTimestampMs == t.TimestampMs; !named {
+				break
+			}
+		}
+		if from.PosBytes > 0 && scan.PosBytes <= from.PosBytes && h.MaxTimestampMs > t.TimestampMs && (ok || h.MaxTimestampMs >= 0) {
+			named = false
+			break
+		}
+	}
+	if err := scan.Err(); err != nil && !errors.Is(err, kafka.CorruptMessage) {
+		return err
+	}
+	if !named {
+		return fmt.Errorf("time index of %s ends with timestamp %d at offset %d: %w", s.log.Path(), t.TimestampMs, t.Offset, index.ErrCorrupt)
+	}
+	return nil
 }
