@@ -43,6 +43,7 @@ func (l *list) operate() {
 	l.unregister()
 	l.logDirs()
 	l.producers()
+	l.markers()
 }
 
 // quorum asks for the metadata quorum.
