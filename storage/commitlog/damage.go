@@ -8,30 +8,22 @@ import (
 	"slices"
 
 	"gregor/base/kafka"
+	"gregor/storage/index"
 	"gregor/storage/segment"
+	"gregor/wire/batch"
 )
 
-// passOver lets a scan of a load, which looks for what a log can still tell, go
-// on behind damage. The damage itself is quarantined.
-func (l *Log) passOver(scan *segment.Scan, s *logSegment, sizeBytes int64, next kafka.Offset) {
-	scan.Over(func(bad *CorruptError, floor kafka.Offset) (int64, kafka.Offset, bool) {
-		d := segment.Damage{FromBytes: bad.PosBytes, From: max(floor, s.base), To: next}
-		if _, err := d.FindDamageEnd(s.log, sizeBytes); err != nil {
-			return 0, 0, false
-		}
-		l.quarantine(s, badRange(s, bad, d))
-		return d.ToBytes, d.To, true
-	})
-}
-
-// stepOver lets a scan that builds or reads an index go on behind damage, which
-// whoever reads the records will tell.
+// stepOver lets a scan of headers, which looks for what a log can still tell, go
+// on behind damage, which whoever reads the records will judge. A batch that is
+// whole shows that it was the one before it whose offsets are wrong.
 func stepOver(scan *segment.Scan, file *segment.File, sizeBytes int64) {
-	scan.Over(func(bad *CorruptError, floor kafka.Offset) (int64, kafka.Offset, bool) {
-		d := segment.Damage{FromBytes: bad.PosBytes, From: floor, To: math.MaxInt64}
-		found, err := d.FindDamageEnd(file, sizeBytes)
-		if !found {
-			d.To = floor
+	scan.Over(func(bad *CorruptError, _ kafka.Offset) (int64, kafka.Offset, bool) {
+		d := segment.Damage{FromBytes: bad.PosBytes, To: math.MaxInt64}
+		whole, err := d.IsNone(file, sizeBytes)
+		if !whole && err == nil {
+			if found, _ := d.FindDamageEnd(file, sizeBytes); !found {
+				d.To = 0
+			}
 		}
 		return d.ToBytes, d.To, err == nil
 	})
@@ -39,23 +31,6 @@ func stepOver(scan *segment.Scan, file *segment.File, sizeBytes int64) {
 
 func badRange(s *logSegment, bad *CorruptError, d segment.Damage) BadRange {
 	return BadRange{File: bad.File, Base: s.base, From: d.From, Next: d.To, PosBytes: d.FromBytes, EndBytes: d.ToBytes, Reason: bad.Reason}
-}
-
-// passOver is Log.passOver for a segment that is being loaded.
-func (r *recovery) passOver(scan *segment.Scan, s *logSegment) {
-	r.l.passOver(scan, s, s.sizeBytes, r.nextBase(s))
-}
-
-// nextBase is the offset that no batch of a segment reaches.
-func (r *recovery) nextBase(s *logSegment) kafka.Offset {
-	i := slices.Index(r.segments, s)
-	switch {
-	case i+1 < len(r.segments):
-		return r.segments[i+1].base
-	case r.end > s.base:
-		return r.end
-	}
-	return math.MaxInt64
 }
 
 // over judges a bad batch that a recovery meets at the log end found so far.
@@ -95,4 +70,28 @@ func (r *recovery) over(s *logSegment, bad *CorruptError) (d segment.Damage, ok 
 	}
 	r.l.quarantine(s, badRange(s, bad, d))
 	return d, true, nil
+}
+
+// misplaced says what is wrong with the offsets and the epoch of a batch, which
+// its CRC does not cover: both never go back. Where it contradicts the batch
+// behind it, that one has to fit to what came before. The last batch has none
+// behind it; above the recovery point of a log that is not compacted it has to
+// stand where the one before it ends.
+func (r *recovery) misplaced(s *logSegment, h, behind batch.Header, followed bool) string {
+	switch {
+	case !index.Relative(s.base, h.LastOffset()):
+		return fmt.Sprintf("offsets %d to %d, in a segment that begins at %d", h.BaseOffset, h.LastOffset(), s.base)
+	case h.LeaderEpoch >= 0 && h.LeaderEpoch < r.lastEpoch:
+		return fmt.Sprintf("leader epoch %d behind a batch of epoch %d", h.LeaderEpoch, r.lastEpoch)
+	case !followed && s == r.segments[len(r.segments)-1] && h.BaseOffset > r.end && r.end >= r.durable && !r.l.config().Compacted:
+		return fmt.Sprintf("offsets %d to %d, behind a log end of %d", h.BaseOffset, h.LastOffset(), r.end)
+	case !followed:
+	case behind.BaseOffset < h.NextOffset() && behind.BaseOffset >= r.end+h.NextOffset()-h.BaseOffset:
+		return fmt.Sprintf("offsets %d to %d, in front of a batch that begins at %d", h.BaseOffset, h.LastOffset(), behind.BaseOffset)
+	case behind.LeaderEpoch >= 0 && behind.LeaderEpoch < h.LeaderEpoch && behind.LeaderEpoch >= r.lastEpoch:
+		return fmt.Sprintf("leader epoch %d in front of a batch of epoch %d", h.LeaderEpoch, behind.LeaderEpoch)
+	default:
+		r.lastEpoch = max(r.lastEpoch, min(h.LeaderEpoch, behind.LeaderEpoch)) // what two batches say
+	}
+	return ""
 }

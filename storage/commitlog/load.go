@@ -10,7 +10,6 @@ import (
 	"gregor/storage/index"
 	"gregor/storage/prodstate"
 	"gregor/storage/segment"
-	"gregor/wire/batch"
 )
 
 // load reads the folder and brings the log into a state that can be appended
@@ -38,7 +37,8 @@ func (l *Log) load() error {
 			return err
 		}
 	}
-	r := &recovery{l: l, clean: l.o.CleanStart, from: l.o.RecoveryPoint, nowMs: l.nowMs(), logStart: l.o.LogStart, highWatermark: l.o.HighWatermark}
+	r := &recovery{l: l, clean: l.o.CleanStart, from: l.o.RecoveryPoint, nowMs: l.nowMs(), logStart: l.o.LogStart, highWatermark: l.o.HighWatermark,
+		risen: epochStart{Epoch: kafka.NoLeaderEpoch}, lastEpoch: kafka.NoLeaderEpoch}
 	r.durable, r.promised = r.from, r.from
 	if r.clean || l.o.RecoveryPointLost {
 		r.durable = math.MaxInt64
@@ -134,6 +134,8 @@ type recovery struct {
 	epochs        epochList
 	epochsFound   bool
 	epochsChanged bool
+	lastEpoch     kafka.LeaderEpoch // of batches that were read; no later one has a lower
+	risen         epochStart        // the epoch of the last batch, where it is new
 	txns          prodstate.Txns
 }
 
@@ -197,68 +199,11 @@ func (r *recovery) run(snapshots []kafka.Offset) error {
 		r.end = r.logStart
 	}
 	r.logStart = max(r.logStart, r.segments[0].base)
-	if !r.epochsFound {
-		if err := r.scanEpochs(); err != nil {
-			return err
-		}
-	} else if !r.clean {
-		if err := r.fillEpochs(); err != nil {
-			return err
-		}
+	if err := r.settleEpochs(); err != nil {
+		return err
 	}
 	r.cutEpochs()
 	return r.loadProducers(snapshots)
-}
-
-func (r *recovery) cutEpochs() {
-	list, a := r.epochs.truncateEnd(r.end)
-	list, b := list.truncateStart(r.logStart)
-	r.epochs, r.epochsChanged = list, r.epochsChanged || a || b
-}
-
-// scanEpochs takes the epochs from the batches, where the checkpoint is gone.
-func (r *recovery) scanEpochs() error {
-	return r.eachBatch(0, func(s *segment.Scan, _ *logSegment) error {
-		r.noteEpoch(&s.Header)
-		return nil
-	})
-}
-
-// fillEpochs takes the epochs in front of the checkpoint's first from the
-// batches. They are missing when a log start that was advanced, and the
-// checkpoint with it, was not yet durable itself.
-func (r *recovery) fillEpochs() error {
-	if r.end <= r.logStart || (len(r.epochs) > 0 && r.epochs[0].Start <= r.logStart) {
-		return nil
-	}
-	known := r.epochs
-	r.epochs = nil
-	err := r.eachBatch(r.logStart, func(s *segment.Scan, _ *logSegment) error {
-		if len(known) > 0 && s.Header.BaseOffset >= known[0].Start {
-			return errEnough
-		}
-		r.noteEpoch(&s.Header)
-		return nil
-	})
-	if err != nil && !errors.Is(err, errEnough) {
-		return err
-	}
-	for _, e := range known {
-		if e.Epoch > r.epochs.latest() {
-			r.epochs, _ = r.epochs.assign(e.Epoch, e.Start)
-		}
-	}
-	r.epochsChanged = true
-	return nil
-}
-
-var errEnough = errors.New("enough")
-
-func (r *recovery) noteEpoch(h *batch.Header) {
-	if h.LeaderEpoch >= 0 && h.LeaderEpoch > r.epochs.latest() {
-		list, changed := r.epochs.assign(h.LeaderEpoch, h.BaseOffset)
-		r.epochs, r.epochsChanged = list, r.epochsChanged || changed
-	}
 }
 
 // eachBatch calls do for each batch that holds from or lies behind it.
@@ -269,20 +214,13 @@ func (r *recovery) eachBatch(from kafka.Offset, do func(*segment.Scan, *logSegme
 		if i+1 < len(r.segments) && r.segments[i+1].base <= from {
 			continue
 		}
-		pos := int64(0)
-		if from > s.base {
-			ix, err := r.l.indexes(s, s.sizeBytes)
-			if err != nil {
-				return err
-			}
-			p, err := ix.offsets.Floor(from)
-			if err != nil && !errors.Is(err, index.ErrCorrupt) {
-				return err
-			}
-			pos = p.PosBytes
+		at, err := r.batchBefore(s, from)
+		if err != nil {
+			return err
 		}
-		scan.Start(s.log, pos, s.sizeBytes, false)
-		r.passOver(&scan, s)
+		scan.Start(s.log, at.PosBytes, s.sizeBytes, false)
+		scan.Floor(at.Offset)
+		stepOver(&scan, s.log, s.sizeBytes)
 		for scan.Next() {
 			if scan.Header.LastOffset() < from {
 				continue
@@ -296,4 +234,32 @@ func (r *recovery) eachBatch(from kafka.Offset, do func(*segment.Scan, *logSegme
 		}
 	}
 	return nil
+}
+
+// batchBefore is where a batch of s begins at or before from, and its base
+// offset. Index entries that are wrong are passed over.
+func (r *recovery) batchBefore(s *logSegment, from kafka.Offset) (index.Position, error) {
+	start := index.Position{Offset: s.base}
+	if from <= s.base {
+		return start, nil
+	}
+	ix, err := r.l.indexes(s, s.sizeBytes)
+	if err != nil {
+		return start, err
+	}
+	for key, n := from, 0; n < landingsMax; n++ {
+		p, err := ix.offsets.Floor(key)
+		if err == nil && p.PosBytes == 0 {
+			return start, nil
+		}
+		base := kafka.NoOffset
+		if err == nil {
+			base, err = r.l.landing(s, s.log, s.sizeBytes, p)
+		}
+		if !errors.Is(err, index.ErrCorrupt) {
+			return index.Position{Offset: base, PosBytes: p.PosBytes}, err
+		}
+		key = p.Offset - 1
+	}
+	return start, nil
 }

@@ -183,6 +183,7 @@ func (r *recovery) indexBelow(s *logSegment) (*indexes, index.Position, error) {
 	s.ix.Store(ix)
 	w := indexWriter{s: s, ix: ix, top: index.Time{TimestampMs: batch.NoTimestamp, Offset: s.base}, intervalBytes: r.l.indexInterval()}
 	var scan segment.Scan
+	before := kafka.NoLeaderEpoch
 	scan.Start(s.log, 0, s.sizeBytes, false)
 	scan.Floor(s.base)
 	defer scan.Done()
@@ -198,6 +199,7 @@ func (r *recovery) indexBelow(s *logSegment) (*indexes, index.Position, error) {
 			}
 		}
 		from = index.Position{Offset: h.NextOffset(), PosBytes: scan.PosBytes + int64(h.SizeBytes())}
+		r.lastEpoch, before = min(before, h.LeaderEpoch), h.LeaderEpoch
 	}
 	// Bytes that are no batch are found again, and judged, by the walk.
 	if err := scan.Err(); err != nil && !errors.Is(err, kafka.CorruptMessage) {
@@ -244,6 +246,7 @@ func (r *recovery) walk(s *logSegment, ix *indexes, from index.Position, crc boo
 			goodFrom, r.end = d.ToBytes, d.To
 			return d.ToBytes, d.To, true
 		})
+		scan.Judge(func(h, behind batch.Header, followed bool) string { return r.misplaced(s, h, behind, followed) })
 	}
 	defer scan.Done()
 	for scan.Next() {

@@ -32,6 +32,7 @@ type walker struct {
 	end       int64        // of what is walked over
 	sizeBytes int64        // of the segment
 	ceiling   kafka.Offset // offsets of the segment lie below
+	epochs    epochList    // the log's; no CRC covers that of a batch
 	stops     bool         // at bad ranges; else it passes them
 	headers   bool         // CRCs are not checked
 	err       error
@@ -48,6 +49,9 @@ type walker struct {
 // batch there begins below floor.
 func (w *walker) begin(l *Log, s *logSegment, file *segment.File, sizeBytes, pos, end int64, floor, ceiling kafka.Offset) {
 	w.l, w.s, w.file, w.sizeBytes, w.end, w.ceiling, w.err = l, s, file, sizeBytes, end, ceiling, nil
+	l.mu.Lock()
+	w.epochs = l.pub.epochs
+	l.mu.Unlock()
 	w.jump(pos, floor)
 	w.checkedFrom, w.checkedTo = pos, pos
 	w.goodTo, w.goodAgain = pos, pos
@@ -82,7 +86,9 @@ func (w *walker) next() bool {
 		}
 		if err := w.l.condemn(w, pos, bad); err != nil {
 			w.err = err
+			return false
 		}
+		w.jump(pos, w.floor) // the scan believed the offsets of the batch
 	}
 	return false
 }
@@ -104,6 +110,9 @@ func (w *walker) advance(looks bool) error {
 	}
 	if h.LastOffset() < w.atLeast {
 		return w.corrupt("offsets %d to %d, where %d is", h.BaseOffset, h.LastOffset(), w.atLeast)
+	}
+	if e := w.epochs.at(h.BaseOffset); looks && e >= 0 && h.LeaderEpoch >= 0 && h.LeaderEpoch != e {
+		return w.corrupt("leader epoch %d of offset %d, where %d is", h.LeaderEpoch, h.BaseOffset, e)
 	}
 	w.atLeast = 0
 	if !looks {

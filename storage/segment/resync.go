@@ -62,6 +62,12 @@ func (d *Damage) FindDamageEnd(f *File, endBytes int64) (found bool, err error) 
 	return false, nil
 }
 
+// IsNone reports whether there is a good batch at d.FromBytes after all, which
+// d then ends at.
+func (d *Damage) IsNone(f *File, endBytes int64) (bool, error) {
+	return d.tryEnd(f, d.FromBytes, endBytes, d.To, false)
+}
+
 func plausible(b []byte, floor, ceiling kafka.Offset, leftBytes int64) bool {
 	if b[magicAt] != batch.Magic {
 		return false

@@ -56,6 +56,7 @@ type Scan struct {
 	bufPos    int64
 	bufLen    int
 	err       error
+	judge     func(h, behind batch.Header, followed bool) (wrong string)
 	over      func(bad *CorruptError, floor kafka.Offset) (toBytes int64, to kafka.Offset, ok bool)
 }
 
@@ -78,6 +79,10 @@ func (s *Scan) Floor(off kafka.Offset) { s.floor = off }
 func (s *Scan) Over(do func(bad *CorruptError, floor kafka.Offset) (toBytes int64, to kafka.Offset, ok bool)) {
 	s.over = do
 }
+
+// Judge lets do have a look at each batch, with the header of the one behind where
+// one can be read: what it finds wrong makes the batch corrupt.
+func (s *Scan) Judge(do func(h, behind batch.Header, followed bool) (wrong string)) { s.judge = do }
 
 // Done gives the buffer back. It may be called again.
 func (s *Scan) Done() {
@@ -106,7 +111,7 @@ func (s *Scan) Next() bool {
 			return false
 		}
 		toBytes, to, ok := s.over(bad, s.floor)
-		if !ok || toBytes <= s.next {
+		if !ok || toBytes < s.next || toBytes == s.next && to >= s.floor {
 			return false
 		}
 		s.err, s.next, s.floor = nil, toBytes, to
@@ -146,10 +151,28 @@ func (s *Scan) advance() bool {
 			return false
 		}
 	}
+	if s.judge != nil {
+		behind, followed := s.behind(size)
+		if wrong := s.judge(h, behind, followed); wrong != "" {
+			return s.corrupt(false, "%s", wrong)
+		}
+	}
 	s.Header, s.PosBytes = h, s.next
 	s.next += size
 	s.floor = h.NextOffset()
 	return true
+}
+
+// behind is the header of the batch that follows one of size bytes.
+func (s *Scan) behind(size int64) (h batch.Header, ok bool) {
+	if s.end-s.next-size < batch.HeaderSize {
+		return h, false
+	}
+	b, err := s.window(s.next+size, batch.HeaderSize)
+	if err == nil {
+		h, err = batch.Parse(b)
+	}
+	return h, err == nil
 }
 
 // Body reads the present batch whole into dst, which grows as needed.
