@@ -43,7 +43,11 @@ func (e *FullError) Unwrap() error { return kafka.KafkaStorageError }
 // every second, and lets them in again when a tenth of the reserve is free
 // beside it. What others write to the file system is seen by the next look.
 // A write that found no room (ENOSPC, EDQUOT) has the same effect, whatever
-// the reserve is.
+// the reserve is. statfs may see room where there is none for that write (it
+// is larger, inodes are out, a quota is used up), so producers may try again
+// when there is clearly more room than at the failure, and else every few
+// seconds; the line that all is well waits for another second without a
+// failure.
 //
 // Rejected: statfs at every append, which costs more than the append; a look
 // every second come what may, which wakes idle nodes.
@@ -56,7 +60,9 @@ type room struct {
 	// OfflineError, which stays.
 	refusal atomic.Pointer[error]
 	reserve atomic.Int64 // as of the last look
-	told    bool         // that producers are refused. Of who looks.
+	// What follows is of who looks.
+	told  bool // that producers are refused
+	looks int  // since a write found no room
 }
 
 func (r *room) init() {
@@ -66,6 +72,13 @@ func (r *room) init() {
 
 // lookEvery is the shortest time between two looks.
 const lookEvery = time.Second
+
+// After a write that found no room: so much more of it is clearly more, and
+// otherwise after so many looks it is time to try again.
+const (
+	grownBytes = 1 << 20
+	looksMax   = 3
+)
 
 // The reserve, where none was configured: so many bytes, or so small a part of
 // the file system if that is less.
@@ -112,7 +125,10 @@ func (d *Dir) spend(bytes int64) {
 
 // noRoom is told by a log, on its lane, that a write found none.
 func (d *Dir) noRoom(err error) {
-	d.refuse(&FullError{Path: d.o.Path, ReserveBytes: d.room.reserve.Load(), Err: err})
+	if d.Refuses() == nil {
+		usage, _ := d.Usage() // unknown is as good as nothing
+		d.refuse(&FullError{Path: d.o.Path, FreeBytes: usage.FreeBytes, ReserveBytes: d.room.reserve.Load(), Err: err})
+	}
 	d.askRoom()
 }
 
@@ -144,7 +160,7 @@ func (d *Dir) runRoom() {
 		case <-d.offline.c:
 			return
 		}
-		if d.room.refusal.Load() == nil {
+		if d.room.refusal.Load() == nil && !d.room.told {
 			select {
 			case <-d.room.ask:
 			case <-d.stop:
@@ -181,6 +197,7 @@ func (d *Dir) look() {
 	}
 	why := r.refusal.Load()
 	if why == nil {
+		d.tellRoom(usage.FreeBytes)
 		return
 	}
 	full, ok := (*why).(*FullError)
@@ -193,8 +210,25 @@ func (d *Dir) look() {
 		d.o.Logger.Error("log directory is full: producers wait until there is room", "dir", d.o.Path,
 			"free_bytes", usage.FreeBytes, "reserve_bytes", reserve, "resume_at_bytes", resumeAt(reserve), "err", full)
 	}
-	if enough && r.refusal.CompareAndSwap(why, nil) && r.told {
+	if full.Err != nil {
+		if r.looks++; enough && usage.FreeBytes < full.FreeBytes+grownBytes && r.looks < looksMax {
+			return
+		}
+	}
+	if !enough || !r.refusal.CompareAndSwap(why, nil) {
+		return
+	}
+	r.looks = 0
+	if full.Err == nil {
+		d.tellRoom(usage.FreeBytes)
+	}
+}
+
+// tellRoom ends what look has told, if it has.
+func (d *Dir) tellRoom(freeBytes int64) {
+	r := &d.room
+	if r.told {
 		r.told = false
-		d.o.Logger.Info("log directory has room again: producers go on", "dir", d.o.Path, "free_bytes", usage.FreeBytes, "reserve_bytes", reserve)
+		d.o.Logger.Info("log directory has room again: producers go on", "dir", d.o.Path, "free_bytes", freeBytes, "reserve_bytes", r.reserve.Load())
 	}
 }

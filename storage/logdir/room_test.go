@@ -7,6 +7,7 @@ import (
 	"io"
 	"log/slog"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"syscall"
 	"testing"
@@ -33,13 +34,31 @@ func (g *gauge) Usage(string) (vfs.Usage, error) {
 	return vfs.Usage{TotalBytes: g.total.Load(), FreeBytes: g.free.Load()}, nil
 }
 
+// said is what the directory has logged.
+type said struct {
+	mu sync.Mutex
+	b  strings.Builder // guarded by mu
+}
+
+func (s *said) Write(b []byte) (int, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.b.Write(b)
+}
+
+func (s *said) String() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.b.String()
+}
+
 // reserved opens a directory with a reserve on a disk of a thousand bytes.
-func reserved(t *testing.T, reserve int64) (*Dir, *gauge, *strings.Builder) {
+func reserved(t *testing.T, reserve int64) (*Dir, *gauge, *said) {
 	t.Helper()
 	g := &gauge{Memory: vfs.NewMemory()}
 	g.total.Store(1000)
 	g.free.Store(500)
-	log := &strings.Builder{}
+	log := &said{}
 	d, err := Open(Options{FS: g, Path: "/data", Files: segment.NewFiles(g, 16), NodeID: 1, ClusterID: "c", ReserveBytes: reserve,
 		Logger: slog.New(slog.NewTextHandler(io.MultiWriter(log, t.Output()), nil)), Now: time.Now})
 	ok(t, err)
@@ -157,12 +176,17 @@ func TestNoRoom(t *testing.T) {
 		for range 100 {
 			d.noRoom(syscall.ENOSPC)
 		}
-		time.Sleep(10 * time.Second)
+		time.Sleep(10500 * time.Millisecond)
 		if !refused(d) {
 			t.Fatal("producers go on without room")
 		}
-		g.free.Store(1)
-		time.Sleep(1100 * time.Millisecond)
+		g.free.Store(2 << 20)
+		time.Sleep(time.Second)
+		synctest.Wait()
+		if refused(d) || strings.Contains(log.String(), "has room again") {
+			t.Errorf("%v, log:\n%s", d.Refuses(), log)
+		}
+		time.Sleep(time.Second)
 		synctest.Wait()
 		if refused(d) || strings.Count(log.String(), "is full") != 1 || strings.Count(log.String(), "has room again") != 1 {
 			t.Errorf("%v, log:\n%s", d.Refuses(), log)
@@ -173,6 +197,33 @@ func TestNoRoom(t *testing.T) {
 		var offline *OfflineError
 		if !errors.As(d.Refuses(), &offline) {
 			t.Errorf("an offline directory says %v", d.Refuses())
+		}
+	})
+}
+
+// A file system that claims room where writes find none (its inodes are out) is
+// tried every few seconds, with one line at the beginning and one at the end.
+func TestNoRoomThoughSomeIsClaimed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d, _, log := reserved(t, 0)
+		tries := 0
+		for range 600 {
+			if time.Sleep(100 * time.Millisecond); !refused(d) {
+				tries++
+				d.noRoom(syscall.ENOSPC)
+			}
+		}
+		if tries < 15 || tries > 25 {
+			t.Errorf("%d tries in a minute", tries)
+		}
+		synctest.Wait()
+		if full, again := strings.Count(log.String(), "is full"), strings.Count(log.String(), "has room again"); full != 1 || again != 0 {
+			t.Errorf("%d lines when it was full, %d when it was not:\n%s", full, again, log)
+		}
+		time.Sleep(6500 * time.Millisecond)
+		synctest.Wait()
+		if refused(d) || strings.Count(log.String(), "has room again") != 1 {
+			t.Errorf("%v, log:\n%s", d.Refuses(), log)
 		}
 	})
 }
