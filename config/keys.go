@@ -26,6 +26,7 @@ const (
 	GregorProduceRecordErrorsMax                IntKey = "gregor.produce.record.errors.max"
 	GregorReplyStallMaxMs                       IntKey = "gregor.reply.stall.max.ms"
 	GregorRequestTimeoutMaxMs                   IntKey = "gregor.request.timeout.max.ms"
+	GregorMetricsTopicsMax                      IntKey = "gregor.metrics.topics.max"
 	GregorOpenFilesMax                          IntKey = "gregor.open.files.max"
 	GregorRequestStallMaxMs                     IntKey = "gregor.request.stall.max.ms"
 	GroupInitialRebalanceDelayMs                IntKey = "group.initial.rebalance.delay.ms"
