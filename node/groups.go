@@ -8,6 +8,9 @@ import (
 	"encoding/binary"
 	"fmt"
 	"io"
+	"iter"
+	"slices"
+	"strings"
 	"sync/atomic"
 
 	"github.com/twmb/franz-go/pkg/kmsg"
@@ -15,6 +18,7 @@ import (
 	"gregor/base/kafka"
 	"gregor/cluster/image"
 	"gregor/config"
+	"gregor/coordinator/assignor"
 	"gregor/coordinator/group"
 	"gregor/coordinator/grouprec"
 	"gregor/coordinator/shard"
@@ -82,6 +86,27 @@ func (t imageTopics) TopicName(id kafka.TopicID) (name string, ok bool) {
 	return topic.Name, true
 }
 
+func (t imageTopics) Racks(name string, p kafka.PartitionID) (racks []string) {
+	for _, id := range t.img.Topic(name).Partition(p).Replicas {
+		if b := t.img.Broker(id); b != nil && b.Rack != nil {
+			racks = append(racks, *b.Rack)
+		}
+	}
+	return racks
+}
+
+func (t imageTopics) Names() iter.Seq[string] {
+	return func(yield func(string) bool) {
+		for topic := range t.img.Topics() {
+			if !yield(topic.Name) {
+				return
+			}
+		}
+	}
+}
+
+func (t imageTopics) Version() int64 { return int64(t.img.Offset()) }
+
 // uuids makes unguessable ids out of one seed, for any number of goroutines.
 type uuids struct {
 	seed  [32]byte
@@ -100,6 +125,9 @@ func (n *Node) openGroups() error {
 	codec := c.Int(config.OffsetsTopicCompressionCodec)
 	if codec != int32(compress.Codec(codec)) || !compress.Codec(codec).Valid() {
 		return fmt.Errorf("%s=%d: allowed are 0 (none), 1 (gzip), 2 (snappy), 3 (lz4) and 4 (zstd)", config.OffsetsTopicCompressionCodec, codec)
+	}
+	if err := checkAssignors(c.List(config.GroupConsumerAssignors)); err != nil {
+		return err
 	}
 	ids := &uuids{}
 	if _, err := io.ReadFull(n.o.Random, ids.seed[:]); err != nil {
@@ -129,6 +157,29 @@ func (n *Node) openGroups() error {
 	return nil
 }
 
+// migrationOf reads group.consumer.migration.policy.
+func migrationOf(policy string) group.Migration {
+	switch strings.ToLower(policy) {
+	case "upgrade":
+		return group.MigrateUpgrade
+	case "downgrade":
+		return group.MigrateDowngrade
+	case "disabled":
+		return group.MigrateDisabled
+	}
+	return group.MigrateBothWays
+}
+
+// checkAssignors refuses assignors that there are none of: Kafka would load them as classes.
+func checkAssignors(names []string) error {
+	for _, name := range names {
+		if assignor.ByName(name) == nil {
+			return fmt.Errorf("%s: %q: allowed are %s", config.GroupConsumerAssignors, name, strings.Join(assignor.Names(), " and "))
+		}
+	}
+	return nil
+}
+
 func groupOptions(c *config.Node, topics group.Topics, ids *uuids) group.Options {
 	return group.Options{
 		Topics: topics, RandomUUID: ids.next,
@@ -136,6 +187,14 @@ func groupOptions(c *config.Node, topics group.Topics, ids *uuids) group.Options
 		GroupMaxSessionTimeoutMs:        c.Int(config.GroupMaxSessionTimeoutMs),
 		GroupInitialRebalanceDelayMs:    c.Int(config.GroupInitialRebalanceDelayMs),
 		GroupMaxSize:                    c.Int(config.GroupMaxSize),
+		ConsumerSessionTimeoutMs:        c.Int(config.GroupConsumerSessionTimeoutMs),
+		ConsumerHeartbeatIntervalMs:     c.Int(config.GroupConsumerHeartbeatIntervalMs),
+		ConsumerAssignmentIntervalMs:    c.Int(config.GroupConsumerAssignmentIntervalMs),
+		ConsumerMaxSize:                 c.Int(config.GroupConsumerMaxSize),
+		ConsumerAssignors:               c.List(config.GroupConsumerAssignors),
+		ConsumerMigration:               migrationOf(c.Text(config.GroupConsumerMigrationPolicy)),
+		ConsumerRegexRefreshIntervalMs:  c.Int(config.GroupConsumerRegexRefreshIntervalMs),
+		ConsumerRegexBytesMax:           c.Int(config.GregorGroupConsumerRegexMaxBytes),
 		OffsetMetadataMaxBytes:          c.Int(config.OffsetMetadataMaxBytes),
 		OffsetsRetentionMs:              int64(c.Int(config.OffsetsRetentionMinutes)) * 60_000,
 		OffsetsRetentionCheckIntervalMs: c.Long(config.OffsetsRetentionCheckIntervalMs),
@@ -167,8 +226,8 @@ func (g *groups) elect(elect []shard.Election) {
 	}
 }
 
-// changed tells the groups of topics that came, grew or went, before requests
-// see them.
+// changed tells the groups of topics that came, grew, moved or went, before
+// requests see them.
 func (g *groups) changed(d *image.Delta, img *image.Image) {
 	g.latest.Store(img)
 	var deleted []group.DeletedTopic
@@ -178,7 +237,7 @@ func (g *groups) changed(d *image.Delta, img *image.Image) {
 		case t.After == nil:
 			deleted = append(deleted, group.DeletedTopic{Name: t.Name, ID: t.ID})
 			changed = true
-		case t.Before == nil || t.Before.PartitionCount() != t.After.PartitionCount():
+		case t.Before == nil || t.Before.PartitionCount() != t.After.PartitionCount() || replicasMoved(t.Before, t.After):
 			changed = true
 		}
 	}
@@ -187,4 +246,14 @@ func (g *groups) changed(d *image.Delta, img *image.Image) {
 			m.MetadataChanged(nowMs, imageTopics{img}, deleted, &out.out)
 		})
 	}
+}
+
+// replicasMoved says whether a partition is on other brokers than it was: its racks may be others.
+func replicasMoved(before, after *image.Topic) bool {
+	for id, p := range after.Partitions() {
+		if had := before.Partition(id); had != p && (had == nil || !slices.Equal(had.Replicas, p.Replicas)) {
+			return true
+		}
+	}
+	return false
 }

@@ -41,6 +41,7 @@ import (
 var built = [...]metarec.FeatureRange{
 	{Name: image.FeatureMetadataVersion, Min: 7, Max: controller.MetadataVersion44IV2},
 	{Name: controller.FeatureKRaftVersion, Min: 0, Max: 1},
+	{Name: image.FeatureGroupVersion, Min: 0, Max: 1},
 }
 
 // requestTimeout bounds what the broker asks of the controller for itself.

@@ -4,6 +4,7 @@ package api
 
 import (
 	"context"
+	"iter"
 	"log/slog"
 	"slices"
 	"sync"
@@ -74,6 +75,20 @@ func (t topicsOf) TopicName(id kafka.TopicID) (string, bool) {
 	}
 	return "", false
 }
+
+func (t topicsOf) Racks(string, kafka.PartitionID) []string { return nil }
+
+func (t topicsOf) Names() iter.Seq[string] {
+	return func(yield func(string) bool) {
+		for topic := range t.images.Load().Topics() {
+			if !yield(topic.Name) {
+				return
+			}
+		}
+	}
+}
+
+func (t topicsOf) Version() int64 { return int64(t.images.Load().Offset()) }
 
 func newCoordinators(images *Images) *coordinators {
 	s := &coordinators{logs: map[kafka.PartitionID]*heldLog{}, open: make(chan struct{})}

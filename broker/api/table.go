@@ -45,6 +45,8 @@ const (
 	keyDescribeQuorum             = 55
 	keyUpdateFeatures             = 57
 	keyUnregisterBroker           = 64
+	keyConsumerGroupHeartbeat     = 68
+	keyConsumerGroupDescribe      = 69
 	keyGetTelemetrySubscriptions  = 71
 	keyPushTelemetry              = 72
 	keyListConfigResources        = 74
@@ -248,6 +250,15 @@ func rows() []row {
 			shape:   shape{int32At(0)},
 			request: func() kmsg.Request { return new(kmsg.UnregisterBrokerRequest) },
 			handle:  (*API).handleUnregisterBroker, purpose: "forget a broker that is gone for good"},
+		{key: keyConsumerGroupHeartbeat, name: "ConsumerGroupHeartbeat", min: 0, max: 1, advertisedMin: 0, flexibleFrom: 0, roles: call.Broker,
+			shape: shape{textAt(0), textAt(0), int32At(0), textAt(0), textAt(0), int32At(0), textsAt(0).nullable(0), textAt(1), textAt(0),
+				arrayAt(0, uuidAt(0), intsAt(0)).nullable(0)},
+			request: func() kmsg.Request { return new(kmsg.ConsumerGroupHeartbeatRequest) },
+			handle:  (*API).handleConsumerGroupHeartbeat, purpose: "join, stay in and leave a consumer group (KIP-848)"},
+		{key: keyConsumerGroupDescribe, name: "ConsumerGroupDescribe", min: 0, max: 1, advertisedMin: 0, flexibleFrom: 0, roles: call.Broker,
+			shape:   shape{textsAt(0), boolAt(0)},
+			request: func() kmsg.Request { return new(kmsg.ConsumerGroupDescribeRequest) },
+			handle:  (*API).handleConsumerGroupDescribe, purpose: "state, members and assignments of consumer groups"},
 		{key: keyGetTelemetrySubscriptions, name: "GetTelemetrySubscriptions", min: 0, max: 0, advertisedMin: 0, flexibleFrom: 0, roles: call.Broker,
 			shape:   shape{uuidAt(0)},
 			request: func() kmsg.Request { return new(kmsg.GetTelemetrySubscriptionsRequest) },

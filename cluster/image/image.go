@@ -29,6 +29,9 @@ import (
 // FeatureMetadataVersion is the feature that decides how records are written.
 const FeatureMetadataVersion = "metadata.version"
 
+// FeatureGroupVersion is the feature that brings groups of the new protocol (KIP-848).
+const FeatureGroupVersion = "group.version"
+
 // Image is the metadata at one offset.
 //
 // Invariant: byName and byID hold the same topics.

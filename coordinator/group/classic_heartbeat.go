@@ -19,6 +19,9 @@ func (g *Groups) heartbeat(nowMs int64, req *kmsg.HeartbeatRequest) kafka.Code {
 	if req.Group == "" {
 		return kafka.InvalidGroupID
 	}
+	if c, ok := g.groups[req.Group].(*consumerGroup); ok {
+		return g.heartbeatConsumer(c, nowMs, req)
+	}
 	c, ok := g.groups[req.Group].(*classicGroup)
 	if !ok {
 		return kafka.UnknownMemberID

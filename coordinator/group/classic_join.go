@@ -24,7 +24,11 @@ func (g *Groups) JoinGroup(nowMs int64, by Caller, req *kmsg.JoinGroupRequest, t
 		return
 	}
 	unknown := req.MemberID == ""
-	c, code := g.classicToJoin(req.Group, unknown)
+	if c, ok := g.groups[req.Group].(*consumerGroup); ok && !c.empty() {
+		j.joinConsumer(c)
+		return
+	}
+	c, code := g.classicToJoin(req.Group, unknown, out)
 	if code != kafka.None {
 		j.fail(req.MemberID, code)
 		return
@@ -78,19 +82,19 @@ func (g *Groups) validateJoin(req *kmsg.JoinGroupRequest) kafka.Code {
 }
 
 // classicToJoin finds the group; nil and None if there is none yet and the
-// member may found it.
-func (g *Groups) classicToJoin(id string, unknownMember bool) (*classicGroup, kafka.Code) {
-	switch found := g.groups[id].(type) {
-	case nil:
-		if !unknownMember {
-			return nil, kafka.UnknownMemberID
-		}
-		return nil, kafka.None
-	case *classicGroup:
-		return found, kafka.None
-	default:
-		return nil, kafka.InconsistentGroupProtocol
+// member may found it. A group of the new protocol that has no members makes room.
+func (g *Groups) classicToJoin(id string, unknownMember bool, out *Out) (*classicGroup, kafka.Code) {
+	found := g.groups[id]
+	if c, ok := found.(*classicGroup); ok {
+		return c, kafka.None
 	}
+	if !unknownMember {
+		return nil, kafka.UnknownMemberID
+	}
+	if found != nil && !g.emitTombstones(found, out) {
+		return nil, kafka.CoordinatorLoadInProgress
+	}
+	return nil, kafka.None
 }
 
 // accepts is group.max.size. While a rebalance collects members, those count

@@ -24,12 +24,19 @@ func (g *Groups) LeaveGroup(nowMs int64, _ Caller, req *kmsg.LeaveGroupRequest, 
 		leaving = []kmsg.LeaveGroupRequestMember{{MemberID: req.MemberID}}
 	}
 	left := false
-	for _, who := range leaving {
+	var codes []kafka.Code
+	if consumer, ok := g.groups[req.Group].(*consumerGroup); ok {
+		codes = g.leaveConsumer(consumer, nowMs, leaving, out)
+	}
+	for i, who := range leaving {
 		code := kafka.UnknownMemberID // that there is no such group is said of each member
-		if c != nil {
+		switch {
+		case codes != nil:
+			code = codes[i]
+		case c != nil:
 			code = g.leave(c, who, out)
+			left = left || code == kafka.None
 		}
-		left = left || code == kafka.None
 		resp.Members = append(resp.Members, kmsg.LeaveGroupResponseMember{
 			MemberID: who.MemberID, InstanceID: who.InstanceID, ErrorCode: int16(code),
 		})

@@ -17,6 +17,10 @@ const groupMetadataVersion = 3
 // emitClassic writes a group down as it is, with these assignments; false if
 // that is more than a batch holds.
 func (g *Groups) emitClassic(c *classicGroup, assignments map[string][]byte, out *Out) bool {
+	return g.emitGroupMetadata(c, c.saved(assignments), out)
+}
+
+func (c *classicGroup) saved(assignments map[string][]byte) *grouprec.GroupMetadataValue {
 	v := grouprec.NewGroupMetadataValue()
 	v.ProtocolType, v.Generation, v.Protocol, v.Leader = c.protocolType, c.generation, c.protocol, c.leader
 	v.CurrentStateTimestamp = c.stateSinceMs
@@ -27,7 +31,13 @@ func (g *Groups) emitClassic(c *classicGroup, assignments map[string][]byte, out
 			Subscription: m.metadataOf(c.protocol), Assignment: assignments[m.id],
 		})
 	}
-	return g.emitGroupMetadata(c, v, out)
+	return v
+}
+
+// record is the group as it is.
+func (c *classicGroup) record() grouprec.Record {
+	k := grouprec.GroupMetadataKey{Group: c.id}
+	return grouprec.Record{Key: k.Append(nil), Value: c.saved(c.assignments()).AppendVersion(nil, groupMetadataVersion)}
 }
 
 // emitNewClassic writes down that there is a group. Nothing of its first rebalance is in it.

@@ -11,6 +11,10 @@ import (
 // SyncGroup, v0-5: gives a member its assignment. It waits for the leader's,
 // which brings the assignment of all and makes the group stable.
 func (g *Groups) SyncGroup(nowMs int64, _ Caller, req *kmsg.SyncGroupRequest, to Token, out *Out) {
+	if c, ok := g.groups[req.Group].(*consumerGroup); ok && namesProtocol(req) {
+		out.reply(to, g.syncConsumer(c, nowMs, req))
+		return
+	}
 	c, code := g.validateSync(req)
 	if code != kafka.None {
 		out.reply(to, syncError(req.Version, code))
@@ -35,8 +39,8 @@ func (g *Groups) SyncGroup(nowMs int64, _ Caller, req *kmsg.SyncGroupRequest, to
 }
 
 func (g *Groups) validateSync(req *kmsg.SyncGroupRequest) (*classicGroup, kafka.Code) {
-	if req.Version >= 5 && (req.ProtocolType == nil || req.Protocol == nil) {
-		return nil, kafka.InconsistentGroupProtocol // nullable, but not to be left out (KIP-559)
+	if !namesProtocol(req) {
+		return nil, kafka.InconsistentGroupProtocol
 	}
 	if req.Group == "" {
 		return nil, kafka.InvalidGroupID
@@ -55,6 +59,11 @@ func (g *Groups) validateSync(req *kmsg.SyncGroupRequest) (*classicGroup, kafka.
 		return nil, kafka.InconsistentGroupProtocol
 	}
 	return c, kafka.None
+}
+
+// namesProtocol: since v5 the protocol is nullable, but not to be left out (KIP-559).
+func namesProtocol(req *kmsg.SyncGroupRequest) bool {
+	return req.Version < 5 || req.ProtocolType != nil && req.Protocol != nil
 }
 
 func inconsistent(asked, have *string) bool { return asked != nil && have != nil && *asked != *have }

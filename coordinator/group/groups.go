@@ -9,6 +9,7 @@
 //	groups.go            what all groups share; load, leave office, metadata
 //	timers.go            what is due
 //	classic*.go          the classic protocol: one verb a file
+//	consumer*.go         the new protocol (KIP-848), and moving between the two
 //	subscription.go      what a classic member's metadata says it reads
 //	offsets*.go          committed offsets, of groups of every kind
 //	admin.go             list, describe, delete
@@ -69,6 +70,10 @@ type Groups struct {
 	// sequence is above that of every commit applied so far. While loading it
 	// is the offset of the record; only the order counts.
 	sequence int64
+	// topicsVersion is that of the metadata when topics last came or went;
+	// topicHashes are of topics as they are now.
+	topicsVersion int64
+	topicHashes   map[string]uint64
 }
 
 // group is what groups of every protocol have in common.
@@ -81,7 +86,8 @@ type group interface {
 	// validateCommit judges a commit of offsets. A verdict by partition may
 	// come on top.
 	validateCommit(commitOf) (partitionVerdict, error)
-	validateFetch(memberID string, memberEpoch int32) error
+	// validateFetch judges a fetch of offsets; a nil member id is nobody's.
+	validateFetch(memberID *string, memberEpoch int32) error
 	validateOffsetDelete() error
 	subscribes(topic string) bool
 	// expiresFrom is the time from which the retention of a commit counts;
@@ -108,11 +114,13 @@ const (
 func New(o Options) *Groups {
 	o.ensureDefaults()
 	return &Groups{
-		options:   o,
-		topics:    o.Topics,
-		groups:    map[string]group{},
-		offsets:   map[string]*groupOffsets{},
-		producers: map[kafka.ProducerID]map[string]struct{}{},
+		options:       o,
+		topics:        o.Topics,
+		groups:        map[string]group{},
+		offsets:       map[string]*groupOffsets{},
+		producers:     map[kafka.ProducerID]map[string]struct{}{},
+		topicsVersion: o.Topics.Version(),
+		topicHashes:   map[string]uint64{},
 	}
 }
 
@@ -141,6 +149,10 @@ func (g *Groups) replay(typ int16, rec grouprec.Record, from Origin) error {
 		return g.replayOffset(rec, from)
 	case grouprec.TypeGroupMetadata:
 		return g.replayClassic(rec)
+	case grouprec.TypeConsumerGroupMetadata, grouprec.TypeConsumerGroupPartitionMetadata, grouprec.TypeConsumerGroupMemberMetadata,
+		grouprec.TypeConsumerGroupTargetAssignmentMetadata, grouprec.TypeConsumerGroupTargetAssignmentMember,
+		grouprec.TypeConsumerGroupCurrentMemberAssignment, grouprec.TypeConsumerGroupRegularExpression:
+		return g.replayConsumer(typ, rec)
 	}
 	return nil
 }
@@ -157,8 +169,11 @@ func (g *Groups) ReplayMarker(id kafka.ProducerID, _ kafka.ProducerEpoch, commit
 // one to send heartbeats to.
 func (g *Groups) Loaded(nowMs int64, out *Out) {
 	for _, id := range g.groupIDs() {
-		if c, ok := g.groups[id].(*classicGroup); ok {
+		switch c := g.groups[id].(type) {
+		case *classicGroup:
 			c.loaded(g, nowMs, out)
+		case *consumerGroup:
+			c.loaded(g, nowMs)
 		}
 	}
 	g.timers.set(&g.retention, g, nowMs+g.options.OffsetsRetentionCheckIntervalMs)
@@ -186,9 +201,16 @@ func (g *Groups) fits(out *Out, bytes int) bool {
 func (g *Groups) NextDueMs() (int64, bool) { return g.timers.next() }
 
 // MetadataChanged brings a newer view of the topics. Offsets of deleted topics
-// are deleted, pending ones too.
+// are deleted, pending ones too. Groups of the new protocol look at their topics
+// with the next heartbeat.
 func (g *Groups) MetadataChanged(nowMs int64, topics Topics, deleted []DeletedTopic, out *Out) {
-	g.topics = topics
+	g.topics, g.topicsVersion = topics, topics.Version()
+	clear(g.topicHashes)
+	for _, found := range g.groups {
+		if c, ok := found.(*consumerGroup); ok {
+			c.freshUntilMs = 0
+		}
+	}
 	g.deleted = append(g.deleted, deleted...)
 	g.deleteTopicOffsets(nowMs, out)
 }

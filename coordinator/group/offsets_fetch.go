@@ -50,7 +50,7 @@ func (g *Groups) OffsetFetch(_ int64, _ Caller, req *kmsg.OffsetFetchRequest, to
 func (g *Groups) fetchGroup(req *kmsg.OffsetFetchRequest, asked kmsg.OffsetFetchRequestGroup) kmsg.OffsetFetchResponseGroup {
 	answer := kmsg.OffsetFetchResponseGroup{Group: asked.Group}
 	if found := g.groups[asked.Group]; found != nil {
-		if err := found.validateFetch(deref(asked.MemberID), asked.MemberEpoch); err != nil {
+		if err := found.validateFetch(asked.MemberID, asked.MemberEpoch); err != nil {
 			answer.ErrorCode = int16(kafka.UnknownServerError)
 			if code, ok := kafka.CodeOf(err); ok {
 				answer.ErrorCode = int16(code)
@@ -135,4 +135,4 @@ func (f fetch) all() []kmsg.OffsetFetchResponseGroupTopic {
 	return topics
 }
 
-func (c *classicGroup) validateFetch(string, int32) error { return nil }
+func (c *classicGroup) validateFetch(*string, int32) error { return nil }

@@ -2,7 +2,12 @@
 
 package group
 
-import "math"
+import (
+	"math"
+	"slices"
+
+	"gregor/coordinator/assignor"
+)
 
 // Options are the limits and defaults of a coordinator. A zero value of a
 // number is Kafka's default unless the field says otherwise; the keys are
@@ -26,6 +31,25 @@ type Options struct {
 	// JoinGroup, 300000. Kafka has no key for it.
 	NewMemberJoinTimeoutMs int32
 
+	// ConsumerSessionTimeoutMs is group.consumer.session.timeout.ms, 45000.
+	ConsumerSessionTimeoutMs int32
+	// ConsumerHeartbeatIntervalMs is group.consumer.heartbeat.interval.ms, 5000.
+	ConsumerHeartbeatIntervalMs int32
+	// ConsumerAssignmentIntervalMs is group.consumer.assignment.interval.ms, 1000; zero is zero.
+	ConsumerAssignmentIntervalMs int32
+	// ConsumerMaxSize is group.consumer.max.size, 2147483647.
+	ConsumerMaxSize int32
+	// ConsumerAssignors is group.consumer.assignors, uniform and range; the first is the default one.
+	ConsumerAssignors []string
+	// ConsumerMigration is group.consumer.migration.policy, both ways.
+	ConsumerMigration Migration
+	// ConsumerRegexRefreshIntervalMs is group.consumer.regex.refresh.interval.ms, 600000.
+	ConsumerRegexRefreshIntervalMs int32
+	// ConsumerRegexBytesMax is gregor.group.consumer.regex.max.bytes, 4096.
+	ConsumerRegexBytesMax int32
+	// GroupConfig gives the settings that a group has for itself; nil if none has.
+	GroupConfig func(groupID string) GroupConfig
+
 	// OffsetMetadataMaxBytes is offset.metadata.max.bytes, 4096. Kafka counts
 	// characters (UTF-16 units), and so do we.
 	OffsetMetadataMaxBytes int32
@@ -38,6 +62,39 @@ type Options struct {
 	OffsetsRetentionCheckIntervalMs int64
 }
 
+// GroupConfig are settings of one group; nil is the broker's.
+type GroupConfig struct {
+	ConsumerSessionTimeoutMs     *int32
+	ConsumerHeartbeatIntervalMs  *int32
+	ConsumerAssignmentIntervalMs *int32
+}
+
+// consumerConfig is what counts for one group.
+type consumerConfig struct{ SessionTimeoutMs, HeartbeatIntervalMs, AssignmentIntervalMs int32 }
+
+func (g *Groups) groupConfig(id string) consumerConfig {
+	o := &g.options
+	c := consumerConfig{o.ConsumerSessionTimeoutMs, o.ConsumerHeartbeatIntervalMs, o.ConsumerAssignmentIntervalMs}
+	if o.GroupConfig == nil {
+		return c
+	}
+	own := o.GroupConfig(id)
+	for _, f := range [...]struct {
+		to  *int32
+		own *int32
+	}{{&c.SessionTimeoutMs, own.ConsumerSessionTimeoutMs}, {&c.HeartbeatIntervalMs, own.ConsumerHeartbeatIntervalMs}, {&c.AssignmentIntervalMs, own.ConsumerAssignmentIntervalMs}} {
+		if f.own != nil {
+			*f.to = *f.own
+		}
+	}
+	return c
+}
+
+func (o *Options) hasAssignor(name string) bool { return slices.Contains(o.ConsumerAssignors, name) }
+
+// DefaultConsumerAssignmentIntervalMs is the default that a zero cannot stand for.
+const DefaultConsumerAssignmentIntervalMs = 1000
+
 // DefaultGroupInitialRebalanceDelayMs is the default that a zero cannot stand for.
 const DefaultGroupInitialRebalanceDelayMs = 3000
 
@@ -46,6 +103,14 @@ func (o *Options) ensureDefaults() {
 	setDefault(&o.GroupMaxSessionTimeoutMs, 1_800_000)
 	setDefault(&o.GroupMaxSize, math.MaxInt32)
 	setDefault(&o.NewMemberJoinTimeoutMs, 300_000)
+	setDefault(&o.ConsumerSessionTimeoutMs, 45_000)
+	setDefault(&o.ConsumerHeartbeatIntervalMs, 5000)
+	setDefault(&o.ConsumerMaxSize, math.MaxInt32)
+	setDefault(&o.ConsumerRegexRefreshIntervalMs, 600_000)
+	setDefault(&o.ConsumerRegexBytesMax, 4096)
+	if len(o.ConsumerAssignors) == 0 {
+		o.ConsumerAssignors = assignor.Names()
+	}
 	setDefault(&o.OffsetMetadataMaxBytes, 4096)
 	setDefault(&o.RecordsBytesMax, 1_048_588-61)
 	setDefault(&o.OffsetsRetentionMs, 7*24*60*60*1000)

@@ -3,6 +3,8 @@
 package group
 
 import (
+	"iter"
+
 	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"gregor/base/kafka"
@@ -87,4 +89,10 @@ type DeletedTopic struct {
 type Topics interface {
 	Topic(name string) (id kafka.TopicID, partitions int32, ok bool)
 	TopicName(id kafka.TopicID) (name string, ok bool)
+	// Racks are those of a partition's replicas that have one.
+	Racks(name string, p kafka.PartitionID) []string
+	// Names are those of all topics.
+	Names() iter.Seq[string]
+	// Version grows with every view that is newer.
+	Version() int64
 }

@@ -39,7 +39,11 @@ var rewrite = flag.Bool("rewrite", false, "write the scripts' output into testda
 //	topics t=3 u=2      the metadata from now on; deleted topics lose their offsets
 //	at 3s               lets the time pass and does what becomes due
 //	reload              a new coordinator reads the log
+//	chb G member=m epoch=0 [topics=t,u] [regex=..] [owned=t-0,u-1|none] [instance=i] [rack=r] [assignor=range] [rebalance=60s] [v=1]
+//	cdescribe G [v=1]   groups of the new protocol
 //	state G             the group as it is
+//
+// A chb of epoch 0 owns nothing and names a rebalance timeout, unless it says otherwise.
 //
 // c~1 is a member id: the client's id and the number of the random part.
 func TestScripts(t *testing.T) {
@@ -187,6 +191,14 @@ func (w *world) run(t *testing.T, command string) string {
 			o.OffsetsRetentionCheckIntervalMs = a.ms("check", 0)
 			o.OffsetMetadataMaxBytes = int32(a.number("metadata", 0))
 			o.RecordsBytesMax = int32(a.number("batch", 0))
+			o.ConsumerMaxSize = int32(a.number("csize", 0))
+			o.ConsumerSessionTimeoutMs = int32(a.ms("csession", 0))
+			o.ConsumerAssignmentIntervalMs = int32(a.ms("interval", 0))
+			o.ConsumerRegexBytesMax = int32(a.number("regexmax", 0))
+			o.ConsumerMigration = map[string]Migration{"upgrade": MigrateUpgrade, "downgrade": MigrateDowngrade, "disabled": MigrateDisabled}[a.text("migrate", "")]
+			if s := a.list("assignors"); s != nil {
+				o.ConsumerAssignors = s
+			}
 		})
 		return ""
 	case "marker":
@@ -229,9 +241,15 @@ func (w *world) change(a args) string {
 			deleted = append(deleted, DeletedTopic{Name: name, ID: topicID(name)})
 		}
 	}
-	w.topics = topics
-	w.do(func(out *Out) { w.g.MetadataChanged(w.nowMs, topics, deleted, out) })
+	w.setTopics(topics, deleted)
 	return w.outcome()
+}
+
+func (w *world) setTopics(topics topicSet, deleted []DeletedTopic) {
+	w.topics, w.version = topics, w.version+1
+	view := w.view()
+	w.do(func(out *Out) { w.g.MetadataChanged(w.nowMs, view, deleted, out) })
+	w.twin.topics = view
 }
 
 // send hands a request to the coordinator.
@@ -245,6 +263,10 @@ func (w *world) send(by Caller, req kmsg.Request, to Token, out *Out) {
 		w.g.Heartbeat(w.nowMs, by, req, to, out)
 	case *kmsg.LeaveGroupRequest:
 		w.g.LeaveGroup(w.nowMs, by, req, to, out)
+	case *kmsg.ConsumerGroupHeartbeatRequest:
+		w.g.ConsumerGroupHeartbeat(w.nowMs, by, req, to, out)
+	case *kmsg.ConsumerGroupDescribeRequest:
+		w.g.ConsumerGroupDescribe(w.nowMs, by, req, to, out)
 	case *kmsg.OffsetCommitRequest:
 		w.g.OffsetCommit(w.nowMs, by, req, to, out)
 	case *kmsg.TxnOffsetCommitRequest:
@@ -316,7 +338,43 @@ func (w *world) request(verb string, a args) kmsg.Request {
 		}
 		return req
 	}
+	if req := consumerRequest(verb, first, a); req != nil {
+		return req
+	}
 	return w.offsetRequest(verb, first, a)
+}
+
+func consumerRequest(verb, first string, a args) kmsg.Request {
+	switch verb {
+	case "chb":
+		req := kmsg.NewPtrConsumerGroupHeartbeatRequest()
+		req.Version, req.Group, req.MemberID, req.MemberEpoch = int16(a.number("v", 1)), first, a.text("member", ""), int32(a.number("epoch", 0))
+		req.InstanceID, req.RackID, req.ServerAssignor, req.SubscribedTopicRegex = a.optional("instance"), a.optional("rack"), a.optional("assignor"), a.optional("regex")
+		req.SubscribedTopicNames = a.list("topics")
+		if req.RebalanceTimeoutMillis = -1; req.MemberEpoch == 0 || a.text("rebalance", "") != "" {
+			req.RebalanceTimeoutMillis = int32(a.ms("rebalance", time.Minute))
+		}
+		if a.text("rebalance", "") == "none" {
+			req.RebalanceTimeoutMillis = -1
+		}
+		if list := a.list("owned"); list != nil || req.MemberEpoch == 0 {
+			req.Topics = []kmsg.ConsumerGroupHeartbeatRequestTopic{}
+			if a.text("owned", "none") == "null" {
+				req.Topics = nil
+			}
+			for _, tp := range list {
+				if topic, p := topicPartition(tp); tp != "none" && tp != "null" {
+					req.Topics = append(req.Topics, kmsg.ConsumerGroupHeartbeatRequestTopic{TopicID: topicID(topic), Partitions: []int32{p}})
+				}
+			}
+		}
+		return req
+	case "cdescribe":
+		req := kmsg.NewPtrConsumerGroupDescribeRequest()
+		req.Version, req.Groups = int16(a.number("v", 1)), a.plain
+		return req
+	}
+	return nil
 }
 
 func (w *world) offsetRequest(verb, first string, a args) kmsg.Request {
@@ -431,7 +489,52 @@ func (w *world) outcome() string {
 	return short(b.String())
 }
 
+func (w *world) consumerState(c *consumerGroup) string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "%s epoch %d assigned %d\n", c.stateName(), c.epoch, c.assignmentEpoch)
+	for _, id := range c.memberIDs() {
+		m := c.members[id]
+		fmt.Fprintf(&b, "%s", m.id)
+		if m.instance != nil {
+			fmt.Fprintf(&b, " (%s)", *m.instance)
+		}
+		fmt.Fprintf(&b, " %s at %d after %d has %s", map[memberState]string{memberStable: "stable", memberUnrevoked: "unrevoked", memberUnreleased: "unreleased", memberUnknown: "unknown"}[m.state],
+			m.epoch, m.previousEpoch, ownedText(m.assigned))
+		if len(m.revoking) != 0 {
+			fmt.Fprintf(&b, " gives up %s", ownedText(m.revoking))
+		}
+		fmt.Fprintf(&b, " shall have %s", ownedText(ownedSince(c.targets[id], -1)))
+		for _, t := range []struct {
+			name string
+			*timer
+		}{{"session", &m.session}, {"rebalance", &m.rebalance}, {"join", &m.join}, {"sync", &m.sync}} {
+			if t.running() {
+				fmt.Fprintf(&b, " %s until %v", t.name, time.Duration(t.dueMs-startMs)*time.Millisecond)
+			}
+		}
+		b.WriteString("\n")
+	}
+	return short(b.String())
+}
+
+func ownedText(o owned) string {
+	var all []string
+	for _, t := range o {
+		for i, p := range t.partitions {
+			text := fmt.Sprintf("%s-%d", strings.TrimRight(string(t.id[:]), "\x00"), p)
+			if t.epochs[i] != -1 {
+				text += fmt.Sprintf("@%d", t.epochs[i])
+			}
+			all = append(all, text)
+		}
+	}
+	return fmt.Sprint(all)
+}
+
 func (w *world) state(id string) string {
+	if c, ok := w.g.groups[id].(*consumerGroup); ok {
+		return w.consumerState(c)
+	}
 	c, ok := w.g.groups[id].(*classicGroup)
 	if !ok {
 		return "no group\n"
@@ -531,6 +634,9 @@ func showValue(v reflect.Value) string {
 }
 
 func showBytes(b []byte) string {
+	if assigned, _, err := parseAssignment(b); err == nil && len(assigned) != 0 {
+		return fmt.Sprintf("assignment%v", assigned)
+	}
 	var topics []string
 	if err := subscribedTopics(b, func(topic string) { topics = append(topics, topic) }); err == nil {
 		return fmt.Sprintf("subscription%v", topics)

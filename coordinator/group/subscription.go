@@ -10,46 +10,80 @@ import (
 // errSubscription is the error of bytes that are no consumer subscription.
 var errSubscription = errors.New("malformed consumer subscription")
 
-// subscribedTopics reads the topics out of the metadata of a member of protocol
-// type "consumer" (ConsumerProtocolSubscription, versions 0-3; of a newer one
-// the known front is read, as Kafka does). The rest is walked over too: what
-// Kafka could not read, it does not half believe. Memory is that of the topics
-// that are there, whatever a count claims.
-func subscribedTopics(b []byte, each func(topic string)) error {
+// errUserData is why a group with a custom assignor stays classic: what its
+// leader told the members would be lost.
+var errUserData = errors.New("the assignment holds data of a custom assignor")
+
+// assignmentVersionMax is the newest version of ConsumerProtocolAssignment.
+const assignmentVersionMax = 3
+
+// consumerSubscription is what a member of protocol type "consumer" says in its
+// metadata (ConsumerProtocolSubscription, versions 0-3).
+type consumerSubscription struct {
+	topics []string
+	owned  []namedPartitions
+	rack   string
+}
+
+type namedPartitions struct {
+	topic      string
+	partitions []int32
+}
+
+// parseSubscription reads metadata; of a newer version the known front, as Kafka
+// does. The rest is walked over too: what Kafka could not read, it does not half
+// believe. Memory is that of what is there, whatever a count claims.
+func parseSubscription(b []byte) (consumerSubscription, error) {
+	var s consumerSubscription
 	r := walker{b: b}
 	version := r.int16()
 	if r.failed || version < 0 {
-		return errSubscription
+		return s, errSubscription
 	}
-	var topics []string
 	for range r.count(2) {
-		topics = append(topics, string(r.take(int(r.int16()))))
+		s.topics = append(s.topics, string(r.take(int(r.int16()))))
 		if r.failed {
-			return errSubscription
+			return s, errSubscription
 		}
 	}
 	r.nullable(int(r.int32())) // user data
 	if version >= 1 {
-		for range r.count(6) { // owned partitions
-			r.take(int(r.int16()))
-			for range r.count(4) {
-				r.int32()
-			}
-			if r.failed {
-				return errSubscription
-			}
-		}
+		s.owned = r.partitions()
 	}
 	if version >= 2 {
 		r.int32() // generation
 	}
 	if version >= 3 {
-		r.nullable(int(r.int16())) // rack
+		s.rack = string(r.nullable(int(r.int16())))
 	}
 	if r.failed {
-		return errSubscription
+		return s, errSubscription
 	}
-	for _, topic := range topics {
+	return s, nil
+}
+
+// parseAssignment reads a ConsumerProtocolAssignment; no bytes are no partitions.
+func parseAssignment(b []byte) (assigned []namedPartitions, userData bool, err error) {
+	if len(b) == 0 {
+		return nil, false, nil
+	}
+	r := walker{b: b}
+	version := r.int16()
+	assigned = r.partitions()
+	userData = len(r.nullable(int(r.int32()))) != 0
+	if r.failed || version < 0 {
+		return nil, false, errSubscription
+	}
+	return assigned, userData, nil
+}
+
+// subscribedTopics visits the topics of metadata, if it can be read.
+func subscribedTopics(b []byte, each func(topic string)) error {
+	s, err := parseSubscription(b)
+	if err != nil {
+		return err
+	}
+	for _, topic := range s.topics {
 		each(topic)
 	}
 	return nil
@@ -71,10 +105,27 @@ func (r *walker) take(n int) []byte {
 	return taken
 }
 
-func (r *walker) nullable(n int) {
-	if n != -1 {
-		r.take(n)
+func (r *walker) nullable(n int) []byte {
+	if n == -1 {
+		return nil
 	}
+	return r.take(n)
+}
+
+// partitions reads an array of topics with their partitions.
+func (r *walker) partitions() []namedPartitions {
+	var all []namedPartitions
+	for range r.count(6) {
+		t := namedPartitions{topic: string(r.take(int(r.int16())))}
+		for range r.count(4) {
+			t.partitions = append(t.partitions, r.int32())
+		}
+		if r.failed {
+			return nil
+		}
+		all = append(all, t)
+	}
+	return all
 }
 
 func (r *walker) int16() int16 {

@@ -5,6 +5,7 @@ package group
 import (
 	"encoding/binary"
 	"fmt"
+	"iter"
 	"maps"
 	"regexp"
 	"slices"
@@ -41,6 +42,18 @@ func (s topicSet) TopicName(id kafka.TopicID) (string, bool) {
 	return name, ok
 }
 
+func (s topicSet) Racks(string, kafka.PartitionID) []string { return nil }
+func (s topicSet) Names() iter.Seq[string]                  { return maps.Keys(s) }
+func (s topicSet) Version() int64                           { return 1 }
+
+// topicView is one version of the metadata.
+type topicView struct {
+	topicSet
+	version int64
+}
+
+func (v topicView) Version() int64 { return v.version }
+
 type logged struct {
 	rec    grouprec.Record
 	from   Origin
@@ -65,6 +78,7 @@ type world struct {
 	log      []logged
 	out      Out
 	topics   topicSet
+	version  int64 // of topics
 	token    Token
 	waiting  map[Token]bool
 	replies  []Reply // of the last event
@@ -83,8 +97,8 @@ type shownReply struct {
 const startMs = 1_000_000
 
 func newWorld(t fataler, change func(*Options)) *world {
-	w := &world{t: t, nowMs: startMs, topics: topicSet{"t": 3, "u": 2}, waiting: map[Token]bool{}}
-	w.options = Options{Topics: w.topics, GroupInitialRebalanceDelayMs: DefaultGroupInitialRebalanceDelayMs}
+	w := &world{t: t, nowMs: startMs, topics: topicSet{"t": 3, "u": 2}, version: 1, waiting: map[Token]bool{}}
+	w.options = Options{Topics: w.view(), GroupInitialRebalanceDelayMs: DefaultGroupInitialRebalanceDelayMs}
 	w.options.RandomUUID = func() (u [16]byte) {
 		w.memberNo++
 		binary.BigEndian.PutUint64(u[8:], w.memberNo)
@@ -97,6 +111,8 @@ func newWorld(t fataler, change func(*Options)) *world {
 	w.do(func(out *Out) { w.g.Loaded(w.nowMs, out) })
 	return w
 }
+
+func (w *world) view() Topics { return topicView{w.topics, w.version} }
 
 // do runs an event and appends what it gives.
 func (w *world) do(event func(out *Out)) {
@@ -209,7 +225,7 @@ func (w *world) reload() {
 	if len(w.waiting) != 0 {
 		w.t.Fatalf("%d requests have no answer", len(w.waiting))
 	}
-	w.options.Topics = w.topics
+	w.options.Topics = w.view()
 	w.g = New(w.options)
 	for _, l := range w.log {
 		if l.marker {
@@ -241,6 +257,9 @@ func durable(g, live *Groups) map[string]string {
 		all["group "+id] = "exists"
 		if l, ok := live.groups[id].(*classicGroup); ok && (l.state == stateStable || l.state == stateEmpty) {
 			all["group "+id] = snapshot(g.groups[id].(*classicGroup))
+		}
+		if c, ok := g.groups[id].(*consumerGroup); ok {
+			all["group "+id] = consumerSnapshot(c)
 		}
 	}
 	for id, o := range g.offsets {
@@ -277,6 +296,20 @@ func snapshot(c *classicGroup) string {
 	for _, m := range c.members {
 		fmt.Fprintf(&b, "\n %s instance %q client %s host %s assignment %q metadata %q session %d rebalance %d", m.id, deref(m.instance),
 			m.clientID, m.clientHost, m.assignment, m.metadataOf(c.protocol), m.sessionTimeoutMs, m.rebalanceTimeoutMs)
+	}
+	return b.String()
+}
+
+// consumerSnapshot is all that the log has of a group, and what is counted from it.
+func consumerSnapshot(c *consumerGroup) string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "%s epoch %d hash %d assignment epoch %d at %d legacy %v\n", c.stateName(), c.epoch, c.metadataHash, c.assignmentEpoch, c.assignmentMs, c.legacyMetadata)
+	fmt.Fprintf(&b, "names %v assignors %v regexes %v static %v classic %d %v\nheld %v\nresolved %v\ntargets %v\n",
+		c.names, c.assignors, c.regexes, c.static, c.classicMembers, c.classicProtocols, c.partitionEpochs, c.resolved, c.targets)
+	for _, id := range c.memberIDs() {
+		m := c.members[id].memberData
+		fmt.Fprintf(&b, "%s %q %q %s %s reads %v %q timeout %d assignor %q classic %v epoch %d after %d state %d has %v revoking %v\n", m.id, deref(m.instance), deref(m.rack),
+			m.clientID, m.clientHost, m.names, deref(m.regex), m.rebalanceTimeoutMs, deref(m.assignor), m.classic, m.epoch, m.previousEpoch, m.state, m.assigned, m.revoking)
 	}
 	return b.String()
 }
