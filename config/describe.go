@@ -22,6 +22,7 @@ const (
 	SourceDefault       ConfigSource = 5
 	SourceBrokerLogger  ConfigSource = 6
 	SourceClientMetrics ConfigSource = 7 // of a telemetry subscription
+	SourceGroup         ConfigSource = 8
 )
 
 // Entry is one key of a resource as CreateTopics and DescribeConfigs tell it.

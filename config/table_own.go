@@ -22,6 +22,8 @@ var ownKeys = []Definition{
 		Doc: "Room that producers leave on the file system of a log directory. Below it they get KAFKA_STORAGE_ERROR, and try again, until a tenth more is free; everything else goes on. -1: 1 GiB, or a twentieth of the file system if that is less. 0: none."},
 	{Name: "gregor.memory.limit.bytes", Type: Long, Default: "0", Check: atLeast(0), Effect: Works,
 		Doc: "Memory the process tries to stay under. 0: nine tenths of the control group's limit, where there is one; GOMEMLIMIT wins."},
+	{Name: "gregor.metrics.topics.max", Type: Int, Default: "1000", Check: atLeast(0), Effect: Works,
+		Doc: "Topics that `/metrics` shows one by one: those whose traffic began first. `gregor_topics_not_shown` tells how many more there are; the totals of the broker count all. 0: none."},
 	{Name: "gregor.open.files.max", Type: Int, Default: "0", Check: atLeast(0), Effect: Works,
 		Doc: "Segment and index files kept open at once. 0: half of the process's limit."},
 	{Name: "gregor.produce.record.errors.max", Type: Int, Default: "10000", Check: atLeast(1), Effect: Works,

@@ -31,6 +31,8 @@ func judgeConfigs(env *controller.Env, static *config.Node) {
 			return config.ValidateTopic(values, existing, img.Configs(image.ClusterResource), static)
 		case image.ResourceClientMetrics:
 			return config.ValidateClientMetrics(values)
+		case image.ResourceGroup:
+			return config.ValidateGroup(values, static)
 		}
 		return nil // a broker's own configuration has judged what is for it
 	}

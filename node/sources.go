@@ -4,6 +4,7 @@ package node
 
 import (
 	"gregor/broker/telemetry"
+	"gregor/config"
 	"gregor/ops"
 )
 
@@ -11,6 +12,7 @@ import (
 func (n *Node) sources() ops.Sources {
 	s := ops.Sources{
 		Node:          n.ident.node,
+		TopicsMax:     int(n.o.Config.Int(config.GregorMetricsTopicsMax)),
 		Connections:   n.server.Stats,
 		Requests:      n.api.Stats,
 		FetchSessions: n.sessions.Stats,

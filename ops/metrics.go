@@ -31,6 +31,11 @@ func counter(name, help string, labels ...string) *metric {
 	return &metric{name, prometheus.CounterValue, labels, help}
 }
 
+// histogram is a metric that observe fills.
+func histogram(name, help string, labels ...string) *metric {
+	return &metric{name, prometheus.UntypedValue, labels, help}
+}
+
 func gauge(name, help string, labels ...string) *metric {
 	return &metric{name, prometheus.GaugeValue, labels, help}
 }
@@ -89,6 +94,15 @@ func (e *emitter) put(m *metric, v float64, labels ...string) {
 		labels[i] = strings.ToValidUTF8(l, "?") // paths may be anything
 	}
 	e.to <- prometheus.MustNewConstMetric(e.descs[m], m.kind, v, labels...)
+}
+
+// observe writes a histogram, of seconds: buckets count up to each bound.
+func (e *emitter) observe(m *metric, count int64, total time.Duration, bounds []time.Duration, buckets []int64, labels ...string) {
+	upTo := make(map[float64]uint64, len(bounds))
+	for i, bound := range bounds {
+		upTo[bound.Seconds()] = uint64(buckets[i])
+	}
+	e.to <- prometheus.MustNewConstHistogram(e.descs[m], uint64(count), total.Seconds(), upTo, labels...)
 }
 
 func (e *emitter) count(m *metric, v int64, labels ...string) { e.put(m, float64(v), labels...) }

@@ -90,6 +90,29 @@ func cluster(t *testing.T) *image.Image {
 	return d.Apply(77, 3)
 }
 
+// busyTable has topics with one partition each, which have had a batch of 5
+// records in 100 bytes each, one after the other.
+func busyTable(topics ...string) *replica.Table {
+	t := replica.NewTable()
+	for i, name := range topics {
+		p := replica.New(kafka.TopicIDPartition{TopicID: kafka.TopicID{15: byte(i + 1)}}, kafka.TopicPartition{Topic: name}, time.Now)
+		t.Add(p)
+		p.Traffic().Produced(5, 100)
+	}
+	return t
+}
+
+// produceTimes are three requests of 1 to 2.5 ms and one of above 30 s.
+func produceTimes() api.Times {
+	t := api.Times{Count: 4, Total: time.Minute, Throttled: 2 * time.Second, Buckets: make([]int64, len(api.TimeBounds()))}
+	for i, bound := range api.TimeBounds() {
+		if bound > time.Millisecond {
+			t.Buckets[i] = 3
+		}
+	}
+	return t
+}
+
 // full is a node on which everything is there.
 func full(t *testing.T) Sources {
 	img := cluster(t)
@@ -97,13 +120,14 @@ func full(t *testing.T) Sources {
 		Node:        1,
 		Connections: func() conn.Stats { return conn.Stats{Connections: 3, MalformedTotal: 7} },
 		Requests: func() api.Stats {
-			return api.Stats{Requests: map[string]int64{"Produce": 10}, ProducedRecordsTotal: 100}
+			return api.Stats{Requests: map[string]int64{"Produce": 10}, ProducedRecordsTotal: 100, Times: map[string]api.Times{"Produce": produceTimes()}}
 		},
 		Telemetry:     func() telemetry.Stats { return telemetry.Stats{Instances: 6} },
 		FetchSessions: func() fetchsession.Stats { return fetchsession.Stats{Sessions: 2, Partitions: 9} },
 		Quotas:        func() quota.Stats { return quota.Stats{Meters: 4} },
 		Groups:        func() shard.Stats { return shard.Stats{Active: 50, Pending: 3, LoadTimeMax: 1500 * time.Millisecond} },
-		Partitions:    replica.NewTable(),
+		Partitions:    busyTable("t"),
+		TopicsMax:     10,
 		Image:         func() *image.Image { return img },
 		Active:        func() bool { return true },
 		Leader:        func() metalog.Leadership { return metalog.Leadership{Leader: 1, Epoch: 3, Leading: true} },

@@ -23,6 +23,8 @@ import (
 // this node does not have, and its metrics are left out.
 type Sources struct {
 	Node kafka.NodeID
+	// TopicsMax is how many topics are shown one by one.
+	TopicsMax int
 	// Connections counts over all Kafka listeners.
 	Connections func() conn.Stats
 	// Requests counts what the APIs did.
@@ -57,6 +59,7 @@ type Sources struct {
 // Partitions is replica.Table.
 type Partitions interface {
 	All(f func(*replica.Partition) bool)
+	Topics(f func(name string, t *replica.Traffic) bool)
 }
 
 // MetadataLog is metalog.Log.

@@ -16,7 +16,7 @@ type group struct {
 // table lists all groups in the order of docs/metrics.md.
 func table() []group {
 	return []group{
-		nodeGroup, trafficGroup, connectionGroup, quotaGroup, telemetryGroup, sessionGroup, coordinatorGroup,
+		nodeGroup, trafficGroup, topicGroup, timeGroup, connectionGroup, quotaGroup, telemetryGroup, sessionGroup, coordinatorGroup,
 		replicaGroup, clusterGroup, controllerGroup, metadataGroup, raftGroup, fileGroup, directoryGroup,
 	}
 }

@@ -77,6 +77,8 @@ type Partition struct {
 	rules atomic.Pointer[Rules]
 	ends  [3]park.List // by commitlog.Bound
 
+	traffic *Traffic // of its topic; set before the table shows the partition
+
 	flusher   *Flusher // nil: none
 	flushAtMs int64    // when flusher comes; 0: never. The lane alone touches it.
 

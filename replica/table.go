@@ -15,6 +15,8 @@ type Table struct {
 	topics sync.Map // kafka.TopicID -> *topic
 	mu     sync.Mutex
 	count  atomic.Int64
+	// trafficBegan counts the topics that have had traffic.
+	trafficBegan atomic.Int64
 }
 
 // topic holds the partitions of one topic by their number; those that live
@@ -22,6 +24,8 @@ type Table struct {
 // are.
 type topic struct {
 	partitions atomic.Pointer[[]atomic.Pointer[Partition]]
+	name       string
+	traffic    *Traffic
 	count      int // guarded by Table.mu
 }
 
@@ -47,7 +51,7 @@ func (t *Table) Add(p *Partition) {
 	defer t.mu.Unlock()
 	v, found := t.topics.Load(p.id.TopicID)
 	if !found {
-		v = &topic{}
+		v = &topic{name: p.tp.Topic, traffic: &Traffic{table: t}}
 		v.(*topic).partitions.Store(&[]atomic.Pointer[Partition]{})
 	}
 	own, i := v.(*topic), int(p.id.Partition)
@@ -60,6 +64,7 @@ func (t *Table) Add(p *Partition) {
 		list = grown
 		own.partitions.Store(&list)
 	}
+	p.traffic = own.traffic
 	if list[i].Swap(p) == nil {
 		own.count++
 		t.count.Add(1)

@@ -120,7 +120,10 @@ func (a *API) entries(t image.ResourceType, name string) ([]config.Entry, kafka.
 		}
 		return config.DescribeClientMetrics(img.Configs(image.Resource{Type: t, Name: name})), kafka.None, ""
 	case image.ResourceGroup:
-		return nil, kafka.InvalidRequest, "Configurations of groups are not built yet"
+		if name == "" {
+			return nil, kafka.InvalidRequest, "Group name must not be empty"
+		}
+		return config.DescribeGroup(img.Configs(image.Resource{Type: t, Name: name}), cluster, img.Configs(a.self()), a.d.Config), kafka.None, ""
 	}
 	if !a.hasLoggers(t) {
 		return nil, kafka.InvalidRequest, "The log level of this broker is fixed"

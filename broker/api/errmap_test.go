@@ -61,6 +61,7 @@ var verdicts = map[string]struct {
 	"config.InvalidTopicError":        {&config.InvalidTopicError{}, kafka.InvalidConfig},
 	"config.InvalidBrokerError":       {&config.InvalidBrokerError{}, kafka.InvalidRequest},
 	"config.InvalidSubscriptionError": {&config.InvalidSubscriptionError{Code: kafka.InvalidConfig}, kafka.InvalidConfig},
+	"config.InvalidGroupConfigError":  {&config.InvalidGroupConfigError{}, kafka.InvalidConfig},
 	"a full disk":                     {&fs.PathError{Err: syscall.ENOSPC}, kafka.KafkaStorageError},
 	"a missing file":                  {&fs.PathError{Err: syscall.ENOENT}, kafka.KafkaStorageError},
 }

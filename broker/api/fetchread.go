@@ -35,6 +35,9 @@ func (f *fetching) read(p *fetchsession.Partition) {
 	r := fetched{part: p}
 	switch {
 	case err != nil:
+		if p.Replica != nil {
+			p.Replica.Traffic().FetchFailed()
+		}
 		f.failed(p, &r, err)
 	default:
 		t := &got.Tail
@@ -54,6 +57,7 @@ func (f *fetching) read(p *fetchsession.Partition) {
 		}
 		r.file = got.File
 		p.Quiet = r.file.LenBytes == 0 && !got.Diverging && p.FetchOffset >= p.SeenBound
+		p.Replica.Traffic().Fetched()
 		f.bytes += r.file.LenBytes
 		f.left -= r.file.LenBytes
 	}

@@ -32,6 +32,9 @@ func (f *fetching) write(code kafka.Code, sessionID int32) {
 		for ; n > 0; n-- {
 			r := &results[i]
 			e.Partition(&r.header, r.file.LenBytes)
+			if r.file.LenBytes > 0 {
+				r.part.Replica.Traffic().Sent(int64(r.file.LenBytes))
+			}
 			c.Reply.AddFile(r.file)
 			r.file = reply.FileRange{}
 			e.EndPartition(&r.header)

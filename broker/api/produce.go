@@ -250,7 +250,9 @@ func (a *API) producePartition(c *call.Call, s *state, topic *image.Topic, q *pr
 	}
 	if w.Duplicate {
 		a.count.duplicates.Add(1)
+		p.Traffic().Produced(0, 0)
 	} else {
+		p.Traffic().Produced(int64(h.Count), int64(len(out)))
 		a.count.producedRecords.Add(int64(h.Count))
 		a.count.producedBytes.Add(int64(len(out)))
 	}
@@ -272,11 +274,14 @@ func (a *API) failPart(c *call.Call, w *produced, part *producedPart, topic *ima
 	part.result.ErrorMessage = produceMessage(err)
 	var invalid *batch.Error
 	unread := errors.As(err, &invalid) && invalid.Unread
-	if topic != nil && !unread && !logUnseen(code) {
-		if p := a.d.Table.Get(topic.ID, index); p != nil {
-			if tail, open := p.Tail(); open {
-				part.result.LogStartOffset = tail.LogStart
-			}
+	var p *replica.Partition
+	if topic != nil {
+		p = a.d.Table.Get(topic.ID, index)
+	}
+	if p != nil {
+		p.Traffic().ProduceFailed()
+		if tail, open := p.Tail(); open && !unread && !logUnseen(code) {
+			part.result.LogStartOffset = tail.LogStart
 		}
 	}
 	if invalid != nil {

@@ -7,6 +7,7 @@ import "sync/atomic"
 // counters are Stats as they are counted.
 type counters struct {
 	requests        [keysMax]atomic.Int64
+	times           [keysMax]times
 	closed          atomic.Int64
 	unknown         atomic.Int64
 	producedRecords atomic.Int64
@@ -21,6 +22,7 @@ type counters struct {
 // Stats are the counters of an API.
 type Stats struct {
 	Requests               map[string]int64 // by API name
+	Times                  map[string]Times // by API name, of those that were asked
 	ClosedTotal            int64            // connections closed for a request
 	UnknownErrorsTotal     int64            // UNKNOWN_SERVER_ERROR: bugs
 	ProducedRecordsTotal   int64            // of appended batches
@@ -35,7 +37,7 @@ type Stats struct {
 // Stats reads the counters.
 func (a *API) Stats() Stats {
 	s := Stats{
-		Requests: make(map[string]int64), ClosedTotal: a.count.closed.Load(), UnknownErrorsTotal: a.count.unknown.Load(),
+		Requests: make(map[string]int64), Times: make(map[string]Times), ClosedTotal: a.count.closed.Load(), UnknownErrorsTotal: a.count.unknown.Load(),
 		ProducedRecordsTotal: a.count.producedRecords.Load(), ProduceDuplicatesTotal: a.count.duplicates.Load(),
 		ProducedBytesTotal: a.count.producedBytes.Load(), ProduceFailuresTotal: a.count.producedFailed.Load(),
 		FetchedBytesTotal: a.count.fetchedBytes.Load(), FetchesParkedTotal: a.count.fetchParked.Load(),
@@ -44,6 +46,9 @@ func (a *API) Stats() Stats {
 	for i := range a.rows {
 		r := &a.rows[i]
 		s.Requests[r.name] = a.count.requests[r.key].Load()
+		if t := a.count.times[r.key].stats(); t.Count > 0 {
+			s.Times[r.name] = t
+		}
 	}
 	return s
 }

@@ -36,6 +36,9 @@ type Handler interface {
 	Open(c *call.Conn)
 	// Handle answers c: see call.Outcome.
 	Handle(c *call.Call) call.Outcome
+	// Answered is called when the reply of c has been written whole. It must
+	// not keep c, nor wait.
+	Answered(c *call.Call, at time.Time)
 	// Gone is called once when the connection has ended and its parked replies
 	// were dropped.
 	Gone(c *call.Conn)

@@ -143,7 +143,7 @@ func (c *connection) settle(slot *slot, outcome call.Outcome) error {
 		if c.box.queue(slot, true) {
 			return c.box.awaitRoom()
 		}
-		err := c.out.write(&slot.call.Reply)
+		err := c.out.answer(&slot.call)
 		c.box.free(slot)
 		return err
 	case call.Parked:

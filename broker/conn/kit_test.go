@@ -25,6 +25,7 @@ type handler struct {
 
 func (h handler) Open(*call.Conn)                  {}
 func (h handler) Handle(c *call.Call) call.Outcome { return h.handle(c) }
+func (h handler) Answered(*call.Call, time.Time)   {}
 func (h handler) Gone(c *call.Conn) {
 	if h.gone != nil {
 		h.gone(c)

@@ -326,7 +326,7 @@ func (b *outbox) writeWhole() (more bool, err error) {
 		if !whole {
 			return true, nil
 		}
-		if err := b.c.out.write(&s.call.Reply); err != nil {
+		if err := b.c.out.answer(&s.call); err != nil {
 			return false, err
 		}
 		b.mu.Lock()

@@ -9,6 +9,7 @@ import (
 	"syscall"
 	"time"
 
+	"gregor/broker/call"
 	"gregor/wire/reply"
 )
 
@@ -44,8 +45,10 @@ type writer struct {
 	c     *connection
 	raw   syscall.RawConn // nil where the socket takes no file
 	dueAt time.Time
-	buf   *[gatherBytes]byte // what is gathered; nil between replies
-	have  int                // bytes in it
+	// wroteAt is when the last reply was written.
+	wroteAt time.Time
+	buf     *[gatherBytes]byte // what is gathered; nil between replies
+	have    int                // bytes in it
 
 	// The rest serves the callbacks of raw, which are made once.
 	step     func(fd uintptr) bool
@@ -68,6 +71,15 @@ func (w *writer) init(c *connection) {
 	}
 }
 
+// answer writes the reply of a call, and tells the handler.
+func (w *writer) answer(k *call.Call) error {
+	if err := w.write(&k.Reply); err != nil {
+		return err
+	}
+	w.c.server.handler.Answered(k, w.wroteAt)
+	return nil
+}
+
 // write sends a whole reply and releases what it refers to.
 func (w *writer) write(r *reply.Reply) error {
 	defer r.Release()
@@ -75,7 +87,8 @@ func (w *writer) write(r *reply.Reply) error {
 		return err
 	}
 	w.c.server.count.sent.Add(int64(r.Size()))
-	w.c.activeAt.Store(w.c.server.now().UnixNano())
+	w.wroteAt = w.c.server.now()
+	w.c.activeAt.Store(w.wroteAt.UnixNano())
 	return nil
 }
 

@@ -290,7 +290,6 @@ func checkResourceName(r image.Resource) *refusal {
 		if r.Name == "" {
 			return refuse(kafka.InvalidRequest, "Default group resources are not allowed.")
 		}
-		return refuse(kafka.InvalidRequest, "Configurations of groups are not built yet")
 	default:
 		return refuse(kafka.InvalidRequest, "Unknown resource type %d", r.Type)
 	}

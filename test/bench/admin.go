@@ -66,41 +66,58 @@ func (b *session) administer(ctx context.Context, s system, dir string) error {
 }
 
 func (b *session) manyTopics(ctx context.Context, s system, p *process) error {
-	client, err := kgo.NewClient(kgo.SeedBrokers(p.address))
+	began := time.Now()
+	took, err := createMany(ctx, p)
 	if err != nil {
 		return err
 	}
-	defer client.Close()
-	if err := client.Ping(ctx); err != nil {
-		return err
-	}
-	var names []string
-	began := time.Now()
-	for first := 0; first < manyTopics; first += topicsARequest {
-		req := kmsg.NewPtrCreateTopicsRequest()
-		req.TimeoutMillis = 30_000
-		for i := first; i < first+topicsARequest; i++ {
-			t := kmsg.NewCreateTopicsRequestTopic()
-			t.Topic, t.NumPartitions, t.ReplicationFactor = fmt.Sprintf("many-%d", i), manyPartitions, 1
-			req.Topics = append(req.Topics, t)
-			names = append(names, t.Topic)
-		}
-		resp, err := req.RequestWith(ctx, client)
-		if err != nil {
-			return err
-		}
-		for _, t := range resp.Topics {
-			if err := kerr.ErrorForCode(t.ErrorCode); err != nil {
-				return fmt.Errorf("create %s: %w", t.Topic, err)
-			}
-		}
-	}
-	b.figures.add(s.name(), createTopics, time.Since(began).Seconds())
-	if err := reachable(ctx, p, names, manyPartitions); err != nil {
+	b.figures.add(s.name(), createTopics, took.Seconds())
+	if err := reachable(ctx, p, manyNames(), manyPartitions); err != nil {
 		return err
 	}
 	b.figures.add(s.name(), createReachable, time.Since(began).Seconds())
 	return nil
+}
+
+func manyNames() []string {
+	names := make([]string, manyTopics)
+	for i := range names {
+		names[i] = fmt.Sprintf("many-%d", i)
+	}
+	return names
+}
+
+// createMany creates the many topics and tells how long the requests took.
+func createMany(ctx context.Context, p *process) (time.Duration, error) {
+	client, err := kgo.NewClient(kgo.SeedBrokers(p.address))
+	if err != nil {
+		return 0, err
+	}
+	defer client.Close()
+	if err := client.Ping(ctx); err != nil {
+		return 0, err
+	}
+	names := manyNames()
+	began := time.Now()
+	for first := 0; first < manyTopics; first += topicsARequest {
+		req := kmsg.NewPtrCreateTopicsRequest()
+		req.TimeoutMillis = 30_000
+		for _, name := range names[first : first+topicsARequest] {
+			t := kmsg.NewCreateTopicsRequestTopic()
+			t.Topic, t.NumPartitions, t.ReplicationFactor = name, manyPartitions, 1
+			req.Topics = append(req.Topics, t)
+		}
+		resp, err := req.RequestWith(ctx, client)
+		if err != nil {
+			return 0, err
+		}
+		for _, t := range resp.Topics {
+			if err := kerr.ErrorForCode(t.ErrorCode); err != nil {
+				return 0, fmt.Errorf("create %s: %w", t.Topic, err)
+			}
+		}
+	}
+	return time.Since(began), nil
 }
 
 // reachable waits until every partition tells where it ends.

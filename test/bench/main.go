@@ -24,6 +24,7 @@ import (
 	"os/exec"
 	"os/signal"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"syscall"
 	"time"
@@ -37,6 +38,7 @@ type options struct {
 	only          string
 	rounds        int
 	bytes         int64
+	crashBytes    int64
 	warmBytes     int64
 	duration      time.Duration
 }
@@ -51,9 +53,10 @@ func main() {
 	flag.StringVar(&o.kafka, "kafka", os.Getenv("KAFKA_LIBS"), "folder with Apache Kafka's jars, to measure it beside gregor")
 	flag.StringVar(&o.dir, "dir", "", "folder on the file system to measure (default: the system's temporary one)")
 	flag.StringVar(&o.output, "json", "", "file to write every single measurement to, one a line")
-	flag.StringVar(&o.only, "only", os.Getenv("ONLY"), "admin: topics in bulk and the command line; loads: all else (default both; ONLY in the environment is the default)")
+	flag.StringVar(&o.only, "only", os.Getenv("ONLY"), "admin: topics in bulk and the command line; durability: starts and what recovery points cost; loads: all else (default all; ONLY in the environment is the default)")
 	flag.IntVar(&o.rounds, "rounds", rounds, "how often everything is measured; ROUNDS in the environment is the default")
 	flag.Int64Var(&o.bytes, "bytes", 2e9, "bytes of each produce and consume load")
+	flag.Int64Var(&o.crashBytes, "crash-bytes", 10e9, "bytes in the partitions of a broker that is killed")
 	flag.Int64Var(&o.warmBytes, "warm", -1, "bytes of page cache to keep warm; -1 is what is free less the room for the loads, 0 is none")
 	flag.DurationVar(&o.duration, "duration", 5*time.Second, "of each latency run")
 	flag.Parse()
@@ -69,8 +72,8 @@ func run(ctx context.Context, o options) (err error) {
 	if o.gregor, err = filepath.Abs(o.gregor); err != nil {
 		return err
 	}
-	if o.only != "" && o.only != onlyAdmin && o.only != onlyLoads {
-		return fmt.Errorf("-only %s: allowed are %s, %s", o.only, onlyAdmin, onlyLoads)
+	if !slices.Contains([]string{"", onlyAdmin, onlyDurability, onlyLoads}, o.only) {
+		return fmt.Errorf("-only %s: allowed are %s, %s, %s", o.only, onlyAdmin, onlyDurability, onlyLoads)
 	}
 	if o.dir, err = os.MkdirTemp(o.dir, "gregor-bench-"); err != nil {
 		return err
@@ -110,24 +113,33 @@ func run(ctx context.Context, o options) (err error) {
 
 // Parts of a round, for -only.
 const (
-	onlyAdmin = "admin"
-	onlyLoads = "loads"
+	onlyAdmin      = "admin"
+	onlyDurability = "durability"
+	onlyLoads      = "loads"
 )
 
+// wants reports whether a part is to be measured.
+func (o *options) wants(part string) bool { return o.only == "" || o.only == part }
+
 func (b *session) round(ctx context.Context, systems []system, round int) error {
-	if b.options.only != onlyAdmin {
+	if b.options.wants(onlyLoads) {
 		if err := b.ceilings(ctx); err != nil {
 			return fmt.Errorf("limits: %w", err)
 		}
 	}
 	for _, s := range systems {
 		dir := filepath.Join(b.options.dir, fmt.Sprint(s.name(), round))
-		if b.options.only != onlyLoads {
+		if b.options.wants(onlyAdmin) {
 			if err := b.administer(ctx, s, dir+"admin"); err != nil {
 				return fmt.Errorf("%s: %w", s.name(), err)
 			}
 		}
-		if b.options.only != onlyAdmin {
+		if b.options.wants(onlyDurability) {
+			if err := b.durability(ctx, s, dir); err != nil {
+				return fmt.Errorf("%s: %w", s.name(), err)
+			}
+		}
+		if b.options.wants(onlyLoads) {
 			if err := b.measure(ctx, s, dir); err != nil {
 				return fmt.Errorf("%s: %w", s.name(), err)
 			}

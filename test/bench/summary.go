@@ -97,6 +97,12 @@ func (f *figures) targets() []target {
 		{describeAgain, own(describeAgain), 50},
 		{describeOld, own(describeOld), 50},
 		{slowestCommand, own(slowestCommand), 100},
+		{crashReady, own(crashReady), 1500},
+		{unusedReady, own(unusedReady), 300},
+		{unusedMemory, own(unusedMemory), 120},
+		{usedReady, own(usedReady), 300},
+		{usedMemory, own(usedMemory), 120},
+		{latencyRatio, own(latencyRatio), 1.5},
 	}
 	for _, row := range []struct {
 		load, limit string

@@ -29,26 +29,30 @@ const startLimit = 60 * time.Second
 // system is a broker that can be measured.
 type system interface {
 	name() string
-	// command prepares the process on a fresh folder, to listen at address.
-	command(ctx context.Context, dir, address string) (*exec.Cmd, error)
+	// command prepares the process on a folder, to listen at address.
+	command(ctx context.Context, dir, address string, settings map[string]string) (*exec.Cmd, error)
 }
 
 type gregorSystem struct{ o options }
 
 func (gregorSystem) name() string { return "gregor" }
 
-func (s gregorSystem) command(_ context.Context, dir, address string) (*exec.Cmd, error) {
-	return exec.Command(s.o.gregor, "start", "--set", "listeners=PLAINTEXT://"+address, "--set", "log.dirs="+dir,
-		"--set", "gregor.admin.listener=127.0.0.1:0"), nil
+func (s gregorSystem) command(_ context.Context, dir, address string, settings map[string]string) (*exec.Cmd, error) {
+	command := exec.Command(s.o.gregor, "start", "--set", "listeners=PLAINTEXT://"+address, "--set", "log.dirs="+dir,
+		"--set", "gregor.admin.listener=127.0.0.1:0")
+	for key, value := range settings {
+		command.Args = append(command.Args, "--set", key+"="+value)
+	}
+	return command, nil
 }
 
 type kafkaSystem struct{ o options }
 
 func (kafkaSystem) name() string { return "kafka" }
 
-// command formats the folder first and runs Kafka with the memory and the
+// command formats the folder first, unless it is, and runs Kafka with the memory and the
 // collector that its own scripts set.
-func (s kafkaSystem) command(ctx context.Context, dir, address string) (*exec.Cmd, error) {
+func (s kafkaSystem) command(ctx context.Context, dir, address string, settings map[string]string) (*exec.Cmd, error) {
 	controller, err := freeAddress(ctx)
 	if err != nil {
 		return nil, err
@@ -60,7 +64,7 @@ func (s kafkaSystem) command(ctx context.Context, dir, address string) (*exec.Cm
 		return nil, err
 	}
 	classes := filepath.Join(s.o.kafka, "*")
-	format := exec.CommandContext(ctx, "java", "-cp", classes, "kafka.tools.StorageTool", "format", "-t", "MkU3OEVBNTcwNTJENDM2Qg", "-c", properties)
+	format := exec.CommandContext(ctx, "java", "-cp", classes, "kafka.tools.StorageTool", "format", "--ignore-formatted", "-t", "MkU3OEVBNTcwNTJENDM2Qg", "-c", properties)
 	if out, err := format.CombinedOutput(); err != nil {
 		return nil, fmt.Errorf("format: %w\n%s", err, out)
 	}
@@ -81,6 +85,10 @@ func (p *process) pid() int { return p.cmd.Process.Pid }
 
 // startSystem runs a broker and measures the time to its first answer.
 func startSystem(ctx context.Context, s system, dir string) (*process, error) {
+	return startConfigured(ctx, s, dir, nil)
+}
+
+func startConfigured(ctx context.Context, s system, dir string, settings map[string]string) (*process, error) {
 	address, err := freeAddress(ctx)
 	if err != nil {
 		return nil, err
@@ -88,7 +96,7 @@ func startSystem(ctx context.Context, s system, dir string) (*process, error) {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return nil, err
 	}
-	command, err := s.command(ctx, dir, address)
+	command, err := s.command(ctx, dir, address, settings)
 	if err != nil {
 		return nil, err
 	}
@@ -117,6 +125,11 @@ func startSystem(ctx context.Context, s system, dir string) (*process, error) {
 			return nil, fmt.Errorf("no answer after %v\n%s", startLimit, p.output)
 		}
 	}
+}
+
+func (p *process) kill() {
+	_ = p.cmd.Process.Kill()
+	<-p.exited
 }
 
 func (p *process) stop() {

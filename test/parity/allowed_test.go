@@ -55,7 +55,6 @@ var allowed = []allowance{
 	{step: `Fetch/in a session, max 1 byte( again)?/.*`, path: `Topics.*`, reason: "which of several ready partitions comes first"},
 	{step: `narrow/CreateTopics, defaults/.*`, path: `.*Configs\.(len|order)|.*Configs\[gregor\..*`, reason: "keys of gregor's own"},
 	{step: `Fetch/narrow, max [^,]*/.*`, path: `.*RecordBatches.*`, reason: "where Kafka fills the limit with part of a batch, gregor goes on with the next partition"},
-	{step: `DescribeConfigs/kind 32/.*`, path: `.*`, reason: "there are no groups yet"},
 	{step: `IncrementalAlterConfigs/1[34].*`, path: `.*Error(Code|Message)`, apache: `-1|null`, reason: "Kafka fails with UNKNOWN_SERVER_ERROR for operations that are none; gregor says INVALID_REQUEST"},
 	{step: `DeleteRecords/ListOffsets -3/.*`, path: `.*Offset`, apache: `0`, gregor: `20`, reason: "Kafka names a record that was deleted"},
 	{step: `DescribeTopicPartitions/4/.*`, path: `Topics\[\(no name\)\].*`, apache: `-1|-2147483648`, reason: "Kafka fails with UNKNOWN_SERVER_ERROR for an empty name"},

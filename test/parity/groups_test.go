@@ -32,7 +32,7 @@ func TestGroups(t *testing.T) {
 	l := start(t, found, "offsets.topic.num.partitions=3", "offsets.topic.replication.factor=1", "group.initial.rebalance.delay.ms=0",
 		"group.max.size=3", "offset.metadata.max.bytes=20", "group.min.session.timeout.ms=1000", "group.max.session.timeout.ms=60000")
 	l.run(chapter{"no coordinator", l.noCoordinator}, chapter{"membership", l.membership}, chapter{"static members", l.staticMembers},
-		chapter{"committed offsets", l.committedOffsets}, chapter{"groups and admins", l.groupAdmin}, chapter{"time", l.groupTimes})
+		chapter{"committed offsets", l.committedOffsets}, chapter{"groups and admins", l.groupAdmin}, chapter{"time", l.groupTimes}, chapter{"group configurations", l.groupConfigs})
 }
 
 // member is who sends group requests: a name of the list, which stands for the
@@ -551,4 +551,54 @@ func (l *list) groupTimes() {
 		}
 		l.send(step{name: "JoinGroup/full, one too many", conn: conn, build: join})
 	}
+}
+
+// groupConfigs sets and reads the configurations of groups, right ones and wrong.
+func (l *list) groupConfigs() {
+	describe := func(name string, groups ...string) {
+		l.each(keyDescribeConfigs, "DescribeConfigs/groups, "+name, func(*site, int16) kmsg.Request {
+			req := kmsg.NewPtrDescribeConfigsRequest()
+			req.IncludeSynonyms = true
+			for _, g := range groups {
+				req.Resources = append(req.Resources, kmsg.DescribeConfigsRequestResource{ResourceType: ofGroup, ResourceName: g})
+			}
+			return req
+		})
+	}
+	alter := func(group string, op kmsg.IncrementalAlterConfigOp, keys ...string) {
+		l.each(keyIncrementalAlterConfigs, fmt.Sprintf("IncrementalAlterConfigs/groups, %s, %d %q", group, op, keys), func(*site, int16) kmsg.Request {
+			req := kmsg.NewPtrIncrementalAlterConfigsRequest()
+			r := kmsg.IncrementalAlterConfigsRequestResource{ResourceType: ofGroup, ResourceName: group}
+			for i := 0; i < len(keys); i += 2 {
+				r.Configs = append(r.Configs, kmsg.IncrementalAlterConfigsRequestResourceConfig{Name: keys[i], Value: kmsg.StringPtr(keys[i+1]), Op: op})
+			}
+			req.Resources = append(req.Resources, r)
+			return req
+		})
+	}
+	const set, drop, add, subtract = 0, 1, 2, 3
+	describe("nothing set", "plain", "")
+	alter("", set, "consumer.session.timeout.ms", "45000")
+	alter("set", set, "no.such.key", "1")
+	alter("set", set, "consumer.session.timeout.ms", "44999")
+	alter("set", set, "consumer.session.timeout.ms", "x")
+	alter("set", set, "consumer.session.timeout.ms", "50000", "consumer.heartbeat.interval.ms", "6000", "share.isolation.level", "read_committed", "streams.num.warmup.replicas", "3")
+	alter("set", add, "streams.rack.aware.assignment.tags", "zone")
+	alter("set", add, "streams.rack.aware.assignment.tags", "rack")
+	alter("set", add, "consumer.session.timeout.ms", "1")
+	describe("set", "set", "plain")
+	alter("set", subtract, "streams.rack.aware.assignment.tags", "zone")
+	alter("set", drop, "consumer.heartbeat.interval.ms", "")
+	describe("dropped", "set")
+	l.each(keyAlterConfigs, "AlterConfigs/groups", func(*site, int16) kmsg.Request {
+		req := kmsg.NewPtrAlterConfigsRequest()
+		req.Resources = []kmsg.AlterConfigsRequestResource{{ResourceType: ofGroup, ResourceName: "set", Configs: []kmsg.AlterConfigsRequestResourceConfig{{Name: "share.session.timeout.ms", Value: kmsg.StringPtr("46000")}}}}
+		return req
+	})
+	describe("replaced", "set")
+	l.from(keyListConfigResources, 1, "ListConfigResources/groups", func(*site, int16) kmsg.Request {
+		req := kmsg.NewPtrListConfigResourcesRequest()
+		req.ResourceTypes = []int8{ofGroup}
+		return req
+	})
 }

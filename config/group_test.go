@@ -1,0 +1,95 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package config
+
+import (
+	"bufio"
+	"os"
+	"strings"
+	"testing"
+)
+
+// Each value is judged as Apache Kafka does, in its words.
+func TestGroupConfigsAreJudgedAsByKafka(t *testing.T) {
+	static, _, err := Load(Sources{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	f, err := os.Open("testdata/group.txt")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	n := 0
+	for lines := bufio.NewScanner(f); lines.Scan(); {
+		if strings.HasPrefix(lines.Text(), "#") {
+			continue
+		}
+		n++
+		at := strings.Split(lines.Text(), "\t")
+		got := ""
+		if err := ValidateGroup(map[string]string{at[0]: at[1]}, static); err != nil {
+			got = err.Error()
+		}
+		if got != at[2] {
+			t.Errorf("%s=%s:\n\tKafka:  %s\n\tgregor: %s", at[0], at[1], at[2], got)
+		}
+	}
+	if n < 100 {
+		t.Errorf("%d cases", n)
+	}
+}
+
+// A session that is not longer than the heartbeat interval is refused, whichever
+// of the two is the group's own.
+func TestGroupSessionIsLongerThanItsHeartbeats(t *testing.T) {
+	static, _, err := Load(Sources{Set: []string{"group.consumer.min.session.timeout.ms=1000", "group.consumer.max.heartbeat.interval.ms=50000"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	const want = "consumer.session.timeout.ms must be greater than consumer.heartbeat.interval.ms"
+	for _, values := range []map[string]string{
+		{"consumer.session.timeout.ms": "5000"}, {"consumer.heartbeat.interval.ms": "45000"},
+		{"consumer.session.timeout.ms": "6000", "consumer.heartbeat.interval.ms": "6000"},
+	} {
+		if err := ValidateGroup(values, static); err == nil || err.Error() != want {
+			t.Errorf("%v: %v", values, err)
+		}
+	}
+	if err := ValidateGroup(map[string]string{"consumer.session.timeout.ms": "5001"}, static); err != nil {
+		t.Error(err)
+	}
+}
+
+// What a group has for itself goes before the broker's, within its bounds.
+func TestGroupConfigInForce(t *testing.T) {
+	static, _, err := Load(Sources{Set: []string{"group.consumer.session.timeout.ms=50000", "group.consumer.max.heartbeat.interval.ms=7000"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	values := map[string]string{"consumer.session.timeout.ms": "55000", "consumer.heartbeat.interval.ms": "15000", "consumer.assignment.interval.ms": "nonsense"}
+	g := ResolveGroup(values, static)
+	if *g.ConsumerSessionTimeoutMs != 55000 || *g.ConsumerHeartbeatIntervalMs != 7000 || g.ConsumerAssignmentIntervalMs != nil {
+		t.Errorf("in force: %d, %d, %v", *g.ConsumerSessionTimeoutMs, *g.ConsumerHeartbeatIntervalMs, g.ConsumerAssignmentIntervalMs)
+	}
+	told := map[string]Entry{}
+	for _, e := range DescribeGroup(values, nil, nil, static) {
+		told[e.Name] = e
+	}
+	if len(told) != 21 {
+		t.Errorf("%d keys", len(told))
+	}
+	for _, want := range []struct {
+		name, value string
+		source      ConfigSource
+		synonyms    int
+	}{
+		{"consumer.session.timeout.ms", "55000", SourceGroup, 3}, // the group's, the broker's and Kafka's
+		{"share.auto.offset.reset", "latest", SourceDefault, 1},
+		{"streams.assignor.name", "sticky", SourceDefault, 1},
+	} {
+		if e := told[want.name]; e.Value == nil || *e.Value != want.value || e.Source != want.source || len(e.Synonyms) != want.synonyms {
+			t.Errorf("%s: %+v", want.name, e)
+		}
+	}
+}
