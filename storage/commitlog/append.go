@@ -89,14 +89,17 @@ func (l *Log) Append(chain *Append, epoch kafka.LeaderEpoch) {
 	if err == nil {
 		l.commit(nil)
 	}
+	flushed := l.flushIfMany()
 	logStart := l.Tail().LogStart
 	for a := chain; a != nil; a = a.Next {
 		a.LogStart = logStart
+		if a.Err == nil {
+			a.Err = flushed // the record is in the log, and not as safe as was promised
+		}
 		if a.Err != nil {
 			a.BaseOffset, a.LastOffset, a.AppendTimeMs, a.Duplicate = kafka.NoOffset, kafka.NoOffset, batch.NoTimestamp, false
 		}
 	}
-	l.flushIfMany()
 }
 
 // writable is ready, and not failed.

@@ -224,3 +224,17 @@ func TestStaleHintIsNotBelieved(t *testing.T) {
 		t.Fatalf("the append got offset %d, which is taken", a.BaseOffset)
 	}
 }
+
+// R15: no acknowledgement behind a failed sync that was promised before it.
+func TestFailedFlushOfAnAppendIsItsError(t *testing.T) {
+	for name, config := range map[string]Config{"flush.messages": {FlushMessages: 1}, "flush.ms": {FlushMs: -1}} {
+		b, fault := faultyBed(t)
+		b.o.Config = config
+		b.mustOpen()
+		b.mustAppend(plain(1, 1))
+		fault.Add(vfs.Rule{Ops: vfs.OpSyncData, Path: ".log", Err: syscall.EIO, Times: 1})
+		if a := b.append(plain(1, 1), 0, OriginClient); !errors.Is(a.Err, kafka.KafkaStorageError) || a.BaseOffset != kafka.NoOffset || len(b.failed) != 1 {
+			t.Fatalf("%s: %+v, %v", name, a, b.failed)
+		}
+	}
+}

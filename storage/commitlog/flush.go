@@ -81,20 +81,21 @@ func (l *Log) FlushDue() error {
 // flushIfMany flushes once flush.messages records are not yet durable, or the
 // oldest of them is flush.ms old: for a log that is written to, FlushDue has
 // then nothing to do. Its failure latches the log; the records are in it
-// nevertheless.
-func (l *Log) flushIfMany() {
+// nevertheless, and nobody may be told so.
+func (l *Log) flushIfMany() error {
 	l.mu.Lock()
 	usable := l.pub.loaded && l.pub.err == nil
 	many := int64(l.tail.LogEnd-l.tail.Flushed) >= l.cfg.FlushMessages
 	l.mu.Unlock()
-	if !usable {
-		return
+	switch {
+	case !usable:
+		return nil
+	case many:
+		return l.Flush()
+	case l.cfg.FlushMs != math.MaxInt64:
+		return l.FlushDue()
 	}
-	if many {
-		_ = l.Flush()
-	} else if l.cfg.FlushMs != math.MaxInt64 {
-		_ = l.FlushDue()
-	}
+	return nil
 }
 
 // Synced says that everything below off was made durable from outside (one
