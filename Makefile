@@ -61,8 +61,8 @@ fuzz: ## Fuzz every decoder for FUZZTIME each (30s, or a number of runs as 3000x
 	@for pkg in $$($(GO) list ./...); do for f in $$($(GO) test -list '^Fuzz' $$pkg 2>/dev/null | grep '^Fuzz'); do \
 		echo "$$pkg $$f"; $(GO) test -run '^$$' -fuzz "^$$f$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 1x $$pkg || exit 1; done; done
 
-crash: ## Cut the storage at CRASH_POINTS points (default 100000), SEED to repeat
-	CRASH_POINTS=$${CRASH_POINTS:-100000} $(GO) test -count=1 -timeout 0 ./test/crash/...
+crash: ## Cut the storage at CRASH_POINTS points (100000), damage CRASH_FLIPS files (500), lose power CRASH_POWER_LOSSES times (20, root); CRASH_SEED to repeat
+	CRASH_POINTS=$${CRASH_POINTS:-100000} CRASH_FLIPS=$${CRASH_FLIPS:-500} CRASH_POWER_LOSSES=$${CRASH_POWER_LOSSES:-20} $(GO) test -count=1 -timeout 0 ./test/crash/...
 
 model: ## Random histories of the coordinators: MODEL_STEPS (default 100000)
 	MODEL_STEPS=$${MODEL_STEPS:-100000} $(GO) test -count=1 -timeout 0 -run Model ./coordinator/...

@@ -1,0 +1,264 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package crash
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	mathrand "math/rand/v2"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+	"unsafe"
+
+	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"gregor/base/netx"
+	"gregor/base/vfs"
+	"gregor/config"
+	"gregor/node"
+)
+
+const (
+	// shutdownIoctl is FS_IOC_SHUTDOWN: the file system stops at once, and with
+	// shutdownNoLogFlush nothing goes to the disk any more, the journal included.
+	shutdownIoctl      = 0x8004587d
+	shutdownNoLogFlush = 2
+
+	diskBytes = 512 << 20
+	flushMs   = 50
+	// flushSlack is what flush.ms may be late by, on a machine with other work.
+	flushSlack = 2 * time.Second
+)
+
+// TestPowerLoss takes the disk away under a whole node: an ext4 on a loop device
+// is shut down while producers write, mounted again, and a node is started on
+// it. Every record that was acknowledged with flush.messages=1, or longer ago
+// than flush.ms, is there; every topic holds a beginning of what was sent, takes
+// another record, and the file system is whole. It needs root.
+// CRASH_POWER_LOSSES says how often (once), CRASH_SEED the first seed.
+func TestPowerLoss(t *testing.T) {
+	rounds := number(t, "CRASH_POWER_LOSSES", 1)
+	seed := number(t, "CRASH_SEED", uint64(time.Now().UnixNano())%1_000_000_000)
+	if os.Getuid() != 0 {
+		t.Skip("SKIPPED: taking a disk away needs root, to mount a file system on a loop device")
+	}
+	if testing.Short() {
+		t.Skip("SKIPPED: it takes seconds")
+	}
+	for i := range rounds {
+		t.Run(fmt.Sprintf("seed=%d", seed+i), func(t *testing.T) { losePower(t, seed+i) })
+	}
+}
+
+// disk is an ext4 in a file.
+type disk struct {
+	t            *testing.T
+	image, mount string
+	mounted      bool
+}
+
+func newDisk(t *testing.T) *disk {
+	dir := t.TempDir()
+	d := &disk{t: t, image: filepath.Join(dir, "image"), mount: filepath.Join(dir, "mount")}
+	if err := errors.Join(os.WriteFile(d.image, nil, 0o600), os.Truncate(d.image, diskBytes), os.Mkdir(d.mount, 0o700)); err != nil {
+		t.Fatal(err)
+	}
+	if out, err := exec.Command("mkfs.ext4", "-q", "-F", d.image).CombinedOutput(); err != nil {
+		t.Skipf("SKIPPED: mkfs.ext4: %v %s", err, out)
+	}
+	t.Cleanup(d.detach)
+	d.attach()
+	return d
+}
+
+func (d *disk) attach() {
+	if out, err := exec.Command("mount", "-o", "loop", d.image, d.mount).CombinedOutput(); err != nil {
+		d.t.Skipf("SKIPPED: mounting a loop device: %v %s", err, out)
+	}
+	d.mounted = true
+}
+
+func (d *disk) detach() {
+	if !d.mounted {
+		return
+	}
+	d.mounted = false
+	var out []byte
+	var err error
+	for range 100 { // until the last descriptor of the node that was killed is closed
+		if out, err = exec.Command("umount", d.mount).CombinedOutput(); err == nil {
+			return
+		}
+		time.Sleep(50 * time.Millisecond)
+	}
+	d.t.Errorf("umount: %v %s", err, out)
+}
+
+// check lets the file system's own tool look for damage.
+func (d *disk) check() {
+	d.detach()
+	if out, err := exec.Command("e2fsck", "-fn", d.image).CombinedOutput(); err != nil {
+		d.t.Errorf("the file system is damaged: %v\n%s", err, out)
+	}
+}
+
+func (d *disk) shutDown() {
+	dir, err := os.Open(d.mount)
+	if err != nil {
+		d.t.Fatal(err)
+	}
+	defer dir.Close()
+	how := uint32(shutdownNoLogFlush)
+	if _, _, no := syscall.Syscall(syscall.SYS_IOCTL, dir.Fd(), shutdownIoctl, uintptr(unsafe.Pointer(&how))); no != 0 {
+		d.t.Skipf("SKIPPED: this kernel's ext4 does not know FS_IOC_SHUTDOWN: %v", no)
+	}
+}
+
+func (d *disk) start() *node.Node {
+	d.t.Helper()
+	c, _, err := config.Load(config.Sources{Set: []string{"listeners=PLAINTEXT://127.0.0.1:0", "gregor.admin.listener=", "log.dirs=" + filepath.Join(d.mount, "data"),
+		"log.segment.bytes=1048576", "log.flush.offset.checkpoint.interval.ms=300", "replica.high.watermark.checkpoint.interval.ms=200"}})
+	if err != nil {
+		d.t.Fatal(err)
+	}
+	n := node.New(node.Options{Config: c, FS: vfs.OS{}, Net: netx.OS{}, Now: time.Now, Random: rand.Reader, Hostname: "127.0.0.1",
+		Logger: slog.New(slog.NewTextHandler(io.Discard, nil))})
+	if err := n.Start(d.t.Context()); err != nil {
+		d.t.Fatalf("the node does not start: %v", err)
+	}
+	d.t.Cleanup(n.Kill)
+	return n
+}
+
+func clientOf(t *testing.T, n *node.Node, opts ...kgo.Opt) *kgo.Client {
+	t.Helper()
+	at, _ := n.Addresses()
+	c, err := kgo.NewClient(append([]kgo.Opt{kgo.SeedBrokers(at[0].Addr), kgo.ProducerLinger(0), kgo.RecordDeliveryTimeout(3 * time.Second)}, opts...)...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(c.Close)
+	return c
+}
+
+// sender writes 0, 1, 2, … to a topic and notes when each was acknowledged.
+type sender struct {
+	topic string
+	acked []time.Time
+}
+
+func (s *sender) run(ctx context.Context, c *kgo.Client) {
+	for i := 0; ctx.Err() == nil; i++ {
+		if c.ProduceSync(ctx, &kgo.Record{Topic: s.topic, Value: []byte(strconv.Itoa(i))}).FirstErr() != nil {
+			return
+		}
+		s.acked = append(s.acked, time.Now())
+	}
+}
+
+// ackedBefore counts the records that were acknowledged by then.
+func (s *sender) ackedBefore(then time.Time) int {
+	n := 0
+	for n < len(s.acked) && s.acked[n].Before(then) {
+		n++
+	}
+	return n
+}
+
+func losePower(t *testing.T, seed uint64) {
+	random := mathrand.New(mathrand.NewPCG(seed, 3))
+	d := newDisk(t)
+	n := d.start()
+	admin := kadm.NewClient(clientOf(t, n))
+	settings := map[string]map[string]*string{
+		"each": {"flush.messages": kadm.StringPtr("1")},
+		"soon": {"flush.ms": kadm.StringPtr(strconv.Itoa(flushMs))},
+		"none": {},
+	}
+	var senders []*sender
+	for topic, configs := range settings {
+		if _, err := admin.CreateTopic(t.Context(), 1, 1, configs, topic); err != nil {
+			t.Fatal(err)
+		}
+		senders = append(senders, &sender{topic: topic})
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	var running sync.WaitGroup
+	for _, s := range senders {
+		c := clientOf(t, n)
+		running.Go(func() { s.run(ctx, c) })
+	}
+	time.Sleep(flushSlack + time.Duration(500+random.IntN(1500))*time.Millisecond)
+	lost := time.Now()
+	d.shutDown()
+	cancel()
+	running.Wait()
+	n.Kill()
+	d.detach()
+	d.attach()
+	n = d.start()
+	for _, s := range senders {
+		promised := 0
+		switch s.topic {
+		case "each":
+			promised = s.ackedBefore(lost)
+		case "soon":
+			promised = s.ackedBefore(lost.Add(-flushMs*time.Millisecond - flushSlack))
+		}
+		there := inspectTopic(t, n, s.topic)
+		t.Logf("%s: %d acknowledged, %d promised, %d there", s.topic, len(s.acked), promised, there)
+		if there < promised {
+			t.Errorf("%s holds %d records, %d were synced", s.topic, there, promised)
+		}
+		if promised == 0 && s.topic != "none" {
+			t.Errorf("%s: nothing was acknowledged in time", s.topic)
+		}
+	}
+	stop, done := context.WithTimeout(context.Background(), 30*time.Second)
+	defer done()
+	if err := n.Close(stop); err != nil {
+		t.Error(err)
+	}
+	d.check()
+}
+
+// inspectTopic reads a topic, which holds a beginning of 0, 1, 2, …, and writes
+// one more record to it.
+func inspectTopic(t *testing.T, n *node.Node, topic string) (there int) {
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	defer cancel()
+	c := clientOf(t, n, kgo.ConsumePartitions(map[string]map[int32]kgo.Offset{topic: {0: kgo.NewOffset().At(0)}}))
+	r, err := c.ProduceSync(ctx, &kgo.Record{Topic: topic, Value: []byte("more")}).First()
+	if err != nil {
+		t.Fatalf("%s takes no record: %v", topic, err)
+	}
+	for next := int64(0); next <= r.Offset; {
+		fetches := c.PollFetches(ctx)
+		if err := fetches.Err(); err != nil {
+			t.Fatalf("%s, offset %d: %v", topic, next, err)
+		}
+		fetches.EachRecord(func(got *kgo.Record) {
+			want := strconv.FormatInt(next, 10)
+			if got.Offset == r.Offset {
+				want = "more"
+			}
+			if got.Offset != next || string(got.Value) != want {
+				t.Fatalf("%s holds %q at offset %d, want %q at %d", topic, got.Value, got.Offset, want, next)
+			}
+			next++
+		})
+	}
+	return int(r.Offset)
+}
