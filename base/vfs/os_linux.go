@@ -34,3 +34,17 @@ func advise(fd int, off, lengthBytes int64, advice Advice) error {
 	}
 	return unix.Fadvise(fd, off, lengthBytes, how)
 }
+
+func (f *osFile) cached(off, lengthBytes int64) bool {
+	var b [1]byte
+	for at := off; at < off+lengthBytes; at += cachedStepBytes {
+		n, err := unix.Preadv2(f.fd, [][]byte{b[:]}, at, unix.RWF_NOWAIT)
+		switch {
+		case err == unix.EAGAIN:
+			return false
+		case err != nil || n == 0: // no such call here, or the end of the file
+			return true
+		}
+	}
+	return true
+}

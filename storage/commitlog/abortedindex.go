@@ -24,6 +24,11 @@ func (l *Log) checkAborted(s *logSegment, ix *indexes, sizeBytes int64) error {
 	if s.txnBytes == noBytes {
 		return nil
 	}
+	return l.compareAborted(s, ix, sizeBytes)
+}
+
+// compareAborted is checkAborted also where there is no file.
+func (l *Log) compareAborted(s *logSegment, ix *indexes, sizeBytes int64) error {
 	list, err := ix.aborted.List()
 	if err != nil && !errors.Is(err, index.ErrCorrupt) {
 		return err

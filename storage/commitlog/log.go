@@ -22,6 +22,7 @@ import (
 	"gregor/base/vfs"
 	"gregor/storage/prodstate"
 	"gregor/storage/retention"
+	"gregor/storage/scrub"
 	"gregor/storage/segment"
 )
 
@@ -94,6 +95,10 @@ type Options struct {
 	// Quarantined is told of each range of a log file that is found to be bad, from
 	// any goroutine. nil: the log's line is all.
 	Quarantined func(BadRange)
+	// Sum is what is known of the files of a sealed segment; nil: nothing.
+	Sum func(base kafka.Offset) (scrub.Sum, bool)
+	// Sealed is told, on the lane, of each segment that gets no more batches.
+	Sealed func(base kafka.Offset)
 	// Dropped counts segments that were deleted, on the lane.
 	Dropped func(why retention.Reason, segments int, bytes int64)
 }

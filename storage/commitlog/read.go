@@ -534,7 +534,7 @@ func (l *Log) aborted(v *view, from, to kafka.Offset) ([]AbortedTxn, error) {
 
 // abortedIn avoids opening the indexes of a segment without aborted transactions.
 func (l *Log) abortedIn(s *logSegment, sizeBytes int64) ([]index.Aborted, error) {
-	if s.ix.Load() == nil && s.txnBytes == noBytes {
+	if s.ix.Load() == nil && s.txnBytes == noBytes && !l.hadAborted(s) {
 		return nil, nil
 	}
 	ix, err := l.indexes(s, sizeBytes)

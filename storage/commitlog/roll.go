@@ -88,10 +88,14 @@ func (l *Log) roll(base kafka.Offset) error {
 	}
 	next := l.newSegment(base, l.nowMs())
 	l.mu.Lock()
-	defer l.mu.Unlock()
 	segments := make([]*logSegment, 0, len(l.pub.segments)+1)
 	l.pub.segments = append(append(segments, l.pub.segments...), next)
-	return l.pub.err
+	err := l.pub.err
+	l.mu.Unlock()
+	if l.o.Sealed != nil {
+		l.o.Sealed(s.base)
+	}
+	return err
 }
 
 // seal finishes the indexes of a segment that gets no more batches.
@@ -162,6 +166,7 @@ func (l *Log) Checkpoint() error {
 		return err
 	}
 	l.lane.producers.Expire(l.nowMs(), l.config().ProducerIDExpirationMs)
+	l.mendIndexes()
 	var err error
 	if l.unspilled() {
 		err = l.spillAll()

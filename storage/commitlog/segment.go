@@ -27,6 +27,7 @@ type logSegment struct {
 	verified  intervals
 	bad       badRanges
 	doubted   atomic.Bool // an index of it was found to be wrong
+	mend      atomic.Bool // and is to be built again
 
 	// Guarded by Log.mu, written by the lane alone.
 	sizeBytes int64
@@ -110,11 +111,16 @@ func (l *Log) indexes(s *logSegment, sizeBytes int64) (*indexes, error) {
 	}
 	err := s.opening.pass(func() bool { return s.ix.Load() != nil }, func() error {
 		ix, err := l.openIndexes(s)
+		known := false
+		if err == nil {
+			known, err = l.proven(s)
+		}
 		if errors.Is(err, index.ErrCorrupt) {
 			l.log().Warn("index is rebuilt", "segment", s.log.Path(), "reason", err)
-			err = l.rebuildIndexes(s, ix, sizeBytes)
-		}
-		if err == nil {
+			if err = l.rebuildIndexes(s, ix, sizeBytes); err == nil {
+				err = l.compareAborted(s, ix, sizeBytes)
+			}
+		} else if err == nil && !known {
 			err = l.checkAborted(s, ix, sizeBytes)
 		}
 		if err != nil {

@@ -13,6 +13,7 @@
 //	log-start-offset-checkpoint        first offset that was not deleted
 //	replication-offset-checkpoint      high watermark
 //	gregor.manifest                    ours: what a clean stop remembers of every log
+//	gregor.checksums                   ours: checksums of sealed segments
 //	gregor.checkpoints                 ours: checksums of the three files above
 //	topic-7/                           a partition (package commitlog)
 //	topic-7.<32 hex>-delete/           deleted, removed after file.delete.delay.ms
@@ -67,6 +68,12 @@ type Options struct {
 	ReserveBytes int64
 	// Workers is how many logs Close closes at a time; GOMAXPROCS.
 	Workers int
+	// ScrubBytesPerSecond is how fast the scrub reads
+	// (gregor.log.scrub.bytes.per.second); 0: there is none.
+	ScrubBytesPerSecond int64
+	// ScrubInterval is the time between two passes
+	// (gregor.log.scrub.interval.ms); a week.
+	ScrubInterval time.Duration
 	// Recoveries is how many logs are recovered at a time
 	// (num.recovery.threads.per.data.dir); 0 is as many as are opened.
 	Recoveries int
@@ -87,6 +94,9 @@ func (o *Options) ensureDefaults() {
 	}
 	if o.HighWatermarkInterval <= 0 {
 		o.HighWatermarkInterval = 5 * time.Second
+	}
+	if o.ScrubInterval <= 0 {
+		o.ScrubInterval = 7 * 24 * time.Hour
 	}
 	if o.Workers <= 0 {
 		o.Workers = runtime.GOMAXPROCS(0)
@@ -111,10 +121,11 @@ type Found struct {
 // so whatever is written afterwards is written to a directory that no longer
 // calls itself clean.
 //
-// While it runs, three goroutines serve all partitions: the flusher notes every
+// While it runs, a few goroutines serve all partitions: the flusher notes every
 // log's end, flushes the file system as a whole, tells the logs and writes the
 // recovery points; the janitor removes what was deleted a while ago; the third
-// watches the room that is left (type room). Nothing is kept per idle partition
+// watches the room that is left (type room), and the fourth looks for bit rot (type
+// scrubber). Nothing is kept per idle partition
 // but its entry in a map.
 //
 // A stop: close every log, remove the files that were deleted, flush, checkpoints,
@@ -148,8 +159,9 @@ type Dir struct {
 		c   chan struct{} // closed once err is set
 	}
 
-	flusher flusher
-	room    room
+	flusher  flusher
+	room     room
+	scrubber scrubber
 	// recovering holds a token for each log that is being recovered; nil: no limit.
 	recovering chan struct{}
 
@@ -223,6 +235,8 @@ func newDir(o Options) *Dir {
 	d.flusher.init()
 	d.janitor.init()
 	d.room.init()
+	d.scrubber.init()
+	d.scrubber.pace.BytesPerSecond = o.ScrubBytesPerSecond
 	if o.Recoveries > 0 {
 		d.recovering = make(chan struct{}, o.Recoveries)
 	}
@@ -245,6 +259,10 @@ func Open(o Options) (*Dir, error) {
 	go d.runFlusher()
 	go d.runJanitor()
 	go d.runRoom()
+	if d.o.ScrubBytesPerSecond > 0 {
+		d.goroutines.Add(1)
+		go d.runScrubber()
+	}
 	return d, nil
 }
 

@@ -10,6 +10,7 @@ import (
 
 	"gregor/base/kafka"
 	"gregor/storage/commitlog"
+	"gregor/storage/scrub"
 )
 
 // ErrOpen is returned by OpenLog for a log that is open, and by SetAside.
@@ -76,6 +77,9 @@ func (d *Dir) OpenLog(tp kafka.TopicPartition, topicID kafka.TopicID, config com
 		NoRoom:            d.noRoom,
 		DeleteLater:       d.removeLater,
 		Dropped:           d.countDropped,
+		Quarantined:       d.countBad,
+		Sum:               func(base kafka.Offset) (scrub.Sum, bool) { return d.sumOf(tp, base) },
+		Sealed:            func(base kafka.Offset) { d.noteSealed(tp, base) },
 		Lowered:           func(off kafka.Offset) error { return d.lowered(e, off) },
 	})
 	d.mu.Lock()
