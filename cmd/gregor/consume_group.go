@@ -151,6 +151,9 @@ func (o *consumeOptions) runMember(ctx context.Context, c *cobra.Command, topics
 	if o.instance != "" {
 		opts = append(opts, kgo.InstanceID(o.instance))
 	}
+	// A classic member joins groups of whichever clients: franz-go's, Kafka's
+	// and librdkafka's defaults are among these.
+	opts = append(opts, kgo.Balancers(kgo.CooperativeStickyBalancer(), kgo.RangeBalancer(), kgo.RoundRobinBalancer()))
 	if o.protocol == groups.Consumer {
 		opts = append(opts, kgo.ServerSideBalancer(), kgo.Balancers(kgo.StickyBalancer()))
 	}

@@ -108,7 +108,7 @@ func runConsumer(ctx context.Context, o *given, s Streams) error {
 	}
 	out := bufio.NewWriterSize(s.Out, 64<<10)
 	c := consumer{given: o, client: client, format: format, out: out, talk: s.Err, most: most, timeout: time.Duration(timeoutMs) * time.Millisecond}
-	err = errors.Join(c.read(ctx), out.Flush())
+	err = errors.Join(c.read(ctx), out.Flush(), c.leave())
 	fmt.Fprintf(s.Err, "Processed a total of %d messages\n", c.written)
 	return err
 }
@@ -128,6 +128,11 @@ func consumerOptions(o *given, p properties) ([]kgo.Opt, error) {
 	if group == "" {
 		return opts, nil
 	}
+	member, err := memberOptions(p)
+	if err != nil {
+		return nil, err
+	}
+	opts = append(opts, member...)
 	opts = append(opts, kgo.ConsumerGroup(group), kgo.ConsumeResetOffset(kgo.NewOffset().AtEnd()))
 	if o.has("from-beginning") || p["auto.offset.reset"] == "earliest" {
 		opts = append(opts, kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()))
@@ -140,6 +145,43 @@ func consumerOptions(o *given, p properties) ([]kgo.Opt, error) {
 		return append(opts, kgo.ConsumeRegex(), kgo.ConsumeTopics(pattern.String())), nil
 	}
 	return append(opts, kgo.ConsumeTopics(o.text("topic"))), nil
+}
+
+// memberOptions are those of a member of a group: the assignors are the ones
+// that Kafka's consumer offers, so that it may join groups of others.
+func memberOptions(p properties) ([]kgo.Opt, error) {
+	opts := []kgo.Opt{kgo.Balancers(kgo.RangeBalancer(), kgo.CooperativeStickyBalancer())}
+	switch protocol := strings.ToLower(p["group.protocol"]); protocol {
+	case "", "classic":
+	case "consumer":
+		opts = append(opts, kgo.ServerSideBalancer(), kgo.Balancers(kgo.StickyBalancer()))
+	default:
+		return nil, fmt.Errorf("Invalid value %s for configuration group.protocol: String must be one of (case insensitive): CONSUMER, CLASSIC", p["group.protocol"])
+	}
+	if id := p["group.instance.id"]; id != "" {
+		opts = append(opts, kgo.InstanceID(id))
+	}
+	if strings.EqualFold(p["enable.auto.commit"], "false") {
+		opts = append(opts, kgo.DisableAutoCommit())
+	} else {
+		interval, err := p.milliseconds("auto.commit.interval.ms", 5*time.Second)
+		if err != nil {
+			return nil, err
+		}
+		opts = append(opts, kgo.AutoCommitMarks(), kgo.AutoCommitInterval(max(interval, time.Millisecond)))
+	}
+	for key, option := range map[string]func(time.Duration) kgo.GroupOpt{"session.timeout.ms": kgo.SessionTimeout, "heartbeat.interval.ms": kgo.HeartbeatInterval,
+		"max.poll.interval.ms": kgo.RebalanceTimeout} {
+		if p[key] == "" {
+			continue
+		}
+		d, err := p.milliseconds(key, 0)
+		if err != nil {
+			return nil, err
+		}
+		opts = append(opts, option(d))
+	}
+	return opts, nil
 }
 
 func groupOf(o *given, p properties) string {
@@ -233,6 +275,16 @@ type consumer struct {
 	written int64         // records written
 }
 
+// leave commits what was written, as closing Kafka's consumer does.
+func (c *consumer) leave() error {
+	if group, _ := c.client.GroupMetadata(); group == "" {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	defer cancel()
+	return errors.Join(c.client.CommitMarkedOffsets(ctx), c.client.LeaveGroupContext(ctx))
+}
+
 func (c *consumer) read(ctx context.Context) error {
 	for c.most < 0 || c.written < c.most {
 		waiting, cancel := ctx, context.CancelFunc(func() {})
@@ -255,8 +307,11 @@ func (c *consumer) read(ctx context.Context) error {
 				return nil
 			}
 		}
+		var done []*kgo.Record
 		for it := fetches.RecordIter(); !it.Done() && (c.most < 0 || c.written < c.most); {
-			err := c.format(c.out, it.Next())
+			r := it.Next()
+			err := c.format(c.out, r)
+			done = append(done, r)
 			switch {
 			case err == nil:
 			case c.has("skip-message-on-error"):
@@ -270,6 +325,7 @@ func (c *consumer) read(ctx context.Context) error {
 		if err := c.out.Flush(); err != nil {
 			return errTold // nobody reads any more
 		}
+		c.client.MarkCommitRecords(done...)
 	}
 	return nil
 }

@@ -2,7 +2,7 @@
 
 // Package kafkatools is Apache Kafka's shell tools under their own names:
 // kafka-topics, kafka-configs, kafka-console-producer, kafka-console-consumer,
-// kafka-get-offsets, kafka-delete-records and kafka-dump-log take the options
+// kafka-consumer-groups, kafka-get-offsets, kafka-delete-records and kafka-dump-log take the options
 // of Kafka 4.4, print what it prints and exit as it exits, so that scripts need
 // no change. Help texts are this program's own.
 //
@@ -42,7 +42,7 @@ type tool struct {
 }
 
 func tools() []tool {
-	return []tool{topicsTool(), configsTool(), getOffsetsTool(), deleteRecordsTool(), dumpLogTool(), producerTool(), consumerTool()}
+	return []tool{topicsTool(), configsTool(), getOffsetsTool(), deleteRecordsTool(), dumpLogTool(), producerTool(), consumerTool(), groupsTool()}
 }
 
 // Names lists the tools.
