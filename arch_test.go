@@ -41,7 +41,7 @@ var order = []string{
 }
 
 // free folders may import everything: they look at the product from outside.
-var free = []string{"node/nodetest", "test"}
+var free = []string{"node/nodetest", "test", "examples"}
 
 // ownModules are not part of the product's module.
 var ownModules = []string{"test/clients", "tools", "dlq"}

@@ -1,0 +1,99 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"bufio"
+	"context"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+// TestStory builds gregor and the example, runs it in both modes, and holds
+// what it prints against README.md.
+func TestStory(t *testing.T) {
+	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
+	defer cancel()
+	readme, err := os.ReadFile("README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	program := build(ctx, t, "gregor/examples/at-least-once", "at-least-once")
+	address := serve(ctx, t)
+	for _, mode := range []string{"manual", "auto"} {
+		t.Run(mode, func(t *testing.T) {
+			t.Parallel()
+			_, rest, _ := strings.Cut(string(readme), "```"+mode+"\n")
+			want, _, _ := strings.Cut(rest, "```\n")
+			out, err := exec.CommandContext(t.Context(), program, "-b", address, "-commit", mode).CombinedOutput()
+			if err != nil {
+				t.Fatalf("%v\n%s", err, out)
+			}
+			if diff := cmp.Diff(want, string(out)); diff != "" {
+				t.Errorf("README.md tells another story (-README +run):\n%s", diff)
+			}
+		})
+	}
+}
+
+// A wrong way to commit is refused, and a broker that is not there is told.
+func TestMisuse(t *testing.T) {
+	program := build(t.Context(), t, "gregor/examples/at-least-once", "at-least-once")
+	out, err := exec.CommandContext(t.Context(), program, "-commit", "never").CombinedOutput()
+	if err == nil || !strings.Contains(string(out), "-commit is manual or auto") {
+		t.Errorf("%v\n%s", err, out)
+	}
+}
+
+func build(ctx context.Context, t *testing.T, pkg, name string) string {
+	t.Helper()
+	binary := filepath.Join(t.TempDir(), name)
+	command := exec.CommandContext(ctx, "go", "build", "-o", binary, pkg)
+	command.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := command.CombinedOutput(); err != nil {
+		t.Fatalf("build %s: %v\n%s", pkg, err, out)
+	}
+	return binary
+}
+
+var ready = regexp.MustCompile(`^gregor ready in \d+ ms: kafka ([^, ]+)`)
+
+// serve runs a node until the test ends. GREGOR_BIN names the binary; without
+// it, it is built.
+func serve(ctx context.Context, t *testing.T) string {
+	t.Helper()
+	binary := os.Getenv("GREGOR_BIN")
+	if binary == "" {
+		binary = build(ctx, t, "gregor/cmd/gregor", "gregor")
+	}
+	node := exec.Command(binary, "start", "--set", "listeners=PLAINTEXT://127.0.0.1:0", "--set", "gregor.admin.listener=",
+		"--set", "log.dirs="+t.TempDir(), "--set", "group.initial.rebalance.delay.ms=0")
+	out, err := node.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := node.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		_ = node.Process.Signal(syscall.SIGTERM)
+		if err := node.Wait(); err != nil {
+			t.Errorf("the node ended with %v", err)
+		}
+	})
+	for lines := bufio.NewScanner(out); lines.Scan(); {
+		if found := ready.FindStringSubmatch(lines.Text()); found != nil {
+			return found[1]
+		}
+	}
+	t.Fatal("the node was never ready")
+	return ""
+}
