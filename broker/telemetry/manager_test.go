@@ -74,7 +74,16 @@ func TestSubscriptionsThatMatchAreJoined(t *testing.T) {
 
 // The ids were given by Apache Kafka 4.4.0.
 func TestSubscriptionIDsAreKafkas(t *testing.T) {
-	for _, x := range kafkaIDs {
+	for _, x := range []struct {
+		metrics    []string
+		intervalMs int
+		id         string
+		want       int32
+	}{
+		{nil, 300_000, "EAAAAAAAQACAAAAAAAAAAQ", 1153899487}, {[]string{"*"}, 1000, "EAAAAAAAQACAAAAAAAAAAw", -1567886662},
+		{[]string{"x"}, 100, "tSMaj5xARiGXawsSQUIXlQ", 42297517},
+		{[]string{"org.apache.kafka.consumer.", "org.apache.kafka.producer."}, 3_600_000, "Zqf21V44QwuKgJElI8X8KQ", -48815904},
+	} {
 		id, err := kafka.ParseUUID(x.id)
 		if err != nil {
 			t.Fatal(err)

@@ -168,6 +168,9 @@ func (x *series) set(p *point) {
 	if x.kind != histogram {
 		v := p.value
 		if p.delta {
+			if math.IsNaN(v) || math.IsInf(v, 0) { // would stay for good
+				v = 0
+			}
 			v += math.Float64frombits(x.value.Load())
 		}
 		x.value.Store(math.Float64bits(v))

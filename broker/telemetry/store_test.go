@@ -4,6 +4,7 @@ package telemetry
 
 import (
 	"fmt"
+	"math"
 	"slices"
 	"strings"
 	"testing"
@@ -52,6 +53,18 @@ func TestWhatIsPushedIsShown(t *testing.T) {
 	}
 	if s := m.Stats(at(64_001)); s.Clients != 0 || s.Series != 0 || len(m.Exposed(at(64_001))) != 0 {
 		t.Errorf("%+v", s)
+	}
+}
+
+// A delta that is no number must not spoil the sum for good.
+func TestDeltasThatAreNoNumber(t *testing.T) {
+	m := newManager()
+	m.Subscribed("s", every(1000, "*"))
+	for i, v := range []float64{3, math.NaN(), math.Inf(1), 4} {
+		m.pushed(t, at(2000*i), from(1), uuid(1), data(sum("c", temporalityDelta, true, number(v)), gaugeOf("g", number(v))))
+	}
+	if got := text(m.Exposed(at(8000))); !slices.Equal(got, []string{"counter client_c_total{} 7", "gauge client_g{} 4"}) {
+		t.Error(got)
 	}
 }
 

@@ -69,7 +69,11 @@ func (l *list) badInput() {
 	l.each(keyProduce, "badinput/Produce", func(s *site, v int16) kmsg.Request {
 		return badinput.Sample(keyProduce, v, s.id(badinput.Topic))
 	})
-	for key, versions := range byName(served) {
+	l.badInputOf(served)
+}
+
+func (l *list) badInputOf(apis map[int16][2]int16) {
+	for key, versions := range byName(apis) {
 		for v := versions[0]; v <= versions[1]; v++ {
 			cases := map[*site][]badinput.Case{}
 			for _, s := range l.sites {

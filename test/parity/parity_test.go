@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -31,12 +32,18 @@ var without = []string{"transaction.version=0", "group.version=0", "share.versio
 // start runs all brokers with the same settings and learns their clusters' ids.
 func start(t *testing.T, found *ledger, settings ...string) *list {
 	t.Helper()
+	return startBeside(t, found, kafka.Options{}, settings...)
+}
+
+// startBeside is start for an Apache Kafka that has more than the others.
+func startBeside(t *testing.T, found *ledger, more kafka.Options, settings ...string) *list {
+	t.Helper()
 	dir := t.TempDir()
 	names := []string{apache, standard, strict}
 	nodes := make([]*kafka.Node, len(names))
 	var all sync.WaitGroup
 	all.Go(func() {
-		nodes[0] = kafka.StartApache(t, filepath.Join(dir, "kafka"), kafka.Options{Settings: settings, Features: without})
+		nodes[0] = kafka.StartApache(t, filepath.Join(dir, "kafka"), kafka.Options{Settings: slices.Concat(more.Settings, settings), Features: without, Classes: more.Classes})
 	})
 	for i, mode := range names[1:] {
 		all.Go(func() {

@@ -26,9 +26,20 @@ func Java(t testing.TB) *Client {
 // Python are the clients of requirements.txt.
 func Python(t testing.TB) []*Client {
 	t.Helper()
+	interpreter, scripts := Interpreter(t), filepath.Join(kafka.Folder(t), "python")
+	client := func(name, script string) *Client {
+		return &Client{Name: name, command: []string{interpreter, "-B", filepath.Join(scripts, script)}}
+	}
+	confluent := client("confluent-kafka-python", "confluent.py")
+	confluent.Librdkafka = true
+	return []*Client{confluent, client("kafka-python", "kafkapython.py"), client("aiokafka", "aio.py")}
+}
+
+// Interpreter is a Python that has the clients.
+func Interpreter(t testing.TB) string {
+	t.Helper()
 	kafka.Need(t, "python3")
-	scripts := filepath.Join(kafka.Folder(t), "python")
-	requirements := filepath.Join(scripts, "requirements.txt")
+	requirements := filepath.Join(kafka.Folder(t), "python", "requirements.txt")
 	venv := kafka.Cached(t, "python", []string{requirements}, func(ctx context.Context, dir string) error {
 		if err := kafka.Run(ctx, nil, "python3", "-m", "venv", dir); err != nil {
 			return err
@@ -36,12 +47,7 @@ func Python(t testing.TB) []*Client {
 		return kafka.Run(ctx, nil, filepath.Join(dir, "bin", "pip"), "install", "--quiet", "--disable-pip-version-check",
 			"--timeout", "20", "--retries", "1", "--requirement", requirements)
 	})
-	client := func(name, script string) *Client {
-		return &Client{Name: name, command: []string{filepath.Join(venv, "bin", "python"), "-B", filepath.Join(scripts, script)}}
-	}
-	confluent := client("confluent-kafka-python", "confluent.py")
-	confluent.Librdkafka = true
-	return []*Client{confluent, client("kafka-python", "kafkapython.py"), client("aiokafka", "aio.py")}
+	return filepath.Join(venv, "bin", "python")
 }
 
 // KafkaJS is the client of that name.

@@ -28,6 +28,7 @@ const startTimeout = 60 * time.Second
 type Node struct {
 	Name    string
 	Address string
+	Admin   string // where gregor serves its metrics, if it was told to
 	command *exec.Cmd
 	exited  chan struct{}
 	stderr  string
@@ -39,9 +40,11 @@ type Options struct {
 	Settings []string
 	// Features are feature=level for the format of an Apache Kafka directory.
 	Features []string
+	// Classes is a folder of classes that an Apache Kafka finds beside its own.
+	Classes string
 }
 
-var readyLine = regexp.MustCompile(`^gregor ready in \d+ ms: kafka ([^, ]+)`)
+var readyLine = regexp.MustCompile(`^gregor ready in \d+ ms: kafka ([^, ]+)(?:, admin (\S+))?`)
 
 // StartGregor runs gregor on a folder. GREGOR_BIN names the binary; without
 // it, it is built.
@@ -66,12 +69,12 @@ func StartGregor(t testing.TB, dir string, o Options) *Node {
 		t.Fatal(err)
 	}
 	n.run(t)
-	ready := make(chan string, 1)
+	ready := make(chan []string, 1)
 	go func() {
 		lines := bufio.NewScanner(stdout)
 		for lines.Scan() {
 			if found := readyLine.FindStringSubmatch(lines.Text()); found != nil {
-				ready <- found[1]
+				ready <- found[1:]
 				break
 			}
 		}
@@ -79,7 +82,8 @@ func StartGregor(t testing.TB, dir string, o Options) *Node {
 		n.reap()
 	}()
 	select {
-	case n.Address = <-ready:
+	case at := <-ready:
+		n.Address, n.Admin = at[0], at[1]
 	case <-n.exited:
 		t.Fatalf("gregor ended before it was ready: %v\n%s", n.command.ProcessState, n.Log())
 	case <-time.After(startTimeout):
@@ -93,6 +97,9 @@ func StartGregor(t testing.TB, dir string, o Options) *Node {
 func StartApache(t testing.TB, dir string, o Options) *Node {
 	t.Helper()
 	classes := Jars(t, Broker)
+	if o.Classes != "" {
+		classes += string(os.PathListSeparator) + o.Classes
+	}
 	id, err := nodeID(dir)
 	if err != nil {
 		t.Fatal(err)
