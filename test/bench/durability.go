@@ -18,8 +18,10 @@ import (
 const (
 	crashAnswered = "kill -9 under load, 1,000 partitions: exec to first ApiVersions, ms"
 	crashReady    = "kill -9 under load, 1,000 partitions: exec until every partition tells its offsets, ms"
+	unusedAnswer  = "clean start, 10,000 partitions never used: exec to first ApiVersions, ms"
 	unusedReady   = "clean start, 10,000 partitions never used: exec until every partition tells its offsets, ms"
 	unusedMemory  = "clean start, 10,000 partitions never used: resident memory, MB"
+	usedAnswer    = "clean start, 10,000 partitions with a record: exec to first ApiVersions, ms"
 	usedReady     = "clean start, 10,000 partitions with a record: exec until every partition tells its offsets, ms"
 	usedMemory    = "clean start, 10,000 partitions with a record: resident memory, MB"
 	quietLatency  = "producer at 10,000/s, quiet: p99 µs"
@@ -93,9 +95,9 @@ func (b *session) cleanStarts(ctx context.Context, s system, dir string) error {
 		return err
 	}
 	for _, use := range []bool{false, true} {
-		ready, memory := unusedReady, unusedMemory
+		answer, ready, memory := unusedAnswer, unusedReady, unusedMemory
 		if use {
-			ready, memory = usedReady, usedMemory
+			answer, ready, memory = usedAnswer, usedReady, usedMemory
 			if err := useMany(ctx, p); err != nil {
 				p.stop()
 				return err
@@ -110,6 +112,7 @@ func (b *session) cleanStarts(ctx context.Context, s system, dir string) error {
 			p.stop()
 			return err
 		}
+		b.figures.add(s.name(), answer, milliseconds(p.answered))
 		b.figures.add(s.name(), ready, milliseconds(time.Since(began)))
 		rss, _, err := bench.ProcessMemory(p.pid())
 		if err != nil {

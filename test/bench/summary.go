@@ -98,9 +98,9 @@ func (f *figures) targets() []target {
 		{describeOld, own(describeOld), 50},
 		{slowestCommand, own(slowestCommand), 100},
 		{crashReady, own(crashReady), 1500},
-		{unusedReady, own(unusedReady), 300},
+		{unusedAnswer, own(unusedAnswer), 300},
 		{unusedMemory, own(unusedMemory), 120},
-		{usedReady, own(usedReady), 300},
+		{usedAnswer, own(usedAnswer), 300},
 		{usedMemory, own(usedMemory), 120},
 		{latencyRatio, own(latencyRatio), 1.5},
 	}
