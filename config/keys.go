@@ -99,6 +99,8 @@ const (
 
 	ConnectionsMaxIdleMs                     LongKey = "connections.max.idle.ms"
 	GregorLogReserveBytes                    LongKey = "gregor.log.reserve.bytes"
+	GregorLogScrubBytesPerSecond             LongKey = "gregor.log.scrub.bytes.per.second"
+	GregorLogScrubIntervalMs                 LongKey = "gregor.log.scrub.interval.ms"
 	GregorMemoryLimitBytes                   LongKey = "gregor.memory.limit.bytes"
 	GregorRequestMemoryBytes                 LongKey = "gregor.request.memory.bytes"
 	GregorRequestMemoryReserveBytes          LongKey = "gregor.request.memory.reserve.bytes"

@@ -72,6 +72,8 @@ func (n *Node) dirOptions(path string) logdir.Options {
 		HighWatermarkInterval: millis(c.Long(config.ReplicaHighWatermarkCheckpointIntervalMs)),
 		FileDeleteDelay:       deleteDelay(c.Long(config.LogSegmentDeleteDelayMs)),
 		ReserveBytes:          c.Long(config.GregorLogReserveBytes),
+		ScrubBytesPerSecond:   c.Long(config.GregorLogScrubBytesPerSecond),
+		ScrubInterval:         millis(c.Long(config.GregorLogScrubIntervalMs)),
 		Formatted:             n.ident.formed,
 	}
 	if _, set := c.IsSet(string(config.NumRecoveryThreadsPerDataDir)); set {

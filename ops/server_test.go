@@ -59,6 +59,9 @@ func (d fakeDir) Offline() error      { return d.offline }
 func (d fakeDir) Refuses() error      { return errors.New("no room") }
 func (d fakeDir) ReserveBytes() int64 { return 10 }
 func (d fakeDir) DeletesPending() int { return 2 }
+func (d fakeDir) Scrub() logdir.ScrubStats {
+	return logdir.ScrubStats{Bytes: 4096, Segments: 3, BadRanges: 1, WrongIndexes: 2, LastFullPassMs: 1_700_000_000_500}
+}
 
 func (d fakeDir) Dropped() [retention.Reasons]logdir.Dropped {
 	return [retention.Reasons]logdir.Dropped{retention.Time: {Segments: 3, Bytes: 300}}

@@ -79,6 +79,7 @@ type Directory interface {
 	Refuses() error
 	Dropped() [retention.Reasons]logdir.Dropped
 	DeletesPending() int
+	Scrub() logdir.ScrubStats
 }
 
 // topicCounts is what one walk over the image finds.

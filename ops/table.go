@@ -163,8 +163,15 @@ var (
 	droppedBytes    = counter("gregor_log_deleted_bytes_total", "Bytes of their log files, by the same reasons.", "directory", "reason")
 	deletesPending  = gauge("gregor_log_deletes_pending", "Files and folders under a deleted name that wait for file.delete.delay.ms.", "directory")
 
+	scrubBytes    = counter("gregor_log_scrub_bytes_total", "Bytes that the scrub has read in search of bit rot.", "directory")
+	scrubSegments = counter("gregor_log_scrub_segments_total", "Segments that the scrub has looked through.", "directory")
+	scrubFull     = gauge("gregor_log_scrub_last_full_pass_seconds", "When the scrub was last through with the whole directory, since 1970; 0 is never.", "directory")
+	badRanges     = counter("gregor_log_bad_ranges_total", "Ranges of log files that did not hold what was written, found by the scrub, by readers or at the start; readers of their offsets get CORRUPT_MESSAGE.", "directory")
+	rottenLogs    = counter("gregor_log_rotten_segments_total", "Log files that the scrub found to differ from their checksum, each time.", "directory")
+	wrongIndexes  = counter("gregor_log_wrong_indexes_total", "Segments whose indexes the scrub found not to fit the log file; they are built again.", "directory")
+
 	directoryGroup = group{"Log directories", []*metric{directoriesOffline, directoryOnline, directoryTotal, directoryFree, directoryReserve, directoryFull,
-		droppedSegments, droppedBytes, deletesPending}, func(e *emitter, c *collector) {
+		droppedSegments, droppedBytes, deletesPending, scrubBytes, scrubSegments, scrubFull, badRanges, rottenLogs, wrongIndexes}, func(e *emitter, c *collector) {
 		var failed int64
 		for _, d := range c.sources.Directories {
 			online := d.Offline() == nil
@@ -183,6 +190,13 @@ var (
 				e.count(droppedBytes, n.Bytes, d.Path(), retention.Reason(reason).String())
 			}
 			e.count(deletesPending, int64(d.DeletesPending()), d.Path())
+			scrubbed := d.Scrub()
+			e.count(scrubBytes, scrubbed.Bytes, d.Path())
+			e.count(scrubSegments, scrubbed.Segments, d.Path())
+			e.count(scrubFull, scrubbed.LastFullPassMs/1000, d.Path())
+			e.count(badRanges, scrubbed.BadRanges, d.Path())
+			e.count(rottenLogs, scrubbed.RottenSegments, d.Path())
+			e.count(wrongIndexes, scrubbed.WrongIndexes, d.Path())
 		}
 		if len(c.sources.Directories) > 0 {
 			e.count(directoriesOffline, failed)
