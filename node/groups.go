@@ -138,7 +138,7 @@ func (n *Node) openGroups() error {
 	g.Shards = shard.New(shard.Options[groupMachine, *groupOut]{
 		Name: kafka.OffsetsTopic,
 		New: func(kafka.PartitionID) groupMachine {
-			return groupMachine{group.New(groupOptions(c, imageTopics{g.latest.Load()}, ids))}
+			return groupMachine{group.New(groupOptions(c, g.latest.Load, ids))}
 		},
 		NewOutput: func() *groupOut { return &groupOut{} },
 		Open: func(ctx context.Context, p kafka.PartitionID, epoch kafka.LeaderEpoch) (shard.Log, error) {
@@ -180,9 +180,13 @@ func checkAssignors(names []string) error {
 	return nil
 }
 
-func groupOptions(c *config.Node, topics group.Topics, ids *uuids) group.Options {
+func groupOptions(c *config.Node, latest func() *image.Image, ids *uuids) group.Options {
 	return group.Options{
-		Topics: topics, RandomUUID: ids.next,
+		Topics: imageTopics{latest()}, RandomUUID: ids.next,
+		GroupConfig: func(id string) group.GroupConfig {
+			own := latest().Configs(image.Resource{Type: image.ResourceGroup, Name: id})
+			return group.GroupConfig(config.ResolveGroup(own, c))
+		},
 		GroupMinSessionTimeoutMs:        c.Int(config.GroupMinSessionTimeoutMs),
 		GroupMaxSessionTimeoutMs:        c.Int(config.GroupMaxSessionTimeoutMs),
 		GroupInitialRebalanceDelayMs:    c.Int(config.GroupInitialRebalanceDelayMs),
@@ -208,6 +212,16 @@ func (g *groups) Do(p kafka.PartitionID, t *shard.Ticket, event func(m *group.Gr
 	return g.Shards.Do(p, t, func(m groupMachine, nowMs int64, to shard.Token, out *groupOut) {
 		event(m.Groups, nowMs, group.Token(to), &out.out)
 	})
+}
+
+// counts counts the groups of all partitions that are loaded, one after another.
+func (g *groups) counts() group.Counts {
+	c := group.Counts{Groups: map[group.GroupState]int{}, Members: map[group.Kind]int{}}
+	active, _ := g.Active()
+	for _, p := range active {
+		_ = g.Do(p, nil, func(m *group.Groups, _ int64, _ group.Token, _ *group.Out) { m.CountInto(&c) }) // or it is loaded no more
+	}
+	return c
 }
 
 // resign ends the terms that a delta ends, and tells what begins.

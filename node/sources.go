@@ -20,6 +20,7 @@ func (n *Node) sources() ops.Sources {
 		Telemetry:     func() telemetry.Stats { return n.telemetry.Stats(n.o.Now()) },
 		Pushed:        func() []telemetry.Series { return n.telemetry.Exposed(n.o.Now()) },
 		Groups:        n.groups.Stats,
+		GroupCounts:   n.groups.counts,
 		Partitions:    n.table,
 		Image:         n.images.Load,
 		Active:        n.control.Active,

@@ -30,6 +30,7 @@ import (
 	"gregor/cluster/image"
 	"gregor/cluster/metalog"
 	"gregor/cluster/metarec"
+	groups "gregor/coordinator/group"
 	"gregor/coordinator/shard"
 	"gregor/quota"
 	"gregor/replica"
@@ -129,14 +130,17 @@ func full(t *testing.T) Sources {
 		FetchSessions: func() fetchsession.Stats { return fetchsession.Stats{Sessions: 2, Partitions: 9} },
 		Quotas:        func() quota.Stats { return quota.Stats{Meters: 4} },
 		Groups:        func() shard.Stats { return shard.Stats{Active: 50, Pending: 3, LoadTimeMax: 1500 * time.Millisecond} },
-		Partitions:    busyTable("t"),
-		TopicsMax:     10,
-		Image:         func() *image.Image { return img },
-		Active:        func() bool { return true },
-		Leader:        func() metalog.Leadership { return metalog.Leadership{Leader: 1, Epoch: 3, Leading: true} },
-		Metadata:      fakeLog{},
-		Files:         func() segment.Stats { return segment.Stats{Open: 5} },
-		Directories:   []Directory{fakeDir{"/data", nil}, fakeDir{"/b\xffd", errors.New("EIO")}},
+		GroupCounts: func() groups.Counts {
+			return groups.Counts{Groups: map[groups.GroupState]int{{Kind: groups.Classic, State: "Stable"}: 8}, Members: map[groups.Kind]int{groups.Classic: 12}, Offsets: 40}
+		},
+		Partitions:  busyTable("t"),
+		TopicsMax:   10,
+		Image:       func() *image.Image { return img },
+		Active:      func() bool { return true },
+		Leader:      func() metalog.Leadership { return metalog.Leadership{Leader: 1, Epoch: 3, Leading: true} },
+		Metadata:    fakeLog{},
+		Files:       func() segment.Stats { return segment.Stats{Open: 5} },
+		Directories: []Directory{fakeDir{"/data", nil}, fakeDir{"/b\xffd", errors.New("EIO")}},
 	}
 }
 
@@ -216,6 +220,8 @@ func TestMetricsAreReadAtScrapeTime(t *testing.T) {
 			`gregor_log_deleted_segments_total{directory="/data",reason="log start"} 0`,
 			`gregor_log_deletes_pending{directory="/data"} 2`,
 			`kafka_server_group_coordinator_metrics_num_partitions{state="active"} 50`,
+			`kafka_server_group_coordinator_metrics_group_count{protocol="classic",state="Stable"} 8`,
+			`gregor_group_coordinator_members{protocol="classic"} 12`, "gregor_group_coordinator_offsets 40\n",
 			"gregor_group_coordinator_load_seconds_max 1.5\n",
 			"kafka_server_replicamanager_leadercount 1\n",
 			"kafka_server_replicamanager_underreplicatedpartitions 1\n",

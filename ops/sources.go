@@ -11,6 +11,7 @@ import (
 	"gregor/broker/telemetry"
 	"gregor/cluster/image"
 	"gregor/cluster/metalog"
+	groups "gregor/coordinator/group"
 	"gregor/coordinator/shard"
 	"gregor/quota"
 	"gregor/replica"
@@ -38,6 +39,8 @@ type Sources struct {
 	Pushed    func() []telemetry.Series
 	// Groups is the group coordinator.
 	Groups func() shard.Stats
+	// GroupCounts counts its groups.
+	GroupCounts func() groups.Counts
 	// Partitions on this broker.
 	Partitions Partitions
 	// Image is the newest one that was published on this node.
@@ -79,7 +82,6 @@ type Directory interface {
 	Refuses() error
 	Dropped() [retention.Reasons]logdir.Dropped
 	DeletesPending() int
-	Scrub() logdir.ScrubStats
 }
 
 // topicCounts is what one walk over the image finds.

@@ -30,8 +30,11 @@ func TestFindCoordinatorCreatesTheTopic(t *testing.T) {
 			s.set = []string{"offsets.topic.num.partitions=7", "offsets.topic.segment.bytes=2000000", "auto.create.topics.enable=false"}
 		})
 		c := n.dial()
-		for range 3 { // one who asks again meanwhile starts nothing
+		for i := range 3 { // one who asks again meanwhile starts nothing
 			resp := c.do(finding(6, 0, "a", "b")).(*kmsg.FindCoordinatorResponse)
+			if i > 0 && resp.Coordinators[0].ErrorCode == 0 {
+				break // it was quick
+			}
 			for _, k := range resp.Coordinators {
 				if kafka.Code(k.ErrorCode) != kafka.CoordinatorNotAvailable || k.NodeID != -1 || k.Host != "" || k.Port != -1 {
 					t.Errorf("before the topic is there: %+v", k)

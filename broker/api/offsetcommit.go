@@ -18,9 +18,28 @@ func (a *API) handleOffsetCommit(c *call.Call) call.Outcome {
 		return a.close(c, err)
 	}
 	req, by := decoded.(*kmsg.OffsetCommitRequest), callerOf(c)
-	return a.askOne(c, req.Group, a.limits.timeoutMax, func(g *group.Groups, nowMs int64, to group.Token, out *group.Out) {
+	w := a.coordinate(1)
+	w.ask(c, 0, req.Group, func(g *group.Groups, nowMs int64, to group.Token, out *group.Out) {
 		g.OffsetCommit(nowMs, by, req, to, out)
-	}, func(code kafka.Code) kmsg.Response { return a.commitRefused(req, code) })
+	})
+	return w.end(c, a.limits.timeoutMax, func(parts []coordinated) kmsg.Response {
+		resp, ok := parts[0].resp.(*kmsg.OffsetCommitResponse)
+		if !ok {
+			return a.commitRefused(req, parts[0].code)
+		}
+		a.countCommits(resp)
+		return resp
+	})
+}
+
+func (a *API) countCommits(resp *kmsg.OffsetCommitResponse) {
+	for i := range resp.Topics {
+		for j := range resp.Topics[i].Partitions {
+			if resp.Topics[i].Partitions[j].ErrorCode == 0 {
+				a.count.offsets.Add(1)
+			}
+		}
+	}
 }
 
 // commitRefused gives every partition the same error, but for those that do not

@@ -17,6 +17,7 @@ type counters struct {
 	fetchedBytes    atomic.Int64
 	fetchParked     atomic.Int64
 	autoCreated     atomic.Int64
+	offsets         atomic.Int64
 }
 
 // Stats are the counters of an API.
@@ -32,6 +33,7 @@ type Stats struct {
 	FetchedBytesTotal      int64
 	FetchesParkedTotal     int64 // long polls that had to wait
 	AutoCreatedTotal       int64 // topics asked of the controller on a client's first sight
+	OffsetsCommittedTotal  int64 // of partitions
 }
 
 // Stats reads the counters.
@@ -41,7 +43,7 @@ func (a *API) Stats() Stats {
 		ProducedRecordsTotal: a.count.producedRecords.Load(), ProduceDuplicatesTotal: a.count.duplicates.Load(),
 		ProducedBytesTotal: a.count.producedBytes.Load(), ProduceFailuresTotal: a.count.producedFailed.Load(),
 		FetchedBytesTotal: a.count.fetchedBytes.Load(), FetchesParkedTotal: a.count.fetchParked.Load(),
-		AutoCreatedTotal: a.count.autoCreated.Load(),
+		AutoCreatedTotal: a.count.autoCreated.Load(), OffsetsCommittedTotal: a.count.offsets.Load(),
 	}
 	for i := range a.rows {
 		r := &a.rows[i]

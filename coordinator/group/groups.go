@@ -80,6 +80,8 @@ type Groups struct {
 type group interface {
 	kind() Kind
 	stateName() string
+	// size is how many members are in it.
+	size() int
 	protocolTypeName() string
 	// empty says that no member is in it, so that it may be deleted.
 	empty() bool
