@@ -82,6 +82,7 @@ type Directory interface {
 	Refuses() error
 	Dropped() [retention.Reasons]logdir.Dropped
 	DeletesPending() int
+	Scrub() logdir.ScrubStats
 }
 
 // topicCounts is what one walk over the image finds.
