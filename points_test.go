@@ -28,8 +28,6 @@ var otherNames = map[int][]string{
 var waiting = map[int]string{
 	9:  "there is no SASL yet",
 	31: "a single node has no followers to fetch from",
-	45: "there are no consumer groups of KIP-848 yet",
-	46: "there are no consumer groups of KIP-848 yet",
 	47: "there are no share groups yet",
 	48: "there are no transactions yet",
 	49: "there are no transactions yet",

@@ -101,9 +101,10 @@ func (g *Groups) compileRegex(regex string) (*regexp.Regexp, error) {
 	if limit := int(g.options.ConsumerRegexBytesMax); len(regex) > limit {
 		return nil, refuse(kafka.InvalidRegularExpression, "SubscribedTopicRegex has %d bytes; %d are allowed.", len(regex), limit)
 	}
-	compiled, err := regexp.Compile(`\A(?:` + regex + `)\z`)
+	_, err := regexp.Compile(regex) // by itself: "a)(b" is valid only inside brackets
+	var compiled *regexp.Regexp
 	if err == nil {
-		_, err = regexp.Compile(regex) // that it is not valid only inside the brackets: "a)(b"
+		compiled, err = regexp.Compile(`\A(?:` + regex + `)\z`)
 	}
 	if err != nil {
 		return nil, refuse(kafka.InvalidRegularExpression, "SubscribedTopicRegex is not a valid regular expression: %v.", err)

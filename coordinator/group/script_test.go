@@ -351,11 +351,8 @@ func consumerRequest(verb, first string, a args) kmsg.Request {
 		req.Version, req.Group, req.MemberID, req.MemberEpoch = int16(a.number("v", 1)), first, a.text("member", ""), int32(a.number("epoch", 0))
 		req.InstanceID, req.RackID, req.ServerAssignor, req.SubscribedTopicRegex = a.optional("instance"), a.optional("rack"), a.optional("assignor"), a.optional("regex")
 		req.SubscribedTopicNames = a.list("topics")
-		if req.RebalanceTimeoutMillis = -1; req.MemberEpoch == 0 || a.text("rebalance", "") != "" {
+		if req.RebalanceTimeoutMillis = -1; (req.MemberEpoch == 0 || a.text("rebalance", "") != "") && a.text("rebalance", "") != "none" {
 			req.RebalanceTimeoutMillis = int32(a.ms("rebalance", time.Minute))
-		}
-		if a.text("rebalance", "") == "none" {
-			req.RebalanceTimeoutMillis = -1
 		}
 		if list := a.list("owned"); list != nil || req.MemberEpoch == 0 {
 			req.Topics = []kmsg.ConsumerGroupHeartbeatRequestTopic{}
