@@ -25,7 +25,7 @@ func TestBadInput(t *testing.T) {
 	own := slices.Concat(anywhere, badInputAllowed)
 	found := &ledger{allowed: own, used: make([]bool, len(own)), failed: map[string][]string{}}
 	defer found.finish(t)
-	l := start(t, found, "auto.create.topics.enable=false")
+	l := start(t, found, "auto.create.topics.enable=false", "group.initial.rebalance.delay.ms=0", "offsets.topic.num.partitions=1", "offsets.topic.replication.factor=1")
 	l.run(chapter{"bad input", l.badInput})
 }
 
