@@ -90,26 +90,38 @@ func (l *Log) replaceAborted(s *logSegment, ix *indexes, list []index.Aborted) e
 	return nil
 }
 
-// findAborted walks from the newest producer snapshot in front of a segment to
-// sizeBytes of it, and lists what was aborted there. Any goroutine may do so; it
-// goes by the files in the folder and not by what is published, since it is
-// also called while the log is loaded.
+// findAborted lists what was aborted in the first sizeBytes of a segment.
 func (l *Log) findAborted(s *logSegment, sizeBytes int64) (*abortedWalk, error) {
+	w, err := l.walkTo(s.base)
+	if err != nil {
+		return nil, err
+	}
+	w.list = nil
+	if err := w.walk(s.log, s.base, s.base, sizeBytes); err != nil {
+		return nil, err
+	}
+	return w, nil
+}
+
+// walkTo walks from the newest usable producer snapshot to the start of the
+// segment at off. Any goroutine may do so; it goes by the files in the folder and
+// not by what is published, since it is also called while the log is loaded.
+func (l *Log) walkTo(off kafka.Offset) (*abortedWalk, error) {
 	dir := l.dir()
 	infos, err := l.o.FS.ReadDir(dir)
 	if err != nil {
 		return nil, fmt.Errorf("list %s: %w", dir, err)
 	}
 	files := sortFiles(infos)
-	w := &abortedWalk{start: s.base}
+	w := &abortedWalk{start: off}
 	if len(files.logs) > 0 {
 		w.start = min(w.start, baseOf(files.logs[0].Name))
 	}
-	from := w.begin(l, files.snapshots, s.base)
+	from := w.begin(l, files.snapshots, off)
 	w.whole = w.whole || w.start == 0
 	for i, info := range files.logs {
 		base := baseOf(info.Name)
-		if base >= s.base || i+1 < len(files.logs) && baseOf(files.logs[i+1].Name) <= from {
+		if base >= off || i+1 < len(files.logs) && baseOf(files.logs[i+1].Name) <= from {
 			continue
 		}
 		file := l.o.Files.File(filepath.Join(dir, info.Name), false)
@@ -118,10 +130,6 @@ func (l *Log) findAborted(s *logSegment, sizeBytes int64) (*abortedWalk, error) 
 		if err != nil && !missing(err) { // else retention has just taken it
 			return nil, err
 		}
-	}
-	w.list = nil
-	if err := w.walk(s.log, s.base, s.base, sizeBytes); err != nil {
-		return nil, err
 	}
 	return w, nil
 }
@@ -141,7 +149,7 @@ type abortedWalk struct {
 // to walk on.
 func (w *abortedWalk) begin(l *Log, snapshots []kafka.Offset, off kafka.Offset) kafka.Offset {
 	for _, at := range slices.Backward(snapshots) {
-		if at > off {
+		if at > off || at < w.start {
 			continue
 		}
 		b, err := l.readSnapshot(at)

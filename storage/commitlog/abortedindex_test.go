@@ -4,10 +4,13 @@ package commitlog
 
 import (
 	"bytes"
+	"errors"
+	"path/filepath"
 	"strings"
 	"testing"
 
 	"gregor/base/kafka"
+	"gregor/base/vfs"
 	"gregor/storage/prodstate"
 	"gregor/storage/segment"
 	"gregor/wire/batch"
@@ -85,5 +88,80 @@ func TestManyProducersSurvive(t *testing.T) {
 	b.mustOpen()
 	if list, err := b.l.Producers(); err != nil || len(list) != producers {
 		t.Errorf("%d producers, %v", len(list), err)
+	}
+}
+
+// A producer snapshot that ends in front of the first segment knows nothing of
+// the markers between: the transactions that it holds open were ended long ago.
+func TestSnapshotInFrontOfTheLogIsOfNoUse(t *testing.T) {
+	for _, crash := range []bool{true, false} {
+		b := memoryBed(t).mustOpen()
+		s := plain(1, b.now.UnixMilli())
+		s.pid, s.pepoch, s.seq, s.txn = 7, 0, 0, true
+		b.mustAppend(s)
+		b.stop(false)
+		old := b.get(segment.Name(1, segment.SnapshotSuffix))
+		b.mustOpen()
+		if a := b.append(spec{pid: 7, seq: -1, marker: "abort", ts: s.ts}, 0, OriginCoordinator); a.Err != nil {
+			t.Fatal(a.Err)
+		}
+		if err := b.l.Roll(); err != nil {
+			t.Fatal(err)
+		}
+		b.mustAppend(plain(1, s.ts))
+		b.l.AdvanceHighWatermark(3)
+		if n, err := b.l.DropSegments(2); n != 1 || err != nil {
+			t.Fatal(n, err)
+		}
+		if crash {
+			b.crash()
+		} else {
+			b.stop(false)
+		}
+		for _, at := range []kafka.Offset{2, 3} {
+			_ = b.fs.Remove(filepath.Join(b.o.Dir, segment.Name(at, segment.SnapshotSuffix)))
+		}
+		b.put(segment.Name(1, segment.SnapshotSuffix), old)
+		b.mustOpen()
+		if tail := b.l.Tail(); tail.LastStable != 3 || tail.LogStart != 2 {
+			t.Errorf("crash %v: %+v", crash, tail)
+		}
+	}
+}
+
+// Once older segments are gone, the producers that wrote to them, and what they
+// left open, are known from a snapshot alone: a power cut must not take it.
+func TestDroppedSegmentsLeaveTheirProducers(t *testing.T) {
+	memory := vfs.NewMemory()
+	for _, dir := range []string{"/data", "/"} {
+		if err := errors.Join(memory.MkdirAll(dir), memory.SyncDir(dir)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	b := newBed(t, memory, "/data/t-0").mustOpen()
+	s := plain(1, b.now.UnixMilli())
+	s.pid, s.pepoch, s.seq, s.txn = 7, 3, 0, true
+	b.mustAppend(s)
+	if err := b.l.Roll(); err != nil {
+		t.Fatal(err)
+	}
+	b.mustAppend(plain(1, s.ts))
+	b.l.AdvanceHighWatermark(2)
+	if err := b.l.Flush(); err != nil {
+		t.Fatal(err)
+	}
+	if n, err := b.l.DropSegments(1); n != 1 || err != nil {
+		t.Fatal(n, err)
+	}
+	b.l.Kill()
+	after := newBed(t, memory.CrashClone(vfs.Loss{Data: vfs.KeepNone, Entries: vfs.KeepNone}), "/data/t-0")
+	after.o.RecoveryPoint, after.o.HighWatermark, after.o.LogStart = 2, 2, 1
+	after.mustOpen()
+	list, err := after.l.Producers()
+	if err != nil || len(list) != 1 || list[0].Epoch != 3 || list[0].TxnStart != 0 {
+		t.Fatalf("%v, %v", list, err)
+	}
+	if tail := after.l.Tail(); tail.LastStable != 1 {
+		t.Errorf("%+v", tail)
 	}
 }

@@ -4,10 +4,13 @@ package commitlog
 
 import (
 	"errors"
+	"math"
 
 	"gregor/base/kafka"
 	"gregor/base/vfs"
+	"gregor/storage/prodstate"
 	"gregor/storage/retention"
+	"gregor/storage/segment"
 	"gregor/wire/batch"
 )
 
@@ -129,6 +132,10 @@ func (l *Log) drop(n, renamed int) (dropped bool, err error) {
 			return false, err
 		}
 	}
+	if err := l.keepSnapshot(l.pub.segments[n].base); err != nil {
+		l.sideWriteFailed("sync a producer snapshot", err)
+		return false, err
+	}
 	gone := l.pub.segments[:n]
 	l.mu.Lock()
 	l.pub.segments = append([]*logSegment(nil), l.pub.segments[n:]...)
@@ -150,6 +157,46 @@ func (l *Log) drop(n, renamed int) (dropped bool, err error) {
 		l.sideWriteFailed("write leader epoch checkpoint", saved)
 	}
 	return true, err
+}
+
+// keepSnapshot sees to it that the producer snapshot of a segment's start is
+// there and durable: once the segments in front of it are gone, nothing else
+// tells of the producers that wrote to them, and of transactions that they left
+// open. A crash may have taken it, and the load did without.
+func (l *Log) keepSnapshot(base kafka.Offset) error {
+	l.mu.Lock()
+	synced := l.pub.syncedBelow
+	l.mu.Unlock()
+	b, err := l.readSnapshot(base)
+	if err == nil {
+		var s prodstate.State
+		err = s.LoadSnapshot(b, 0, math.MaxInt64)
+	}
+	switch {
+	case err == nil && base < synced:
+		return nil
+	case err == nil: // written by this process, or before a crash
+		return l.syncSnapshot(base)
+	case !missing(err) && !errors.Is(err, prodstate.ErrCorrupt):
+		return err
+	}
+	w, err := l.walkTo(base)
+	if err != nil {
+		return err
+	}
+	err = l.replaceSmall(segment.Name(base, segment.SnapshotSuffix), w.producers.AppendSnapshot(nil), vfs.File.SyncData)
+	if isNoSpace(err) {
+		return nil // the segments in front of it are what gives room back
+	}
+	return errors.Join(err, l.o.FS.SyncDir(l.dir()))
+}
+
+func (l *Log) syncSnapshot(base kafka.Offset) error {
+	f, err := l.o.FS.Open(l.path(base, segment.SnapshotSuffix), vfs.ReadWrite, 0)
+	if err != nil {
+		return err
+	}
+	return errors.Join(f.SyncData(), f.Close(), l.o.FS.SyncDir(l.dir()))
 }
 
 // removeDoomed renames the files of segments that left the log, of at most so

@@ -110,4 +110,5 @@ func (l *Log) Synced(off kafka.Offset) {
 		off, l.pub.cut = min(off, l.pub.cutTo), false
 	}
 	l.tail.Flushed = max(l.tail.Flushed, min(off, l.tail.LogEnd))
+	l.pub.syncedBelow = max(l.pub.syncedBelow, off)
 }

@@ -100,6 +100,7 @@ func (l *Log) publishLoaded(r *recovery) {
 	hwBefore, flushed := l.tail.HighWatermark, min(max(l.o.RecoveryPoint, l.tail.Flushed), r.end)
 	if l.o.CleanStart && r.clean {
 		flushed = r.end
+		p.syncedBelow = r.end
 	}
 	l.tail = Tail{LogStart: r.logStart, LocalLogStart: max(r.segments[0].base, r.logStart), LogEnd: r.end, Flushed: flushed}
 	for _, s := range r.segments {

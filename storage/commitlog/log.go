@@ -194,6 +194,9 @@ type published struct {
 	futureMs  int64        // the last timestamp of the future that was told
 	cut       bool         // there was a truncation since the last Synced
 	cutTo     kafka.Offset // the lowest of them
+	// syncedBelow: files of all kinds of the segments that begin below it were
+	// durable at the last Synced.
+	syncedBelow kafka.Offset
 }
 
 // laneState is what only the lane touches once the log is loaded.

@@ -32,8 +32,8 @@ func (r *recovery) loadProducers(snapshots []kafka.Offset) error {
 			}
 			continue
 		}
-		if at > limit {
-			continue
+		if at > limit || at < r.segments[0].base {
+			continue // what came between it and the first segment is not known: markers, too
 		}
 		b, err := l.readSnapshot(at)
 		if missing(err) { // it went with its segment

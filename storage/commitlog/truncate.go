@@ -136,6 +136,7 @@ func (l *Log) setEndLocked(off kafka.Offset) {
 		l.pub.cut, l.pub.cutTo = true, off
 	}
 	t.Flushed = min(t.Flushed, off)
+	l.pub.syncedBelow = min(l.pub.syncedBelow, off)
 	t.LogStart = min(t.LogStart, off)
 	t.LocalLogStart = min(t.LocalLogStart, off)
 	t.SizeBytes = 0

@@ -3,7 +3,8 @@
 // Package crash cuts the power under the storage of a node, at every kind of
 // call, and looks at what a restart finds.
 //
-// A load of random operations (appends with and without a producer, chains,
+// A load of random operations (appends with and without a producer, in
+// transactions, chains,
 // rolls, flushes, truncations, retention, DeleteRecords, deletions, clean stops, kills, power cuts) runs
 // over storage/logdir and storage/commitlog on the crash file system, in
 // virtual time, beside a model that knows what was written and what was
@@ -15,8 +16,8 @@
 //   - What is there is a beginning of what was written; a truncation that has
 //     returned is never undone, and old records never stand among new ones.
 //   - A directory that calls itself clean misses nothing.
-//   - Epochs, timestamps and producer state are what the records say, and the
-//     log can be appended to.
+//   - Epochs, timestamps, producer state, last stable offset and aborted
+//     transactions are what the records say, and the log can be appended to.
 //
 // CRASH_POINTS sets the number of cuts (1,000), CRASH_SEED the first seed; a
 // failure names the seed of its load and the cut.

@@ -88,7 +88,7 @@ func (w *world) inspectPart(dir *logdir.Dir, p *part, folder logdir.Found, there
 		return finding{}, err
 	}
 	for _, check := range []func(*testing.T, *part, *commitlog.Log, found, content) error{
-		checkEpochs, checkTimes, checkProducer, checkWorks,
+		checkEpochs, checkTimes, checkProducer, checkTransactions, checkWorks,
 	} {
 		if err := check(w.t, p, log, f, c); err != nil {
 			return finding{}, err

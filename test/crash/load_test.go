@@ -62,6 +62,7 @@ func newWorld(t *testing.T, seed uint64, chosen map[int64]bool) *world {
 	for i, config := range []commitlog.Config{plain, flushing, some, small} {
 		w.parts = append(w.parts, &part{tp: kafka.TopicPartition{Topic: "t", Partition: kafka.PartitionID(i)}, config: config, produces: i%2 == 1})
 	}
+	w.parts = append(w.parts, &part{tp: kafka.TopicPartition{Topic: "t", Partition: 4}, config: small, transacts: true})
 	return w
 }
 
@@ -201,7 +202,11 @@ func (w *world) append(p *part) {
 	last := &chain
 	for range 1 + w.random.IntN(2)*w.random.IntN(3) {
 		var a *commitlog.Append
-		after, a = w.makeBatch(p, after)
+		if p.transacts {
+			after, a = w.makeTransactional(p, after)
+		} else {
+			after, a = w.makeBatch(p, after)
+		}
 		*last, last = a, &a.Next
 	}
 	p.next = &after
@@ -405,7 +410,7 @@ func (w *world) delete(p *part) {
 	p.leaving = true
 	w.fatal(w.dir.DeleteLog(p.log))
 	p.leaving = false
-	*p = part{tp: p.tp, config: p.config, produces: p.produces}
+	*p = part{tp: p.tp, config: p.config, produces: p.produces, transacts: p.transacts}
 	w.openPart(p)
 }
 
@@ -449,7 +454,7 @@ func (w *world) powerCut() {
 // adopt takes over what a crash has left; it is on the disk and must stay there.
 func (p *part) adopt(f finding, w *world) {
 	if f.gone {
-		*p = part{tp: p.tp, config: p.config, produces: p.produces, id: p.id}
+		*p = part{tp: p.tp, config: p.config, produces: p.produces, transacts: p.transacts, id: p.id}
 		return
 	}
 	p.now = f.content.cut(f.end)

@@ -25,6 +25,10 @@ type sent struct {
 	sequence int32
 	count    int32
 	base     kafka.Offset
+	// Of a transaction.
+	producer kafka.ProducerID
+	marker   bool
+	commit   bool
 }
 
 // content is what a log holds: records from base on. Two contents may share
@@ -80,6 +84,7 @@ type part struct {
 
 	epoch         kafka.LeaderEpoch
 	produces      bool // by an idempotent producer
+	transacts     bool // by several, in transactions
 	producerEpoch kafka.ProducerEpoch
 	sequence      int32 // of its next batch
 }
