@@ -274,7 +274,7 @@ func (n *Node) Kill() {
 		n.groups.Close()
 	}
 	if n.executor != nil {
-		n.executor.Wait()
+		n.executor.Halt()
 	}
 	if n.raft != nil {
 		n.raft.Kill()

@@ -70,6 +70,10 @@ func (p *Partition) Open(open func() (*commitlog.Log, error)) error {
 		if p.hasLog() {
 			return
 		}
+		if p.Status().Role == Gone {
+			err = ErrDeleted
+			return
+		}
 		var log *commitlog.Log
 		if log, err = open(); err != nil {
 			err = fmt.Errorf("open %s: %w", p.tp, err)

@@ -66,6 +66,7 @@ type Executor struct {
 	homes homes // of the publisher
 
 	queues []queue // Workers for each directory
+	later  later
 	busy   tally
 }
 
@@ -112,7 +113,7 @@ func (t *tally) wait() {
 func NewExecutor(o Options) *Executor {
 	o.Workers = max(1, o.Workers)
 	return &Executor{o: o, seed: maphash.MakeSeed(), homes: newHomes(len(o.Dirs), o.Homes),
-		queues: make([]queue, o.Workers*max(1, len(o.Dirs)))}
+		queues: make([]queue, o.Workers*max(1, len(o.Dirs))), later: later{steps: make(map[*replica.Partition]laterStep)}}
 }
 
 // Configure applies changed configurations to the partitions that are here.
@@ -194,12 +195,7 @@ func (x *Executor) Follow(steps []Step, img *image.Image) {
 	rules := make(map[string]*replica.Rules)
 	for _, s := range steps {
 		p := x.enter(s, img, rules)
-		x.post(p.Home(), s.TopicPartition, func() {
-			defer p.End()
-			if x.open(p, s.Directory) {
-				p.Follow(s.Leadership.Epoch)
-			}
-		})
+		x.carryOut(p, s, func() error { p.Follow(s.Leadership.Epoch); return nil })
 	}
 }
 
@@ -208,15 +204,7 @@ func (x *Executor) Lead(steps []Step, img *image.Image) {
 	rules := make(map[string]*replica.Rules)
 	for _, s := range steps {
 		p := x.enter(s, img, rules)
-		x.post(p.Home(), s.TopicPartition, func() {
-			defer p.End()
-			if !x.open(p, s.Directory) {
-				return
-			}
-			if err := p.Lead(s.Leadership); err != nil {
-				x.o.Logger.Error("partition cannot lead", "partition", s.TopicPartition, "err", err)
-			}
-		})
+		x.carryOut(p, s, func() error { return p.Lead(s.Leadership) })
 	}
 }
 
@@ -275,6 +263,8 @@ func (x *Executor) open(p *replica.Partition, named kafka.DirectoryID) bool {
 		}
 	case errors.Is(err, kafka.InconsistentTopicID):
 		x.o.Logger.Warn("partition is offline while the log of an earlier topic has its name", "partition", p.TopicPartition().String(), "err", err)
+	case isFull(err):
+		x.o.Logger.Debug("no room to open a partition", "partition", p.TopicPartition().String(), "err", err)
 	default:
 		x.o.Logger.Error("partition stays offline", "partition", p.TopicPartition().String(), "err", err)
 	}
@@ -314,13 +304,20 @@ func (x *Executor) work(q *queue) {
 	}
 }
 
-// Wait waits until all that was asked for is done, for a stop.
+// Wait waits until all that was asked for is done.
 func (x *Executor) Wait() { x.busy.wait() }
 
-// Stop waits until all that was asked for is done and takes every partition
-// out of use. The logs stay open for their directories, which close them.
-func (x *Executor) Stop() {
+// Halt waits until all that was asked for is done; what waits for room is given
+// up.
+func (x *Executor) Halt() {
+	x.later.halt()
 	x.Wait()
+}
+
+// Stop is Halt, and takes every partition out of use. The logs stay open for
+// their directories, which close them.
+func (x *Executor) Stop() {
+	x.Halt()
 	x.o.Table.All(func(p *replica.Partition) bool {
 		_ = p.Close(func(*commitlog.Log) error { return nil })
 		x.o.Table.Remove(p)
