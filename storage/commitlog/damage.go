@@ -81,8 +81,8 @@ func (r *recovery) misplaced(s *logSegment, h, behind batch.Header, followed boo
 	switch {
 	case !index.Relative(s.base, h.LastOffset()):
 		return fmt.Sprintf("offsets %d to %d, in a segment that begins at %d", h.BaseOffset, h.LastOffset(), s.base)
-	case h.LeaderEpoch >= 0 && h.LeaderEpoch < r.lastEpoch:
-		return fmt.Sprintf("leader epoch %d behind a batch of epoch %d", h.LeaderEpoch, r.lastEpoch)
+	case h.LeaderEpoch != kafka.NoLeaderEpoch && h.LeaderEpoch < max(r.lastEpoch, 0):
+		return fmt.Sprintf("leader epoch %d, behind a batch of epoch %d", h.LeaderEpoch, r.lastEpoch)
 	case !followed && s == r.segments[len(r.segments)-1] && h.BaseOffset > r.end && r.end >= r.durable && !r.l.config().Compacted:
 		return fmt.Sprintf("offsets %d to %d, behind a log end of %d", h.BaseOffset, h.LastOffset(), r.end)
 	case !followed:

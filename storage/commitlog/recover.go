@@ -175,7 +175,11 @@ func (r *recovery) indexBelow(s *logSegment) (*indexes, index.Position, error) {
 	if err != nil && !errors.Is(err, index.ErrCorrupt) {
 		return nil, from, err
 	}
-	if s.sizeBytes > 0 || s.indexBytes > 0 || s.timeBytes > 0 {
+	switch {
+	case err == nil:
+		ix.offsets.Rebuild()
+		ix.times.Rebuild()
+	case s.sizeBytes > 0 || s.indexBytes > 0 || s.timeBytes > 0:
 		if err := ix.reset(); err != nil {
 			return nil, from, err
 		}
@@ -283,6 +287,9 @@ func (r *recovery) walk(s *logSegment, ix *indexes, from index.Position, crc boo
 
 // finish completes the indexes of a closed segment.
 func (r *recovery) finish(s *logSegment, ix *indexes) error {
+	if err := errors.Join(ix.offsets.Settle(), ix.times.Settle()); err != nil {
+		return err
+	}
 	if s == r.segments[len(r.segments)-1] {
 		return nil
 	}
@@ -318,7 +325,8 @@ func (r *recovery) cutAt(i int, why error) error {
 	if err := r.dropBehind(i); err != nil {
 		return err
 	}
-	return r.cutFile(s, bad.PosBytes)
+	ix := s.ix.Load()
+	return errors.Join(r.cutFile(s, bad.PosBytes), ix.offsets.Settle(), ix.times.Settle())
 }
 
 // trimTo drops what lies behind the last good batch of a closed segment.

@@ -112,7 +112,7 @@ func (w *walker) advance(looks bool) error {
 	if h.LastOffset() < w.atLeast {
 		return w.corrupt("offsets %d to %d, where %d is", h.BaseOffset, h.LastOffset(), w.atLeast)
 	}
-	if e := w.epochs.at(h.BaseOffset); looks && e >= 0 && h.LeaderEpoch >= 0 && h.LeaderEpoch != e {
+	if e := w.epochs.at(h.BaseOffset); looks && e >= 0 && h.LeaderEpoch != kafka.NoLeaderEpoch && h.LeaderEpoch != e {
 		return w.corrupt("leader epoch %d of offset %d, where %d is", h.LeaderEpoch, h.BaseOffset, e)
 	}
 	w.atLeast = 0

@@ -200,3 +200,63 @@ func FuzzAborted(f *testing.F) {
 		}
 	})
 }
+
+// A rebuild that finds what the file holds writes nothing, and one that finds
+// something else leaves nothing of the old.
+func TestRebuildKeepsWhatTheFileHolds(t *testing.T) {
+	fault := vfs.NewFault(vfs.NewMemory())
+	files := segment.NewFiles(fault, 4)
+	file := func() *segment.File { return files.File("/0.index", true) }
+	x, err := NewOffsets(file(), 0, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	const entries = 300
+	for i := range entries {
+		x.Add(kafka.Offset(i), int64(i)*10)
+	}
+	if err := x.Spill(); err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct{ found, wrongFrom, writes int }{{entries, entries, 0}, {entries + 5, entries, 0}, {entries, 200, 1}, {7, entries, 1}, {0, 0, 1}} {
+		x, err := NewOffsets(file(), 0, entries*OffsetEntryBytes)
+		if err != nil {
+			t.Fatal(err)
+		}
+		x.Rebuild()
+		for i := range c.found {
+			pos := int64(i) * 10
+			if i >= c.wrongFrom && i < entries {
+				pos++
+			}
+			x.Add(kafka.Offset(i), pos)
+		}
+		before := fault.Count(vfs.OpWrite | vfs.OpTruncate)
+		if err := x.Settle(); err != nil {
+			t.Fatal(err)
+		}
+		if wrote := fault.Count(vfs.OpWrite|vfs.OpTruncate) - before; wrote != int64(c.writes) {
+			t.Errorf("%+v: %d writes", c, wrote)
+		}
+		if err := x.Spill(); err != nil {
+			t.Fatal(err)
+		}
+		info, err := fault.Stat("/0.index")
+		if err != nil || info.SizeBytes != int64(c.found)*OffsetEntryBytes || x.Entries() != c.found {
+			t.Fatalf("%+v: %+v, %d entries, %v", c, info, x.Entries(), err)
+		}
+		if p, ok, err := x.Last(); err != nil || ok && p.Offset != kafka.Offset(c.found-1) {
+			t.Fatalf("%+v: %+v, %v", c, p, err)
+		}
+		y, _ := NewOffsets(file(), 0, 0)
+		if err := y.Reset(); err != nil {
+			t.Fatal(err)
+		}
+		for i := range entries {
+			y.Add(kafka.Offset(i), int64(i)*10)
+		}
+		if err := y.Spill(); err != nil {
+			t.Fatal(err)
+		}
+	}
+}

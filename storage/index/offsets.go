@@ -98,6 +98,9 @@ func (x *Offsets) TruncateTo(off kafka.Offset) error {
 // Reset drops all entries.
 func (x *Offsets) Reset() error { return x.reset() }
 
+// Rebuild is Reset for entries that will mostly come again: see Settle.
+func (x *Offsets) Rebuild() { x.rebuild() }
+
 // Check judges the last entry against the size of the log file, as far as
 // that can be without reading the index: ErrCorrupt means rebuild.
 func (x *Offsets) Check(logBytes int64) error {
@@ -226,4 +229,10 @@ func (x *Times) Reset() error {
 		return err
 	}
 	return x.refresh()
+}
+
+// Rebuild is Reset for entries that will mostly come again: see Settle.
+func (x *Times) Rebuild() {
+	x.rebuild()
+	x.top, x.any = Time{TimestampMs: -1, Offset: x.base}, false
 }

@@ -21,6 +21,7 @@
 package index
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -45,6 +46,7 @@ type table struct {
 	mu     sync.Mutex // guards what follows
 	inFile int        // entries in the file
 	tail   []byte     // entries behind them
+	stale  int        // entries in the file that a rebuild has not yet been compared with
 	dirty  bool       // the file changed since it was last synced
 }
 
@@ -71,14 +73,14 @@ func (t *table) Entries() int {
 func (t *table) WantsSpill() bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	return len(t.tail) >= SpillEntries*t.entryBytes
+	return t.stale == 0 && len(t.tail) >= SpillEntries*t.entryBytes
 }
 
 // Unspilled reports whether there are entries that the file does not hold.
 func (t *table) Unspilled() bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	return len(t.tail) > 0
+	return len(t.tail) > 0 || t.stale > 0
 }
 
 func (t *table) add(entry []byte) {
@@ -89,6 +91,9 @@ func (t *table) add(entry []byte) {
 
 // Spill writes what is in memory to the file, which is made if it is missing.
 func (t *table) Spill() error {
+	if err := t.Settle(); err != nil {
+		return err
+	}
 	t.mu.Lock()
 	tail, at := t.tail, int64(t.inFile)*int64(t.entryBytes)
 	t.mu.Unlock()
@@ -105,6 +110,63 @@ func (t *table) Spill() error {
 	t.tail = t.tail[:0]
 	t.mu.Unlock()
 	return nil
+}
+
+// rebuild forgets all entries, and leaves the file as it is until Settle: after a
+// crash it mostly holds what is found again, and to write to many files waits
+// for what the crash left to be written.
+func (t *table) rebuild() {
+	t.mu.Lock()
+	t.stale, t.inFile, t.tail = t.inFile, 0, nil
+	t.mu.Unlock()
+}
+
+// Settle ends a rebuild: the file keeps what it holds of the new entries, and
+// nothing else.
+func (t *table) Settle() error {
+	t.mu.Lock()
+	stale, tail := t.stale, t.tail
+	t.mu.Unlock()
+	if stale == 0 {
+		return nil
+	}
+	same, err := t.same(tail, min(stale, len(tail)/t.entryBytes))
+	if err != nil {
+		return err
+	}
+	if same < stale {
+		err := t.file.With(func(f vfs.File) error { return f.Truncate(int64(same) * int64(t.entryBytes)) })
+		if err != nil {
+			return fmt.Errorf("cut index %s: %w", t.file.Path(), err)
+		}
+	}
+	t.mu.Lock()
+	t.inFile, t.stale, t.dirty = same, 0, true
+	t.tail = append([]byte(nil), tail[same*t.entryBytes:]...)
+	t.mu.Unlock()
+	return nil
+}
+
+// same counts the entries at the beginning of the file, of at most n, that are
+// those of b.
+func (t *table) same(b []byte, n int) (int, error) {
+	buf := t.file.Files().Scratch()
+	defer t.file.Files().Unscratch(buf)
+	step := len(buf) / t.entryBytes
+	for at := 0; at < n; at += step {
+		part := buf[:min(step, n-at)*t.entryBytes]
+		if err := t.read(part, at); errors.Is(err, ErrCorrupt) {
+			return at, nil
+		} else if err != nil {
+			return 0, err
+		}
+		for i := range len(part) / t.entryBytes {
+			if from := i * t.entryBytes; !bytes.Equal(part[from:from+t.entryBytes], b[at*t.entryBytes+from:][:t.entryBytes]) {
+				return at + i, nil
+			}
+		}
+	}
+	return n, nil
 }
 
 // Sync makes what is in the file durable, if that is not known.
@@ -155,7 +217,7 @@ func (t *table) cut(n int) error {
 // reset drops everything, whatever the file holds.
 func (t *table) reset() error {
 	t.mu.Lock()
-	t.inFile, t.tail, t.dirty = 0, nil, true
+	t.inFile, t.tail, t.stale, t.dirty = 0, nil, 0, true
 	t.mu.Unlock()
 	if err := t.file.With(func(f vfs.File) error { return f.Truncate(0) }); err != nil {
 		return fmt.Errorf("empty index %s: %w", t.file.Path(), err)
