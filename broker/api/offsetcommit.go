@@ -69,7 +69,9 @@ func (a *API) commitRefused(req *kmsg.OffsetCommitRequest, code kafka.Code) *kms
 			}
 			answer.Partitions = append(answer.Partitions, of)
 		}
-		resp.Topics = append(resp.Topics, answer)
+		if len(t.Partitions) != 0 {
+			resp.Topics = append(resp.Topics, answer)
+		}
 	}
 	return resp
 }

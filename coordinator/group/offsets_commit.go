@@ -48,7 +48,9 @@ func (g *Groups) OffsetCommit(nowMs int64, _ Caller, req *kmsg.OffsetCommitReque
 				})
 			}
 		}
-		resp.Topics = append(resp.Topics, answer)
+		if len(t.Partitions) != 0 {
+			resp.Topics = append(resp.Topics, answer)
+		}
 	}
 	who := commitOf{memberID: req.MemberID, instance: req.InstanceID, generation: req.Generation, version: req.Version}
 	if code := g.validateCommit(req.Group, who, accepted); code != kafka.None {
