@@ -1,0 +1,120 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"gregor/cmd/gregor/fetch"
+	"gregor/cmd/gregor/record"
+)
+
+// assigned notes what is to be read of new partitions: up to the end that they
+// have now.
+func (m *membership) assigned(ctx context.Context, _ *kgo.Client, partitions map[string][]int32) {
+	left, err := m.stretches(ctx, partitions)
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if err != nil && ctx.Err() == nil {
+		m.err = err
+	}
+	for at, s := range left {
+		m.left[at] = s
+	}
+	m.seen = true
+}
+
+func (m *membership) stretches(ctx context.Context, partitions map[string][]int32) (map[topicPartition]*stretch, error) {
+	left := map[topicPartition]*stretch{}
+	if m.o.follow || len(partitions) == 0 {
+		return left, nil
+	}
+	committed, err := m.admin.FetchOffsets(ctx, m.o.group)
+	if err != nil {
+		return nil, groupError(m.o.group, fmt.Errorf("fetch offsets: %w", err))
+	}
+	q := spanQuery{ctx: ctx, admin: m.admin, topics: sortedKeys(partitions), lists: map[string]kadm.ListedOffsets{}, committed: m.o.committed}
+	for topic, list := range partitions {
+		for _, id := range list {
+			s, err := q.stretch(topic, id, span{m.begin, point{kind: atEnd}}, false)
+			if err != nil {
+				return nil, topicError(topic, fmt.Errorf("partition %d: %w", id, err))
+			}
+			if o, ok := committed.Lookup(topic, id); ok && o.Err == nil && o.At >= 0 {
+				s.next = o.At
+			}
+			if s.next < s.to {
+				left[topicPartition{topic, id}] = s
+			}
+		}
+	}
+	return left, nil
+}
+
+// revoked commits before another member takes over.
+func (m *membership) revoked(ctx context.Context, client *kgo.Client, partitions map[string][]int32) {
+	if m.o.commit == "auto" && ctx.Err() == nil {
+		_ = client.CommitMarkedOffsets(ctx) // the next owner reads again what it lacks
+	}
+	m.lost(ctx, client, partitions)
+}
+
+func (m *membership) lost(_ context.Context, _ *kgo.Client, partitions map[string][]int32) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for topic, list := range partitions {
+		for _, id := range list {
+			delete(m.left, topicPartition{topic, id})
+		}
+	}
+}
+
+// advance takes what was read off what is left.
+func (m *membership) advance(records []*kgo.Record) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for _, r := range records {
+		at := topicPartition{r.Topic, r.Partition}
+		if s := m.left[at]; s != nil {
+			if s.next = r.Offset + 1; s.next >= s.to {
+				delete(m.left, at)
+			}
+		}
+	}
+}
+
+func (m *membership) done() bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.seen && len(m.left) == 0
+}
+
+// lookBehind strikes out partitions of which no record is left.
+func (m *membership) lookBehind(ctx context.Context) error {
+	m.mu.Lock()
+	var stretches []fetch.Stretch
+	for at, s := range m.left {
+		stretches = append(stretches, fetch.Stretch{Topic: at.topic, Partition: at.partition, Next: s.next, To: s.to})
+	}
+	m.mu.Unlock()
+	if len(stretches) == 0 {
+		return nil
+	}
+	has := map[topicPartition]bool{}
+	r := fetch.NewReader(m.client, fetch.Options{Committed: m.o.committed, Timeout: m.o.timeout})
+	if err := r.First(ctx, stretches, func(r *record.Record) { has[topicPartition{r.Topic, r.Partition}] = true }); err != nil {
+		return err
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for _, s := range stretches {
+		if at := (topicPartition{s.Topic, s.Partition}); !has[at] {
+			delete(m.left, at)
+		}
+	}
+	return nil
+}
