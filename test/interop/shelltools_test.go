@@ -14,6 +14,9 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kgo"
 
 	"gregor/test/interop/kafka"
 )
@@ -23,7 +26,7 @@ var classes = map[string]string{
 	"kafka-topics": "org.apache.kafka.tools.TopicCommand", "kafka-configs": "kafka.admin.ConfigCommand",
 	"kafka-get-offsets": "org.apache.kafka.tools.GetOffsetShell", "kafka-delete-records": "org.apache.kafka.tools.DeleteRecordsCommand",
 	"kafka-dump-log": "org.apache.kafka.tools.DumpLogSegments", "kafka-console-producer": "org.apache.kafka.tools.ConsoleProducer",
-	"kafka-console-consumer": "org.apache.kafka.tools.consumer.ConsoleConsumer",
+	"kafka-console-consumer": "org.apache.kafka.tools.consumer.ConsoleConsumer", "kafka-consumer-groups": "org.apache.kafka.tools.consumer.group.ConsumerGroupCommand",
 }
 
 // TestShellTools runs command lines by Kafka's own tools and by gregor's tools
@@ -32,6 +35,9 @@ var classes = map[string]string{
 // directory and {files} a folder with files of the test; input is what the tool
 // reads. Of stderr the first line counts, since Kafka's tools add stack traces
 // and their options to it.
+//
+// "member NAME KIND GROUP TOPIC" has a consumer of that client id join in both
+// worlds, and "leave NAME" has it leave.
 func TestShellTools(t *testing.T) {
 	script, err := os.ReadFile(filepath.Join("testdata", "shelltools.txt"))
 	if err != nil {
@@ -40,9 +46,10 @@ func TestShellTools(t *testing.T) {
 	binary := gregorBinary(t)
 	jars := kafka.Jars(t, kafka.Tools)
 	type world struct {
-		dir  string
-		node *kafka.Node
-		tool func(ctx context.Context, name string, args []string) *exec.Cmd
+		dir     string
+		node    *kafka.Node
+		members members
+		tool    func(ctx context.Context, name string, args []string) *exec.Cmd
 	}
 	files := t.TempDir()
 	for name, text := range map[string]string{
@@ -50,14 +57,15 @@ func TestShellTools(t *testing.T) {
 		"twice.json":  `{"partitions":[{"topic":"lines","partition":0,"offset":1},{"topic":"lines","partition":0,"offset":2}],"version":1}`,
 		"newer.json":  `{"partitions":[],"version":2}`, "no.json": "no",
 		"add.properties": "retention.ms=7000\nsegment.bytes = 20000000\n",
+		"one.csv":        "orders,0,1\norders,1,0\n", "two.csv": "g1,orders,0,1\ng2,orders,1,0\n",
 	} {
 		if err := os.WriteFile(filepath.Join(files, name), []byte(text), 0o644); err != nil {
 			t.Fatal(err)
 		}
 	}
 	start := func(tool func(ctx context.Context, name string, args []string) *exec.Cmd) *world {
-		w := &world{dir: filepath.Join(t.TempDir(), "data"), tool: tool}
-		w.node = kafka.StartGregor(t, w.dir, kafka.Options{})
+		w := &world{dir: filepath.Join(t.TempDir(), "data"), tool: tool, members: members{}}
+		w.node = kafka.StartGregor(t, w.dir, kafka.Options{Settings: []string{"group.initial.rebalance.delay.ms=0"}})
 		return w
 	}
 	theirs := start(func(ctx context.Context, name string, args []string) *exec.Cmd {
@@ -69,6 +77,12 @@ func TestShellTools(t *testing.T) {
 	for line := range strings.Lines(string(script)) {
 		line = strings.TrimSpace(line)
 		if line == "" || line[0] == '#' {
+			continue
+		}
+		if words := strings.Fields(line); words[0] == "member" || words[0] == "leave" {
+			for _, w := range []*world{theirs, ours} {
+				w.members.turn(t, w.node.Address, words)
+			}
 			continue
 		}
 		line, input, _ := strings.Cut(line, " <<< ")
@@ -83,7 +97,7 @@ func TestShellTools(t *testing.T) {
 			var out, errs bytes.Buffer
 			command.Stdout, command.Stderr = &out, &errs
 			_ = command.Run()
-			return outcome(out.String(), errs.String(), command.ProcessState.ExitCode(), w.dir, w.node.Address)
+			return outcome(line, out.String(), errs.String(), command.ProcessState.ExitCode(), w.dir, w.node.Address)
 		}
 		want, got := run(theirs), run(ours)
 		if want != got {
@@ -109,15 +123,62 @@ var varying = []struct {
 	{regexp.MustCompile(`^(SLF4J|(Option|Warning:) --.* is deprecated|Error processing message|The consumer rebalance protocol|java\.util\.concurrent|OpenJDK)`), ""},
 	// Of these errors it is the first words that scripts look for.
 	{regexp.MustCompile(`^(Error while executing config command with args).*`), "$1"},
+	// Groups: the ids of members, lists in the order of a hash table, traces.
+	{regexp.MustCompile(`\b(app-\d)-[0-9a-f-]{36}`), "$1-ID"},
+	{regexp.MustCompile(`[A-Za-z0-9_-]{22}==`), "ID"},
+	{regexp.MustCompile(`(takes (?:at most )?one of these options|takes the following options|Valid states are|Valid types are|one of the following scenarios): .*`), "$1"},
+	{regexp.MustCompile(`^Exception in thread "main" joptsimple\.UnavailableOptionException: `), "!"},
+	{regexp.MustCompile(`^(Option\(s\) )`), "!$1"},
+	{regexp.MustCompile(`^!!?`), "!"},
+	{regexp.MustCompile(`^(\s*at |Caused by: |org\.apache\.kafka\.common\.errors|com\.fasterxml|java\.(io|lang|text|time)\.|joptsimple\.)`), ""},
 }
 
 // unordered are the first lines of what Kafka's tools write in the order of a
 // hash table.
 var unordered = regexp.MustCompile(`^(Topic: |Dynamic configs for topic |Executing records delete)`)
 
+// unorderedLine are command lines whose whole answer is.
+var unorderedLine = regexp.MustCompile(`^kafka-consumer-groups .*--(list|reset-offsets)\b`)
+
+// members are the consumers of one world, by client id.
+type members map[string]*kgo.Client
+
+// turn has a member join, and waits until all partitions are assigned to it,
+// or leave.
+func (m members) turn(t *testing.T, address string, words []string) {
+	t.Helper()
+	name := words[1]
+	if words[0] == "leave" {
+		m[name].Close()
+		return
+	}
+	kind, group, topic := words[2], words[3], words[4]
+	joined := make(chan struct{}, 100)
+	options := []kgo.Opt{kgo.SeedBrokers(address), kgo.ClientID(name), kgo.ConsumerGroup(group), kgo.ConsumeTopics(topic), kgo.DisableAutoCommit(),
+		kgo.OnPartitionsAssigned(func(_ context.Context, _ *kgo.Client, added map[string][]int32) {
+			if len(added) > 0 {
+				joined <- struct{}{}
+			}
+		})}
+	if kind == "consumer" {
+		options = append(options, kgo.ServerSideBalancer(), kgo.Balancers(kgo.StickyBalancer()))
+	}
+	client, err := kgo.NewClient(options...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(client.Close)
+	m[name] = client
+	select {
+	case <-joined:
+	case <-time.After(30 * time.Second):
+		t.Fatalf("member %s got no partition", name)
+	}
+}
+
 // outcome is what one run said, without what differs from run to run. Order
 // that Kafka's tools take from a hash table is taken away.
-func outcome(out, errs string, code int, dir, address string) string {
+func outcome(line, out, errs string, code int, dir, address string) string {
 	clean := func(text string) (lines []string) {
 		for line := range strings.Lines(text) {
 			line = strings.NewReplacer(dir, "DIR", address, "ADDRESS", "org.apache.kafka.common.KafkaException: ", "").Replace(strings.TrimRight(line, "\n"))
@@ -134,10 +195,10 @@ func outcome(out, errs string, code int, dir, address string) string {
 		return lines
 	}
 	shown := clean(out)
-	if len(shown) > 0 && unordered.MatchString(shown[0]) {
+	if len(shown) > 0 && (unordered.MatchString(shown[0]) || unorderedLine.MatchString(line)) {
 		slices.Sort(shown)
 	}
-	said := clean(errs)
+	said := slices.DeleteFunc(clean(errs), func(line string) bool { return line == "" })
 	said = said[:min(len(said), 1)]
 	return strings.Join(append(append(append([]string{"exit " + string(rune('0'+code))}, shown...), "stderr:"), said...), "\n")
 }
