@@ -27,7 +27,7 @@ const (
 
 // without are Kafka's features that gregor does not have yet, at level 0, so
 // that both are the same cluster.
-var without = []string{"transaction.version=0", "group.version=0", "share.version=0", "streams.version=0", "eligible.leader.replicas.version=0"}
+var without = []string{"transaction.version=0", "share.version=0", "streams.version=0", "eligible.leader.replicas.version=0"}
 
 // start runs all brokers with the same settings and learns their clusters' ids.
 func start(t *testing.T, found *ledger, settings ...string) *list {
