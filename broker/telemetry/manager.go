@@ -15,6 +15,7 @@ package telemetry
 import (
 	"container/heap"
 	"container/list"
+	"maps"
 	"net/netip"
 	"slices"
 	"sync"
@@ -34,8 +35,7 @@ type Options struct {
 	PushBytesMax int
 	// Limits bound what is kept of pushes.
 	Limits Limits
-	// RandomUUID makes ids for clients. It is called under a lock: it must
-	// neither wait nor give an id that Kafka's Uuid class would not.
+	// RandomUUID makes ids for clients, such as Kafka's Uuid class makes.
 	RandomUUID func() kafka.UUID
 }
 
@@ -63,15 +63,15 @@ const intervalDefault = 5 * time.Minute
 // it ends with its connection, by silence, or when ClientsMax others were heard
 // since. All of that is as Kafka does it, for clients act on the error codes.
 //
-// mu is a leaf, held for map and heap operations alone: payloads are
-// decompressed and read without it.
+// mu is a leaf, held for map and heap operations alone: clients are matched, and
+// payloads decompressed and read, without it.
 type Manager struct {
 	o     Options
 	store *Store
 
-	mu            sync.Mutex // guards what follows
-	subscriptions map[string]Subscription
-	version       int // counts changes of subscriptions
+	mu            sync.Mutex              // guards what follows
+	subscriptions map[string]Subscription // never changed: replaced
+	version       int                     // counts changes of subscriptions
 	instances     map[kafka.UUID]*instance
 	recent        *list.List // of *instance, the one heard last in front
 	due           dueHeap    // by when they expire
@@ -115,6 +115,7 @@ func NewManager(o Options) *Manager {
 func (m *Manager) Subscribed(name string, s Subscription) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	m.subscriptions = maps.Clone(m.subscriptions)
 	m.subscriptions[name] = s
 	m.version++
 }
@@ -124,6 +125,7 @@ func (m *Manager) Unsubscribed(name string) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if _, ok := m.subscriptions[name]; ok {
+		m.subscriptions = maps.Clone(m.subscriptions)
 		delete(m.subscriptions, name)
 		m.version++
 	}
@@ -146,12 +148,11 @@ func Codecs() []compress.Codec {
 
 // Get answers what the client is to push. The zero id asks for an id.
 func (m *Manager) Get(now time.Time, c Client, id kafka.UUID) (Grant, kafka.Code) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
 	if id == (kafka.UUID{}) {
 		id = m.newID()
 	}
-	i := m.instance(now, c, id)
+	i := m.lock(now, c, id)
+	defer m.mu.Unlock()
 	if !i.mayAsk(now) {
 		m.count.throttled.Add(1)
 		return Grant{}, kafka.ThrottlingQuotaExceeded
@@ -163,7 +164,10 @@ func (m *Manager) Get(now time.Time, c Client, id kafka.UUID) (Grant, kafka.Code
 func (m *Manager) newID() kafka.UUID {
 	for {
 		id := m.o.RandomUUID()
-		if _, taken := m.instances[id]; !taken {
+		m.mu.Lock()
+		_, taken := m.instances[id]
+		m.mu.Unlock()
+		if !taken {
 			return id
 		}
 	}
@@ -200,9 +204,8 @@ func (m *Manager) Push(now time.Time, c Client, p Push, coder *compress.Coder) k
 
 // judge decides by all but the metrics themselves.
 func (m *Manager) judge(now time.Time, c Client, p Push) (*instance, time.Duration, kafka.Code) {
-	m.mu.Lock()
+	i := m.lock(now, c, p.ID)
 	defer m.mu.Unlock()
-	i := m.instance(now, c, p.ID)
 	code := i.judge(now, p, m.o.PushBytesMax)
 	switch code {
 	case kafka.ThrottlingQuotaExceeded:
@@ -275,37 +278,60 @@ func (i *instance) judge(now time.Time, p Push, bytesMax int) kafka.Code {
 	return kafka.None
 }
 
-// instance gives the instance of an id, which is made if there is none, or if
-// subscriptions have changed since.
-func (m *Manager) instance(now time.Time, c Client, id kafka.UUID) *instance {
-	m.expire(now)
-	i := m.instances[id]
-	switch {
-	case i == nil:
-		i = m.put(c, c, id)
-	case i.version < m.version:
-		m.remove(i)
-		i = m.put(c, i.client, id)
+// lock takes mu and gives the instance of an id, which is made if there is none,
+// or if subscriptions have changed since.
+func (m *Manager) lock(now time.Time, c Client, id kafka.UUID) *instance {
+	for {
+		m.mu.Lock()
+		m.expire(now)
+		old, version, subscriptions := m.instances[id], m.version, m.subscriptions
+		if old != nil && old.version == version {
+			m.touch(now, c, old)
+			return old
+		}
+		m.mu.Unlock()
+		known := c
+		if old != nil {
+			known = old.client
+		}
+		i := newInstance(known, id, version, subscriptions)
+		m.mu.Lock()
+		if m.instances[id] == old && m.version == version {
+			if old != nil {
+				m.remove(old)
+			}
+			m.put(c, i)
+			m.touch(now, c, i)
+			return i
+		}
+		m.mu.Unlock() // another request was faster
 	}
+}
+
+// touch notes that a client was heard.
+func (m *Manager) touch(now time.Time, c Client, i *instance) {
 	i.connection = c.Connection
 	i.expires = now.Add(max(expiryMin, 3*i.interval))
 	heap.Fix(&m.due, i.place)
 	m.recent.MoveToFront(i.recent)
+}
+
+func newInstance(c Client, id kafka.UUID, version int, subscriptions map[string]Subscription) *instance {
+	i := &instance{id: id, client: c, version: version}
+	i.metrics, i.interval = matching(subscriptions, c, id)
+	i.subscriptionID = subscriptionID(i.metrics, i.interval, id)
 	return i
 }
 
-func (m *Manager) put(asks, known Client, id kafka.UUID) *instance {
-	i := &instance{id: id, client: known, version: m.version, interval: intervalDefault}
-	i.metrics, i.interval = m.matching(known, id)
-	i.subscriptionID = subscriptionID(i.metrics, i.interval, id)
+// put makes i known, under the connection that asks.
+func (m *Manager) put(asks Client, i *instance) {
 	for len(m.instances) >= m.o.ClientsMax {
 		m.remove(m.recent.Back().Value.(*instance))
 	}
-	m.instances[id] = i
-	m.byConnection[asks.Connection] = id
+	m.instances[i.id] = i
+	m.byConnection[asks.Connection] = i.id
 	i.recent = m.recent.PushFront(i)
 	heap.Push(&m.due, i)
-	return i
 }
 
 func (m *Manager) remove(i *instance) {
@@ -343,9 +369,9 @@ func (m *Manager) Closed(connection uint64) {
 
 // matching is the union of the subscriptions that match a client, and the
 // shortest of their intervals.
-func (m *Manager) matching(c Client, id kafka.UUID) (metrics []string, interval time.Duration) {
+func matching(subscriptions map[string]Subscription, c Client, id kafka.UUID) (metrics []string, interval time.Duration) {
 	interval = intervalDefault
-	for _, s := range m.subscriptions {
+	for _, s := range subscriptions {
 		if s.matches(c, id) {
 			metrics = append(metrics, s.Metrics...)
 			interval = min(interval, s.Interval)

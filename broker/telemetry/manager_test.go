@@ -5,6 +5,7 @@ package telemetry
 import (
 	"regexp"
 	"slices"
+	"sync"
 	"testing"
 	"time"
 
@@ -242,5 +243,36 @@ func TestInstancesEnd(t *testing.T) {
 	m.Get(at(100_200), from(20), kafka.UUID{})
 	if !known(m, ids[0]) || known(m, ids[1]) || len(m.instances) != 10 || len(m.byConnection) != 10 {
 		t.Errorf("%d instances, %d connections", len(m.instances), len(m.byConnection))
+	}
+}
+
+// Requests, changes of subscriptions, ends of connections and scrapes at once
+// leave nothing behind that no longer belongs to anyone.
+func TestAllAtOnce(t *testing.T) {
+	m := newManager(func(o *Options) { o.ClientsMax, o.Limits = 20, Limits{SeriesMax: 30, ClientSeriesMax: 2} })
+	body := data(gaugeOf("a", number(1)), gaugeOf("b", number(1)), gaugeOf("c", number(1)))
+	var all sync.WaitGroup
+	for worker := range 4 {
+		all.Go(func() {
+			var own compress.Coder
+			for i := range 500 {
+				now := at(i * 10_000)
+				connection := uint64(worker*100 + i%7)
+				id := uuid(uint64(i % 30))
+				g, _ := m.Get(now, from(connection), id)
+				m.Push(now, from(connection), push(Grant{ID: id, SubscriptionID: g.SubscriptionID}, func(p *Push) { p.Metrics = body }), &own)
+				switch i % 5 {
+				case worker:
+					m.Closed(connection)
+				case 4:
+					m.Subscribed("s", every(100+i, "*"))
+					m.Exposed(now)
+				}
+			}
+		})
+	}
+	all.Wait()
+	if s := m.Stats(at(10_000_000)); s.Instances != 0 || s.Clients != 0 || s.Series != 0 || len(m.byConnection) != 0 || m.recent.Len() != 0 || s.PushesTotal == 0 {
+		t.Errorf("%+v, %d connections", s, len(m.byConnection))
 	}
 }

@@ -63,9 +63,11 @@ func (m *Manager) Exposed(now time.Time) []Series { return expose(m.store.all(no
 
 func (s *Store) count(now time.Time) int {
 	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.expire(now)
-	return len(s.clients)
+	silent := s.expire(now)
+	n := len(s.clients)
+	s.mu.Unlock()
+	s.forget(silent)
+	return n
 }
 
 // shown is the part of a client that a scrape has seen.
@@ -76,12 +78,13 @@ type shown struct {
 
 func (s *Store) all(now time.Time) []shown {
 	s.mu.Lock()
-	s.expire(now)
+	silent := s.expire(now)
 	clients := make([]*client, 0, len(s.clients))
 	for _, c := range s.clients {
 		clients = append(clients, c)
 	}
 	s.mu.Unlock()
+	s.forget(silent)
 	list := make([]shown, len(clients))
 	for i, c := range clients {
 		c.mu.Lock()

@@ -38,8 +38,10 @@ type Store struct {
 	limits     Limits
 	clientsMax int
 
-	mu      sync.Mutex // guards clients
+	mu      sync.Mutex // guards what follows
 	clients map[kafka.UUID]*client
+	// earliest is before the time at which the first of them expires.
+	earliest time.Time
 
 	series  atomic.Int64 // that are kept
 	dropped atomic.Int64 // data points that found no room or no name
@@ -109,12 +111,14 @@ func (s *Store) add(now time.Time, from Client, id kafka.UUID, keep time.Duratio
 
 // client gives what is kept of a client, nil if there is no room for it.
 func (s *Store) client(now time.Time, from Client, id kafka.UUID, keep time.Duration) *client {
+	var silent []*client
+	defer func() { s.forget(silent) }()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	c := s.clients[id]
 	if c == nil {
 		if len(s.clients) >= s.clientsMax {
-			s.expire(now)
+			silent = s.expire(now)
 		}
 		if len(s.clients) >= s.clientsMax {
 			return nil
@@ -124,16 +128,33 @@ func (s *Store) client(now time.Time, from Client, id kafka.UUID, keep time.Dura
 		s.clients[id] = c
 	}
 	c.expires = now.Add(keep)
+	if c.expires.Before(s.earliest) || len(s.clients) == 1 {
+		s.earliest = c.expires
+	}
 	return c
 }
 
-// expire forgets who was silent for too long. s.mu is held.
-func (s *Store) expire(now time.Time) {
+// expire takes out who was silent for too long; forget must follow, without the
+// lock. It looks at all clients only when one of them may be due.
+func (s *Store) expire(now time.Time) (silent []*client) {
+	if now.Before(s.earliest) {
+		return nil
+	}
+	first := true
 	for id, c := range s.clients {
-		if now.Before(c.expires) {
-			continue
+		if !now.Before(c.expires) {
+			delete(s.clients, id)
+			silent = append(silent, c)
+		} else if first || c.expires.Before(s.earliest) {
+			s.earliest, first = c.expires, false
 		}
-		delete(s.clients, id)
+	}
+	return silent
+}
+
+// forget lets go of the series of clients that were taken out.
+func (s *Store) forget(silent []*client) {
+	for _, c := range silent {
 		c.mu.Lock()
 		c.gone = true
 		n := len(c.series)
