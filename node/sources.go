@@ -28,6 +28,7 @@ func (n *Node) sources() ops.Sources {
 		Metadata:      n.raft.Log(),
 		Files:         n.files.Stats,
 	}
+	s.Assignments = n.line.AssignmentsPending
 	for _, d := range n.dirs {
 		s.Directories = append(s.Directories, d)
 	}

@@ -140,6 +140,7 @@ func full(t *testing.T) Sources {
 		Leader:      func() metalog.Leadership { return metalog.Leadership{Leader: 1, Epoch: 3, Leading: true} },
 		Metadata:    fakeLog{},
 		Files:       func() segment.Stats { return segment.Stats{Open: 5} },
+		Assignments: func() int { return 4 },
 		Directories: []Directory{fakeDir{"/data", nil}, fakeDir{"/b\xffd", errors.New("EIO")}},
 	}
 }

@@ -57,6 +57,8 @@ type Sources struct {
 	Files func() segment.Stats
 	// Directories are the log directories.
 	Directories []Directory
+	// Assignments are the replicas whose directory the controller does not know yet.
+	Assignments func() int
 }
 
 // Partitions is replica.Table.

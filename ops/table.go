@@ -156,6 +156,7 @@ var (
 	directoryOnline    = gauge("gregor_log_directory_online", "1 while the directory is used, 0 after it failed.", "directory")
 	directoryTotal     = gauge("gregor_log_directory_total_bytes", "Size of its file system; absent while that does not answer.", "directory")
 	directoryFree      = gauge("gregor_log_directory_free_bytes", "Room left on its file system; absent while that does not answer.", "directory")
+	assignments        = gauge("kafka_server_assignmentsmanager_queuedreplicatodirassignments", "Replicas whose log directory the controller does not know yet.")
 	directoryReserve   = gauge("gregor_log_directory_reserve_bytes", "Room that producers leave (gregor.log.reserve.bytes), as of the last look.", "directory")
 	directoryFull      = gauge("gregor_log_directory_full", "1 while producers wait for room in the directory.", "directory")
 
@@ -170,8 +171,11 @@ var (
 	rottenLogs    = counter("gregor_log_rotten_segments_total", "Log files that the scrub found to differ from their checksum, each time.", "directory")
 	wrongIndexes  = counter("gregor_log_wrong_indexes_total", "Segments whose indexes the scrub found not to fit the log file; they are built again.", "directory")
 
-	directoryGroup = group{"Log directories", []*metric{directoriesOffline, directoryOnline, directoryTotal, directoryFree, directoryReserve, directoryFull,
+	directoryGroup = group{"Log directories", []*metric{directoriesOffline, directoryOnline, assignments, directoryTotal, directoryFree, directoryReserve, directoryFull,
 		droppedSegments, droppedBytes, deletesPending, scrubBytes, scrubSegments, scrubFull, badRanges, rottenLogs, wrongIndexes}, func(e *emitter, c *collector) {
+		if c.sources.Assignments != nil {
+			e.count(assignments, int64(c.sources.Assignments()))
+		}
 		var failed int64
 		for _, d := range c.sources.Directories {
 			online := d.Offline() == nil
