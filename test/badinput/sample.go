@@ -86,6 +86,8 @@ func Sample(key, version int16, id [16]byte) kmsg.Request {
 		r.Groups[0].MemberID, r.Groups[0].MemberEpoch = nil, -1
 	case *kmsg.GetTelemetrySubscriptionsRequest:
 		r.ClientInstanceID = [16]byte{} // a new client; a known one must wait
+	case *kmsg.WriteTxnMarkersRequest: // whatever others have raised the epochs to
+		r.Markers[0].ProducerEpoch, r.Markers[0].CoordinatorEpoch = math.MaxInt16, math.MaxInt32
 	case *kmsg.UnregisterBrokerRequest:
 		r.BrokerID = 0x7f7f7f7f // however it is scrambled, not that of the broker
 	}
