@@ -130,7 +130,7 @@ var varying = []struct {
 	{regexp.MustCompile(`^Exception in thread "main" joptsimple\.UnavailableOptionException: `), "!"},
 	{regexp.MustCompile(`^(Option\(s\) )`), "!$1"},
 	{regexp.MustCompile(`^!!?`), "!"},
-	{regexp.MustCompile(`^(\s*at |Caused by: |org\.apache\.kafka\.common\.errors|com\.fasterxml|java\.(io|lang|text|time)\.|joptsimple\.)`), ""},
+	{regexp.MustCompile(`^(\s*at |\s*\.\.\. \d+ more|Caused by: |org\.apache\.kafka\.common\.errors|com\.fasterxml|java\.(io|lang|text|time)\.|joptsimple\.)`), ""},
 }
 
 // unordered are the first lines of what Kafka's tools write in the order of a
@@ -138,7 +138,7 @@ var varying = []struct {
 var unordered = regexp.MustCompile(`^(Topic: |Dynamic configs for topic |Executing records delete)`)
 
 // unorderedLine are command lines whose whole answer is.
-var unorderedLine = regexp.MustCompile(`^kafka-consumer-groups .*--(list|reset-offsets)\b`)
+var unorderedLine = regexp.MustCompile(`^kafka-consumer-groups .*--(list|reset-offsets|delete)( |$)`)
 
 // members are the consumers of one world, by client id.
 type members map[string]*kgo.Client
