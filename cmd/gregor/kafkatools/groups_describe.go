@@ -116,8 +116,11 @@ func known(n int64) string {
 }
 
 // offsets prints partitions of members, those of the busiest first, then
-// partitions that nobody has.
+// partitions that nobody has. Of a group without any there is no table.
 func (t *groupTool) offsets(g *groups.Group, positions []groups.Position) {
+	if len(positions) == 0 {
+		return
+	}
 	rank := func(p *groups.Position) int {
 		if p.Owner == nil {
 			return 0
