@@ -63,6 +63,7 @@ fuzz: ## Fuzz every decoder for FUZZTIME each (30s, or a number of runs as 3000x
 
 crash: ## Cut the storage at CRASH_POINTS points (100000), damage CRASH_FLIPS files (500), lose power CRASH_POWER_LOSSES times (20, root); CRASH_SEED to repeat
 	CRASH_POINTS=$${CRASH_POINTS:-100000} CRASH_FLIPS=$${CRASH_FLIPS:-500} CRASH_POWER_LOSSES=$${CRASH_POWER_LOSSES:-20} $(GO) test -count=1 -timeout 0 ./test/crash/...
+	CRASH_FLIPS=$${CRASH_FLIPS:-500} $(GO) test -count=1 -timeout 0 -tags synctests -run TestFlipsInMetadata ./node/nodetest
 
 model: ## Random histories of the coordinators: MODEL_STEPS (default 100000)
 	MODEL_STEPS=$${MODEL_STEPS:-100000} $(GO) test -count=1 -timeout 0 -run Model ./coordinator/...
