@@ -1,0 +1,115 @@
+// SPDX-License-Identifier: Apache-2.0
+
+//go:build synctests
+
+package nodetest
+
+import (
+	"context"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"gregor/base/kafka"
+)
+
+// heartbeat sends one of a member of the new protocol, again while the
+// coordinator is not there yet.
+func heartbeat(ctx context.Context, t *testing.T, c *kgo.Client, member string, epoch int32, topics ...string) *kmsg.ConsumerGroupHeartbeatResponse {
+	t.Helper()
+	req := kmsg.NewPtrConsumerGroupHeartbeatRequest()
+	req.Group, req.MemberID, req.MemberEpoch, req.RebalanceTimeoutMillis, req.SubscribedTopicNames = "g", member, epoch, -1, topics
+	if epoch == 0 {
+		req.RebalanceTimeoutMillis, req.Topics = 60_000, []kmsg.ConsumerGroupHeartbeatRequestTopic{}
+	}
+	for {
+		resp, err := req.RequestWith(ctx, c)
+		if err == nil && !kafka.Code(resp.ErrorCode).Retriable() {
+			return resp
+		}
+		if ctx.Err() != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(100 * time.Millisecond)
+	}
+}
+
+// A member of the new protocol is what the log says it is after every kind of
+// end of its node; its partitions are where they were, and so are its epochs.
+func TestConsumerGroupOutlivesItsNode(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ctx, cancel := context.WithTimeout(t.Context(), time.Hour)
+		defer cancel()
+		n := Start(t, Options{})
+		c := n.Client()
+		createTopic(ctx, t, c, nil)
+		first := heartbeat(ctx, t, c, "a", 0, "t")
+		if first.ErrorCode != 0 || first.Assignment == nil || len(first.Assignment.Topics) != 1 || len(first.Assignment.Topics[0].Partitions) != partitions {
+			t.Fatalf("joined: %+v", first)
+		}
+		for _, end := range []func(){n.Crash, n.Stop, n.Crash} {
+			end()
+			n.Up()
+			again := heartbeat(ctx, t, c, "a", first.MemberEpoch)
+			if again.ErrorCode != 0 || again.MemberEpoch != first.MemberEpoch || again.Assignment != nil {
+				t.Fatalf("after a restart: %+v", again)
+			}
+		}
+		time.Sleep(46 * time.Second)
+		if gone := heartbeat(ctx, t, c, "a", first.MemberEpoch); kafka.Code(gone.ErrorCode) != kafka.UnknownMemberID {
+			t.Errorf("after its session: %+v", gone)
+		}
+	})
+}
+
+// group.version is on in a new cluster; UpdateFeatures takes it away and brings
+// it back. A group's own interval counts as soon as it is set.
+func TestGroupVersionAndGroupConfig(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ctx, cancel := context.WithTimeout(t.Context(), time.Hour)
+		defer cancel()
+		n := Start(t, Options{})
+		c := n.Client()
+		admin := kadm.NewClient(c)
+		createTopic(ctx, t, c, nil)
+		joined := heartbeat(ctx, t, c, "a", 0, "t")
+		if joined.HeartbeatIntervalMillis != 5000 {
+			t.Fatalf("joined: %+v", joined)
+		}
+		set := kmsg.NewPtrIncrementalAlterConfigsRequest()
+		set.Resources = []kmsg.IncrementalAlterConfigsRequestResource{{ResourceType: kmsg.ConfigResourceTypeGroupConfig, ResourceName: "g",
+			Configs: []kmsg.IncrementalAlterConfigsRequestResourceConfig{{Name: "consumer.heartbeat.interval.ms", Value: kmsg.StringPtr("7000")}}}}
+		if resp, err := set.RequestWith(ctx, c); err != nil || resp.Resources[0].ErrorCode != 0 {
+			t.Fatalf("%v %+v", err, resp)
+		}
+		time.Sleep(time.Second)
+		if resp := heartbeat(ctx, t, c, "a", joined.MemberEpoch); resp.ErrorCode != 0 || resp.HeartbeatIntervalMillis != 7000 {
+			t.Errorf("with its own interval: %+v", resp)
+		}
+		level := func(level, how int8) {
+			t.Helper()
+			req := kmsg.NewPtrUpdateFeaturesRequest()
+			req.TimeoutMillis = 5000
+			req.FeatureUpdates = []kmsg.UpdateFeaturesRequestFeatureUpdate{{Feature: "group.version", MaxVersionLevel: int16(level), UpgradeType: how}}
+			if resp, err := req.RequestWith(ctx, c); err != nil || resp.ErrorCode != 0 {
+				t.Fatalf("%v %+v", err, resp)
+			}
+			time.Sleep(time.Second)
+		}
+		level(0, 2)
+		if resp := heartbeat(ctx, t, c, "a", joined.MemberEpoch); kafka.Code(resp.ErrorCode) != kafka.UnsupportedVersion {
+			t.Errorf("without the feature: %+v", resp)
+		}
+		level(1, 1)
+		if resp := heartbeat(ctx, t, c, "a", joined.MemberEpoch); resp.ErrorCode != 0 {
+			t.Errorf("with it again: %+v", resp)
+		}
+		if groups, err := admin.ListGroups(ctx); err != nil || groups["g"].State != "Stable" {
+			t.Errorf("%v %+v", err, groups)
+		}
+	})
+}
