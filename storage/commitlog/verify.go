@@ -244,22 +244,6 @@ func (v *intervals) around(pos int64) (to, again int64) {
 	return to, math.MaxInt64
 }
 
-// remove takes [from, to) out of what was verified.
-func (v *intervals) remove(from, to int64) {
-	v.mu.Lock()
-	defer v.mu.Unlock()
-	var list []interval
-	for _, i := range v.list {
-		if left := (interval{i.from, min(i.to, from)}); left.from < left.to {
-			list = append(list, left)
-		}
-		if right := (interval{max(i.from, to), i.to}); right.from < right.to {
-			list = append(list, right)
-		}
-	}
-	v.list = list
-}
-
 // add notes that [from, to) was verified.
 func (v *intervals) add(from, to int64) {
 	if from >= to {
