@@ -150,6 +150,9 @@ func (g *Groups) syncConsumer(c *consumerGroup, nowMs int64, req *kmsg.SyncGroup
 	if code != kafka.None {
 		return syncError(req.Version, code)
 	}
+	if len(m.classic.SupportedProtocols) == 0 { // of a log that nobody should have written
+		return syncError(req.Version, kafka.InconsistentGroupProtocol)
+	}
 	protocolType, protocol := protocolTypeConsumer, m.classic.SupportedProtocols[0]
 	if inconsistent(req.ProtocolType, &protocolType) || inconsistent(req.Protocol, &protocol.Name) {
 		return syncError(req.Version, kafka.InconsistentGroupProtocol)

@@ -52,7 +52,7 @@ func (g *Groups) describeMember(c *consumerGroup, m *memberData) kmsg.ConsumerGr
 	d.MemberID, d.InstanceID, d.RackID, d.MemberEpoch = m.id, m.instance, m.rack, m.epoch
 	d.ClientID, d.ClientHost = m.clientID, m.clientHost
 	d.SubscribedTopics, d.SubscribedTopicRegex = slices.Clone(m.names), m.regex
-	if !m.isClassic() {
+	if d.MemberType = 0; !m.isClassic() {
 		d.MemberType = 1
 	}
 	held := slices.Clone(m.assigned)
