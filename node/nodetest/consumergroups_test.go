@@ -113,3 +113,62 @@ func TestGroupVersionAndGroupConfig(t *testing.T) {
 		}
 	})
 }
+
+// newProtocol makes a franz-go client speak the new protocol: it is not its default yet.
+func newProtocol(ctx context.Context, opts ...kgo.Opt) []kgo.Opt {
+	ctx = context.WithValue(ctx, "opt_in_kafka_next_gen_balancer_beta", true) //nolint:staticcheck // the client's own key
+	return append(opts, kgo.WithContext(ctx), kgo.ConsumerGroup("g"), kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()), kgo.DisableAutoCommit())
+}
+
+// A real client shares a topic with a second one, gets all of it back when that
+// one dies, and goes on where the group had come to.
+func TestFranzSpeaksTheNewProtocol(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ctx, cancel := context.WithTimeout(t.Context(), time.Hour)
+		defer cancel()
+		n := Start(t, Options{})
+		c := n.Client(kgo.RecordPartitioner(kgo.ManualPartitioner()))
+		admin := kadm.NewClient(c)
+		createTopic(ctx, t, c, nil)
+		var l ledger
+		l.produce(ctx, t, c, 12)
+		first := n.Client(newProtocol(ctx, kgo.ConsumeTopics("t"))...)
+		for read := 0; read < 12*partitions; {
+			read += first.PollFetches(ctx).NumRecords()
+		}
+		if err := first.CommitUncommittedOffsets(ctx); err != nil {
+			t.Fatal(err)
+		}
+		second := n.Client(newProtocol(ctx, kgo.ConsumeTopics("^[st]$"), kgo.ConsumeRegex())...)
+		shared := func() bool {
+			groups, err := admin.DescribeConsumerGroups(ctx, "g")
+			if err != nil || len(groups["g"].Members) != 2 || groups["g"].State != "Stable" {
+				return false
+			}
+			for _, m := range groups["g"].Members {
+				if len(m.Assignment["t"]) == 0 {
+					return false
+				}
+			}
+			return true
+		}
+		for !shared() {
+			short, done := context.WithTimeout(ctx, time.Second)
+			first.PollFetches(short)
+			second.PollFetches(short)
+			done()
+			if ctx.Err() != nil {
+				t.Fatal("never shared")
+			}
+		}
+		first.CloseAllowingRebalance()
+		l.produce(ctx, t, c, 6)
+		for read := 0; read < 6*partitions; {
+			fetches := second.PollFetches(ctx)
+			if ctx.Err() != nil {
+				t.Fatalf("read %d", read)
+			}
+			read += fetches.NumRecords()
+		}
+	})
+}
