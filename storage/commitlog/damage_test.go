@@ -181,3 +181,43 @@ func TestBatchInsideARecordIsNoBatch(t *testing.T) {
 		t.Fatal(there, corrupt)
 	}
 }
+
+// A reader that knows its place meets a damaged header with its first step, and
+// knows nothing of what stands in front: only what the damage took is lost.
+func TestDamageAtACursorTakesNothingInFront(t *testing.T) {
+	size := int64(len(plain(1, 1000).build()))
+	for name, flip := range map[string]struct {
+		batch, pos int64
+		bit        int
+	}{
+		"magic":                          {3, 16, 0},
+		"length":                         {3, 8, 6},
+		"base offset":                    {3, 7, 0}, // 2, where 3 is
+		"base offset of the batch after": {4, 7, 2}, // 0, where 4 is
+	} {
+		t.Run(name, func(t *testing.T) {
+			b := damaged(t, true)
+			var c Cursor
+			for off := kafka.Offset(0); off < 3; off++ {
+				r, err := b.l.Read(&c, off, 1, ToLogEnd, true)
+				if err != nil || r.Next != off+1 {
+					t.Fatalf("read of %d: %+v, %v", off, r, err)
+				}
+				r.File.Src.Release()
+			}
+			b.flip(logZero, flip.batch*size+flip.pos, flip.bit)
+			if r, err := b.l.Read(&c, 3, 1, ToLogEnd, true); err == nil {
+				r.File.Src.Release()
+			}
+			_, corrupt := b.offsets()
+			if want := []kafka.Offset{kafka.Offset(flip.batch)}; fmt.Sprint(corrupt) != fmt.Sprint(want) {
+				t.Fatalf("corrupt %v, want %v; bad ranges %+v", corrupt, want, b.l.BadRanges())
+			}
+			for _, r := range b.l.BadRanges() {
+				if r.From != kafka.Offset(flip.batch) || r.PosBytes != flip.batch*size {
+					t.Fatalf("%+v", r)
+				}
+			}
+		})
+	}
+}

@@ -10,6 +10,7 @@ import (
 	"sync"
 
 	"gregor/base/kafka"
+	"gregor/storage/index"
 	"gregor/storage/segment"
 )
 
@@ -40,6 +41,7 @@ type walker struct {
 
 	atLeast     kafka.Offset // the first batch ends there or behind
 	floor       kafka.Offset // the next batch may not begin below
+	tight       bool         // floor is where what stands in front ends
 	goodTo      int64        // up to here it was checked before …
 	goodAgain   int64        // … and from here on
 	checkedFrom int64        // what this walk has checked and not yet noted
@@ -54,6 +56,7 @@ func (w *walker) begin(l *Log, s *logSegment, file *segment.File, sizeBytes, pos
 	w.epochs = l.pub.epochs
 	l.mu.Unlock()
 	w.jump(pos, floor)
+	w.tight = pos == 0 || floor > s.base
 	w.checkedFrom, w.checkedTo = pos, pos
 	w.goodTo, w.goodAgain = pos, pos
 }
@@ -74,12 +77,17 @@ func (w *walker) next() bool {
 				return false
 			}
 			w.jump(r.EndBytes, r.Next)
+			w.tight = true
 			continue
 		}
 		check := w.unchecked(pos)
 		w.Check(check)
 		bad := w.advance(check || w.headers && pos < w.s.trustFrom)
-		if bad == nil {
+		if bad != nil && !w.tight {
+			w.tighten(pos)
+			continue
+		}
+		if w.tight = true; bad == nil {
 			if w.err == nil && check {
 				w.checked(pos, w.NextPos())
 			}
@@ -92,6 +100,41 @@ func (w *walker) next() bool {
 		w.jump(pos, w.floor) // the scan believed the offsets of the batch
 	}
 	return false
+}
+
+// tighten finds out where the batches in front of pos end: without it the first
+// batch of a walk that begins in the middle would take them along, if it is bad.
+func (w *walker) tighten(pos int64) {
+	at := index.Position{Offset: w.s.base}
+	if ix := w.s.ix.Load(); ix != nil {
+		if p, err := ix.offsets.FloorPosition(pos - 1); err == nil && p.PosBytes > 0 {
+			if p.Offset, err = w.l.landing(w.s, w.file, w.sizeBytes, p); err == nil {
+				at = p
+			}
+		}
+	}
+	var scan segment.Scan
+	scan.Start(w.file, at.PosBytes, pos, false)
+	defer scan.Done()
+	scan.Floor(at.Offset)
+	stepOver(&scan, w.file, pos)
+	floor := at.Offset
+	for scan.Next() {
+		floor = scan.Header.NextOffset()
+	}
+	for _, r := range w.s.bad.all() {
+		if r.EndBytes <= pos {
+			floor = max(floor, r.Next)
+		}
+	}
+	if floor > w.ceiling {
+		floor = w.floor
+	}
+	w.jump(pos, max(floor, w.floor))
+	w.tight = true
+	if err := scan.Err(); !errors.Is(err, kafka.CorruptMessage) {
+		w.err = err
+	}
 }
 
 // advance reads one batch and judges it, and looks at the one behind. What is wrong with it is returned, what
