@@ -5,10 +5,12 @@ package commitlog
 import (
 	"errors"
 	"fmt"
+	"syscall"
 	"testing"
 
 	"gregor/base/kafka"
 	"gregor/base/vfs"
+	"gregor/storage/scrub"
 	"gregor/storage/segment"
 	"gregor/wire/batch"
 )
@@ -217,6 +219,62 @@ func TestDamageAtACursorTakesNothingInFront(t *testing.T) {
 				if r.From != kafka.Offset(flip.batch) || r.PosBytes != flip.batch*size {
 					t.Fatalf("%+v", r)
 				}
+			}
+		})
+	}
+}
+
+// What is known of aborted transactions outlives the mending of the other indexes,
+// also while the folder cannot be listed to look it up again.
+func TestMendedIndexesKeepWhatWasAborted(t *testing.T) {
+	for _, c := range []struct {
+		name, flipped string
+		err           error
+	}{
+		{"readable", ".index", nil},
+		{"no descriptors", ".index", syscall.EMFILE},
+		{"the transactions themselves", ".txnindex", nil},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			b, fault := faultyBed(t)
+			b.o.Config = Config{IndexIntervalBytes: 1}
+			b.mustOpen()
+			for seq := range int32(5) {
+				b.mustAppend(spec{n: 1, ts: 1000 + int64(seq), size: 10, pid: 7, seq: seq, txn: true})
+			}
+			if a := b.append(spec{ts: 2000, pid: 7, seq: batch.NoSequence, marker: "abort"}, 0, OriginCoordinator); a.Err != nil {
+				t.Fatal(a.Err)
+			}
+			if err := b.l.Roll(); err != nil {
+				t.Fatal(err)
+			}
+			b.l.AdvanceHighWatermark(6)
+			b.flip("00000000000000000000"+c.flipped, 7, 3)
+			look := func() error {
+				found, _, err := b.l.Scrub(&Scrub{After: kafka.NoOffset, Read: func(int64) bool { return true },
+					Sum: func(kafka.Offset) (scrub.Sum, bool) { return scrub.Sum{}, false }})
+				return errors.Join(err, found.Indexes)
+			}
+			if look() == nil {
+				t.Fatal("the scrub found nothing")
+			}
+			if c.err != nil {
+				fault.Add(vfs.Rule{Ops: vfs.OpReadDir, Err: c.err})
+			}
+			if err := b.l.Checkpoint(); err != nil {
+				t.Fatal(err)
+			}
+			r, err := b.l.Read(nil, 0, 1<<20, ToLastStable, true)
+			if err != nil {
+				t.Fatal(err)
+			}
+			r.File.Src.Release()
+			if len(r.Aborted) != 1 || r.Aborted[0] != (AbortedTxn{ProducerID: 7}) {
+				t.Fatalf("aborted %+v", r.Aborted)
+			}
+			fault.Clear()
+			if err := look(); err != nil {
+				t.Fatalf("after mending the scrub still finds: %v", err)
 			}
 		})
 	}

@@ -357,24 +357,45 @@ func (l *Log) mendIndexes() {
 			if err != nil && !errors.Is(err, index.ErrCorrupt) {
 				return err
 			}
+			old := s.ix.Load()
+			if old != nil {
+				ix.aborted = old.aborted // how large it is was told when the folder was listed, and it has grown
+			}
 			if err := l.rebuildIndexes(s, ix, s.sizeBytes); err != nil {
 				return err
 			}
 			if err := l.compareAborted(s, ix, s.sizeBytes); err != nil {
 				return err
 			}
-			if old := s.ix.Swap(ix); old != nil {
-				for _, f := range old.files() {
-					_ = f.Close() // its readers read on
-				}
+			if err := l.rewriteAborted(s, ix); err != nil {
+				return err
+			}
+			s.ix.Store(ix)
+			if old != nil {
+				_ = errors.Join(old.offsets.File().Close(), old.times.File().Close()) // their readers read on
 			}
 			s.doubted.Store(false)
 			return nil
 		})
+		if passing(err) {
+			s.mend.Store(true)
+		}
 		if err != nil {
 			l.sideWriteFailed(fmt.Sprintf("rebuild indexes of %s", s.log.Path()), err)
 		} else {
 			l.log().Warn("indexes were rebuilt: they did not fit their log file", "segment", s.log.Path())
 		}
 	}
+}
+
+// rewriteAborted makes the file of a transaction index what is known of it.
+func (l *Log) rewriteAborted(s *logSegment, ix *indexes) error {
+	list, err := ix.aborted.List()
+	if err != nil {
+		return err
+	}
+	if _, err := l.o.FS.Stat(ix.aborted.File().Path()); len(list) == 0 && missing(err) {
+		return nil
+	}
+	return l.replaceAborted(s, ix, list)
 }
