@@ -26,6 +26,9 @@ type chunkLog struct {
 }
 
 func (l *chunkLog) Append([]byte, kafka.LeaderEpoch) (kafka.Offset, error) { return 0, nil }
+func (l *chunkLog) AppendMarker([]byte, int8, kafka.LeaderEpoch) (kafka.Offset, error) {
+	return 0, nil
+}
 
 func (l *chunkLog) Read(buf []byte, _ kafka.Offset, _ int) ([]byte, error) {
 	if l.at == len(l.chunks) {

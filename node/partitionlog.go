@@ -58,8 +58,12 @@ func coordinatorLog(ctx context.Context, img *image.Image, table *replica.Table,
 }
 
 func (l *partitionLog) Append(batches []byte, epoch kafka.LeaderEpoch) (kafka.Offset, error) {
+	return l.AppendMarker(batches, 0, epoch) // there is none in them, so its version is no matter
+}
+
+func (l *partitionLog) AppendMarker(b []byte, txnVersion int8, epoch kafka.LeaderEpoch) (kafka.Offset, error) {
 	a := &l.append
-	a.Batches, a.Origin, a.ExpectedEpoch, a.AllReplicas = batches, commitlog.OriginCoordinator, epoch, true
+	a.Batches, a.Origin, a.ExpectedEpoch, a.AllReplicas, a.TxnVersion = b, commitlog.OriginCoordinator, epoch, true, txnVersion
 	l.p.Append(a)
 	a.Batches = nil
 	return a.LastOffset, a.Err

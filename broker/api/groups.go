@@ -23,6 +23,9 @@ type Groups interface {
 	// Do gives an event to the groups of a partition. The answer is in t, perhaps
 	// already when Do returns. An error says that the event was not given.
 	Do(p kafka.PartitionID, t *shard.Ticket, event func(g *group.Groups, nowMs int64, to group.Token, out *group.Out)) error
+	// EndTransaction writes the marker of a transaction into a partition and
+	// applies it. The answer in t is a nil response or an error.
+	EndTransaction(p kafka.PartitionID, t *shard.Ticket, m shard.Marker) error
 	// Active lists the partitions that are loaded; loading tells whether there
 	// are some that are not yet.
 	Active() (active []kafka.PartitionID, loading bool)

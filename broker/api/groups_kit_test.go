@@ -171,6 +171,10 @@ func (l *heldLog) Append(b []byte, _ kafka.LeaderEpoch) (kafka.Offset, error) {
 	return l.end - 1, nil
 }
 
+func (l *heldLog) AppendMarker(b []byte, _ int8, epoch kafka.LeaderEpoch) (kafka.Offset, error) {
+	return l.Append(b, epoch)
+}
+
 func (l *heldLog) Read(buf []byte, from kafka.Offset, _ int) ([]byte, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()

@@ -10,6 +10,7 @@ import (
 	"gregor/base/kafka"
 	"gregor/base/park"
 	"gregor/broker/call"
+	"gregor/coordinator/shard"
 	"gregor/replica"
 	"gregor/storage/commitlog"
 	"gregor/storage/prodstate"
@@ -21,7 +22,8 @@ import (
 // asks for it, and so does an administrator who aborts one that hangs (KIP-664),
 // which is why every listener of a broker takes it, as in Kafka. Markers are
 // appended with acks=all; a producer that is named twice has one result for each
-// partition, that of the last marker.
+// partition, that of the last marker. Where a group's offsets are pending it is
+// the coordinator of groups that appends the marker, and applies it.
 
 // markersTimeout is how long the replicas of a partition are waited for
 // (request.timeout.ms of the broker, which Kafka waits here).
@@ -44,6 +46,7 @@ type markerResult struct {
 	replica *replica.Partition // while the high watermark has not passed it
 	last    kafka.Offset
 	epoch   kafka.LeaderEpoch
+	ticket  *shard.Ticket // while a coordinator has not answered
 	entry   park.Entry
 }
 
@@ -102,6 +105,10 @@ func (w *markers) write(c *call.Call, m *kmsg.WriteTxnMarkersRequestMarker, r *m
 		r.code = w.api.code(c, err)
 		return
 	}
+	if r.topic == kafka.OffsetsTopic {
+		w.coordinate(c, m, r)
+		return
+	}
 	nowMs := w.api.d.Now().UnixMilli()
 	b, err := prodstate.AppendMarker(nil, kafka.ProducerID(m.ProducerID), kafka.ProducerEpoch(m.ProducerEpoch),
 		prodstate.Marker{Commit: m.Committed, CoordinatorEpoch: m.CoordinatorEpoch}, nowMs)
@@ -129,10 +136,6 @@ func (a *API) markerPartition(topic string, id int32, left *patience) (*replica.
 	if t == nil {
 		return nil, kafka.UnknownTopicOrPartition
 	}
-	if topic == kafka.OffsetsTopic {
-		// Only the groups' coordinator may end a transaction there: it holds the offsets.
-		return nil, kafka.NotLeaderForPartition
-	}
 	p, err := a.partition(t, kafka.PartitionID(id), left)
 	if err != nil || p.Status().Role == replica.Offline {
 		return nil, kafka.UnknownTopicOrPartition
@@ -140,13 +143,56 @@ func (a *API) markerPartition(topic string, id int32, left *patience) (*replica.
 	return p, nil
 }
 
+// coordinate has the coordinator of groups write the marker.
+func (w *markers) coordinate(c *call.Call, m *kmsg.WriteTxnMarkersRequestMarker, r *markerResult) {
+	r.ticket = &shard.Ticket{}
+	err := w.api.d.Groups.EndTransaction(kafka.PartitionID(r.partition), r.ticket, shard.Marker{
+		Producer: shard.Producer{ID: kafka.ProducerID(m.ProducerID), Epoch: kafka.ProducerEpoch(m.ProducerEpoch)},
+		Commit:   m.Committed, CoordinatorEpoch: m.CoordinatorEpoch, TxnVersion: m.TransactionVersion,
+	})
+	if err != nil {
+		r.ticket, r.code = nil, w.coordinatorCode(c, err)
+		return
+	}
+	w.waiting++
+	w.settleTicket(c, r)
+}
+
+// coordinatorCode gives the code of a coordinator's error. Who writes markers
+// asks the leader again, and knows no coordinators.
+func (w *markers) coordinatorCode(c *call.Call, err error) kafka.Code {
+	switch code := w.api.code(c, err); code {
+	case kafka.NotCoordinator, kafka.CoordinatorNotAvailable, kafka.CoordinatorLoadInProgress:
+		return kafka.NotLeaderForPartition
+	default:
+		return code
+	}
+}
+
+// settleTicket takes the coordinator's answer if it is there.
+func (w *markers) settleTicket(c *call.Call, r *markerResult) {
+	_, err, done := r.ticket.Result()
+	if !done {
+		return
+	}
+	if w.leave(r); err != nil {
+		r.code = w.coordinatorCode(c, err)
+	}
+}
+
 // park leaves the reply until the high watermark has passed all markers.
 func (w *markers) park(c *call.Call) call.Outcome {
 	c.Deadline = c.ReceivedAt.Add(min(markersTimeout, w.api.limits.timeoutMax))
 	for i := range w.results {
-		if r := &w.results[i]; r.replica != nil {
+		r := &w.results[i]
+		if r.waits() {
 			r.entry.Parker, r.entry.Owner = c.Conn.Parker, c
+		}
+		switch {
+		case r.replica != nil:
 			r.replica.Await(commitlog.ToHighWatermark, &r.entry, r.last+1)
+		case r.ticket != nil:
+			r.ticket.Await(&r.entry)
 		}
 	}
 	if w.settle(c, nil) {
@@ -160,7 +206,13 @@ func (w *markers) park(c *call.Call) call.Outcome {
 // whether none waits any more.
 func (w *markers) settle(c *call.Call, woken *park.Entry) bool {
 	for i := range w.results {
-		if r := &w.results[i]; r.replica != nil && (woken == nil || woken == &r.entry) {
+		r := &w.results[i]
+		if !r.waits() || woken != nil && woken != &r.entry {
+			continue
+		}
+		if r.ticket != nil {
+			w.settleTicket(c, r)
+		} else {
 			w.settleOne(c, r)
 		}
 	}
@@ -185,9 +237,15 @@ func (w *markers) settleOne(c *call.Call, r *markerResult) {
 	}
 }
 
+func (r *markerResult) waits() bool { return r.replica != nil || r.ticket != nil }
+
 func (w *markers) leave(r *markerResult) {
-	r.replica.Forget(commitlog.ToHighWatermark, &r.entry)
-	r.replica = nil
+	if r.ticket != nil {
+		r.ticket.Forget(&r.entry)
+	} else {
+		r.replica.Forget(commitlog.ToHighWatermark, &r.entry)
+	}
+	r.replica, r.ticket = nil, nil
 	w.waiting--
 }
 
@@ -204,7 +262,7 @@ func (w *markers) Ready(c *call.Call, e *park.Entry) bool {
 func (w *markers) Expire(c *call.Call) {
 	if !w.settle(c, nil) {
 		for i := range w.results {
-			if r := &w.results[i]; r.replica != nil {
+			if r := &w.results[i]; r.waits() {
 				w.leave(r)
 				r.code = kafka.RequestTimedOut
 			}
@@ -216,7 +274,7 @@ func (w *markers) Expire(c *call.Call) {
 // Drop is part of call.Waiter.
 func (w *markers) Drop(*call.Call) {
 	for i := range w.results {
-		if r := &w.results[i]; r.replica != nil {
+		if r := &w.results[i]; r.waits() {
 			w.leave(r)
 		}
 	}

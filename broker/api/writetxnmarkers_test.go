@@ -13,6 +13,8 @@ import (
 
 	"gregor/base/kafka"
 	"gregor/cluster/image"
+	"gregor/coordinator/group"
+	"gregor/coordinator/shard"
 	"gregor/replica"
 	"gregor/storage/commitlog"
 	"gregor/wire/batch"
@@ -179,6 +181,54 @@ func TestMarkersWaitForTheReplicas(t *testing.T) {
 		}
 		if got := said(c.do(abort)); len(got) != 1 || got[0] != "7 t-0 NOT_LEADER_FOR_PARTITION" || p.Waiting(1) != 0 {
 			t.Errorf("a follower: %v, %d wait", got, p.Waiting(1))
+		}
+	})
+}
+
+// In __consumer_offsets it is the coordinator that ends a transaction: pending
+// offsets count when the marker is committed, and not before.
+func TestMarkersOfPendingOffsets(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		n := start(t)
+		id := n.topic("t", 1)
+		c := n.coordinated(t)
+		p := shard.PartitionOf("g", 50)
+		end := markersRequest(1, marker{producer: 7, commit: true, topic: kafka.OffsetsTopic, partitions: []int32{int32(p)}},
+			marker{producer: 8, topic: kafka.OffsetsTopic, partitions: []int32{50}})
+		commit := kmsg.NewPtrTxnOffsetCommitRequest()
+		commit.Version, commit.Group, commit.ProducerID, commit.Generation = 3, "g", 7, -1
+		of := kmsg.NewTxnOffsetCommitRequestTopicPartition()
+		of.Offset = 3
+		commit.Topics = []kmsg.TxnOffsetCommitRequestTopic{{Topic: "t", Partitions: []kmsg.TxnOffsetCommitRequestTopicPartition{of}}}
+		if err := n.groups.Do(p, &shard.Ticket{}, func(g *group.Groups, nowMs int64, to group.Token, out *group.Out) {
+			g.TxnOffsetCommit(nowMs, group.Caller{}, commit, to, out)
+		}); err != nil {
+			t.Fatal(err)
+		}
+		offset := func() kafka.Offset {
+			offsets, _ := offsetsIn(c.do(offsetsOf(9, id, "g")).(*kmsg.OffsetFetchResponse))
+			return kafka.Offset(offsets[0])
+		}
+		if got := offset(); got != -1 {
+			t.Errorf("a pending offset is told: %d", got)
+		}
+		n.groups.log(p).hold(true)
+		sent, began := c.send(end), time.Now()
+		go func() {
+			time.Sleep(time.Second)
+			n.groups.log(p).hold(false)
+		}()
+		want := fmt.Sprintf("[7 __consumer_offsets-%d NONE 8 __consumer_offsets-50 UNKNOWN_TOPIC_OR_PARTITION]", p)
+		if got := said(c.receive(end, sent)); fmt.Sprint(got) != want || time.Since(began) != time.Second {
+			t.Errorf("%v after %v, want %s", got, time.Since(began), want)
+		}
+		if got := offset(); got != 3 {
+			t.Errorf("the committed offset is %d", got)
+		}
+		n.groups.Resign(p)
+		time.Sleep(time.Second)
+		if got := said(c.do(end)); got[0] != fmt.Sprintf("7 __consumer_offsets-%d NOT_LEADER_FOR_PARTITION", p) {
+			t.Error(got)
 		}
 	})
 }

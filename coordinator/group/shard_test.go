@@ -60,6 +60,10 @@ type shortLog struct {
 	waiters park.List
 }
 
+func (l *shortLog) AppendMarker(b []byte, _ int8, epoch kafka.LeaderEpoch) (kafka.Offset, error) {
+	return l.Append(b, epoch)
+}
+
 func (l *shortLog) Append(b []byte, _ kafka.LeaderEpoch) (kafka.Offset, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()

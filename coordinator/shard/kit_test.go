@@ -32,6 +32,7 @@ type memLog struct {
 	hw       kafka.Offset
 	lag      bool // the high watermark stays where it is
 	appendEr error
+	markerEr error
 	readEr   error
 	offline  error // what Committed says
 	reads    int
@@ -58,6 +59,16 @@ func (l *memLog) Append(b []byte, epoch kafka.LeaderEpoch) (kafka.Offset, error)
 		l.hw = l.end
 	}
 	return l.end - 1, nil
+}
+
+func (l *memLog) AppendMarker(b []byte, _ int8, epoch kafka.LeaderEpoch) (kafka.Offset, error) {
+	l.mu.Lock()
+	refused := l.markerEr
+	l.mu.Unlock()
+	if refused != nil {
+		return -1, refused
+	}
+	return l.Append(b, epoch)
 }
 
 func (l *memLog) put(b []byte) {

@@ -64,8 +64,8 @@ const (
 // in which they were made; every ticket is completed exactly once. An append
 // that failed leaves the machine ahead of its log: the machine is thrown away,
 // who waits is told to ask again, and the shard loads anew. So does a machine
-// that panics: its state is not trusted any more, and one request must not end
-// all other groups of the broker.
+// that panics, unlike all else that runs on a lane: its state is not trusted any
+// more, but one request must not end the broker (docs/adr/0005).
 //
 // Rejected: snapshots of the machine that an append can be rolled back to, as
 // Kafka keeps them. They pay in every event for what happens once in a year.
@@ -104,10 +104,11 @@ type shard[M Machine[O], O Output] struct {
 	retry    *time.Timer
 }
 
-// task is a job of the lane: an event, or anything else.
+// task is a job of the lane: an event, the end of a transaction, or anything else.
 type task[M Machine[O], O Output] struct {
 	ticket *Ticket
 	event  func(m M, nowMs int64, to Token, out O)
+	marker *Marker
 	do     func()
 }
 
@@ -150,10 +151,14 @@ func (s *shard[M, O]) onLane(f func()) { s.lane.Do(&lane.Job[task[M, O]]{V: task
 // run is the lane.
 func (s *shard[M, O]) run(chain *lane.Job[task[M, O]]) {
 	for j := chain; j != nil; j = j.Next() {
-		if j.V.do != nil {
+		switch {
+		case j.V.do != nil:
 			s.flush() // its order among the events counts
 			j.V.do()
-		} else {
+		case j.V.marker != nil:
+			s.flush()
+			s.end(j.V.ticket, j.V.marker)
+		default:
 			s.event(j.V.ticket, j.V.event)
 		}
 	}
@@ -161,19 +166,26 @@ func (s *shard[M, O]) run(chain *lane.Job[task[M, O]]) {
 	s.arm()
 }
 
+// accepts says why what a ticket is for cannot be begun, if so.
+func (s *shard[M, O]) accepts(t *Ticket) error {
+	if err := s.admits(); err != nil {
+		return err
+	}
+	if t != nil && s.waiting >= s.of.o.PendingMax {
+		s.of.count.refused.Add(1)
+		return fmt.Errorf("%d requests wait in partition %d: %w", s.of.o.PendingMax, s.id, kafka.CoordinatorNotAvailable)
+	}
+	return nil
+}
+
 // event runs one event.
 func (s *shard[M, O]) event(t *Ticket, event func(m M, nowMs int64, to Token, out O)) {
-	if err := s.admits(); err != nil {
+	if err := s.accepts(t); err != nil {
 		t.fail(err)
 		return
 	}
 	to := Token(0)
 	if t != nil {
-		if s.waiting >= s.of.o.PendingMax {
-			s.of.count.refused.Add(1)
-			t.fail(fmt.Errorf("%d requests wait in partition %d: %w", s.of.o.PendingMax, s.id, kafka.CoordinatorNotAvailable))
-			return
-		}
 		s.token++
 		to = s.token
 		s.tokens[to] = t
@@ -194,7 +206,10 @@ func (s *shard[M, O]) step(to Token, work func(nowMs int64)) {
 			t.fail(kafka.UnknownServerError)
 			s.wait(-1)
 		}
-		s.fail(err)
+		// What the events before it have given is whole, and their replies are due.
+		if s.flush(); s.state == Active {
+			s.fail(err)
+		}
 		return
 	}
 	if err := s.collect(nowMs); err != nil {

@@ -370,6 +370,82 @@ func TestPanic(t *testing.T) {
 	})
 }
 
+// TestPanicInAChain: events that queued on the lane together with one that
+// panics are answered as if they had come alone, and what they wrote stays.
+func TestPanicInAChain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t)
+		defer r.shards.Close()
+		r.elect()
+		var tickets [3]*Ticket
+		go r.do(func(*tally, int64, Token, *output) { time.Sleep(time.Second) })
+		synctest.Wait()
+		for i, event := range []func(*tally, int64, Token, *output){
+			add("a"), func(m *tally, _ int64, _ Token, _ *output) { m.counts["a"] = 99; panic("boom") }, add("b"),
+		} {
+			go func() { tickets[i] = r.do(event) }()
+			synctest.Wait() // they queue in this order
+		}
+		time.Sleep(2 * time.Second)
+		r.expect("a=1 UNKNOWN_SERVER_ERROR COORDINATOR_LOAD_IN_PROGRESS", tickets[:]...)
+		r.expect("a=1 b=0", r.do(get("a")), r.do(get("b")))
+	})
+}
+
+// TestEndTransaction: a marker is applied behind its append, and answered when
+// it is committed. One that the log refuses changes nothing, and costs no load.
+func TestEndTransaction(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t)
+		defer r.shards.Close()
+		end := func(id kafka.ProducerID, commit bool) *Ticket {
+			ticket := &Ticket{}
+			if err := r.shards.EndTransaction(0, ticket, Marker{Producer: Producer{ID: id}, Commit: commit}); err != nil {
+				ticket.fail(err)
+			}
+			return ticket
+		}
+		r.expect("NOT_COORDINATOR", end(7, true))
+		r.elect()
+		within := func(id kafka.ProducerID, name string, n int) {
+			r.do(func(m *tally, _ int64, to Token, out *output) {
+				out.reply(to, name)
+				out.records, out.of = []grouprec.Record{record(name, n)}, &Producer{ID: id}
+				_ = m.Replay(out.records[0], Origin{ProducerID: id, Transactional: true})
+			})
+		}
+		within(7, "a", 5)
+		within(8, "b", 6)
+		r.log.set(func() { r.log.lag = true })
+		committed := end(7, true)
+		read := r.do(get("a"))
+		synctest.Wait()
+		if _, _, done := committed.Result(); done {
+			t.Error("a marker is answered before it is committed")
+		}
+		r.expect("-", read)
+		r.log.set(func() { r.log.lag, r.log.hw = false, r.log.end })
+		r.expect("a=5", read)
+		if resp, err, done := committed.Result(); resp != nil || err != nil || !done {
+			t.Errorf("%v %v %v", resp, err, done)
+		}
+		r.log.set(func() { r.log.markerEr = kafka.InvalidProducerEpoch })
+		r.expect("INVALID_PRODUCER_EPOCH", end(8, true))
+		r.expect("b=0", r.do(get("b")))
+		r.log.set(func() { r.log.markerEr = nil })
+		end(8, false)
+		within(9, "c", 3)
+		end(9, true)
+		r.expect("a=5 b=0 c=3", r.do(get("a")), r.do(get("b")), r.do(get("c")))
+		if s := r.shards.Stats(); s.LoadsTotal != 1 || s.Pending != 0 {
+			t.Errorf("%+v", s)
+		}
+		r.log.lead(2)
+		r.elect() // and the log gives the same
+		r.expect("a=5 b=0 c=3", r.do(get("a")), r.do(get("b")), r.do(get("c")))
+	})
+}
+
 func batchOf(change func(*batch.Options), records ...grouprec.Record) []byte {
 	o := batch.NoProducer(0, 1)
 	if change != nil {

@@ -10,6 +10,7 @@
 //	shard.go    one shard: its life and its lane
 //	load.go     from the log to a machine
 //	append.go   from a machine to the log
+//	marker.go   ends of transactions
 //	release.go  replies that wait for the high watermark
 //	clock.go    the time that machines are told
 //	ticket.go   one request that waits
@@ -26,6 +27,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"gregor/base/kafka"
+	"gregor/base/lane"
 	"gregor/base/park"
 	"gregor/coordinator/grouprec"
 	"gregor/wire/compress"
@@ -80,6 +82,9 @@ type Log interface {
 	// Append appends whole batches as leader of an epoch, all or none. The error
 	// carries Kafka's code.
 	Append(batches []byte, epoch kafka.LeaderEpoch) (last kafka.Offset, err error)
+	// AppendMarker appends the control batch of a marker likewise. The log judges
+	// the epochs of the producer and of its coordinator.
+	AppendMarker(b []byte, txnVersion int8, epoch kafka.LeaderEpoch) (last kafka.Offset, err error)
 	// Read gives whole batches from the one that holds from on, in buf if they
 	// fit: at least one and at most about bytesMax, and none at the log end.
 	Read(buf []byte, from kafka.Offset, bytesMax int) ([]byte, error)
@@ -197,6 +202,21 @@ func (s *Shards[M, O]) Do(p kafka.PartitionID, t *Ticket, event func(m M, nowMs 
 		return err
 	}
 	sh.do(t, event)
+	return nil
+}
+
+// EndTransaction writes a marker into a partition and has its machine apply it.
+// t gets a nil response when the marker is committed. An error says that nothing
+// was begun, as of Do.
+func (s *Shards[M, O]) EndTransaction(p kafka.PartitionID, t *Ticket, m Marker) error {
+	sh := s.shard(p)
+	if sh == nil {
+		return kafka.NotCoordinator
+	}
+	if err := sh.admits(); err != nil {
+		return err
+	}
+	sh.lane.Do(&lane.Job[task[M, O]]{V: task[M, O]{ticket: t, marker: &m}})
 	return nil
 }
 
