@@ -133,6 +133,10 @@ func (l *Log) drop(n, renamed int) (dropped bool, err error) {
 		}
 	}
 	if err := l.keepSnapshot(l.pub.segments[n].base); err != nil {
+		var unreadable *unreadableError
+		if errors.As(err, &unreadable) {
+			return false, storageError("make a producer snapshot again", err)
+		}
 		l.sideWriteFailed("sync a producer snapshot", err)
 		return false, err
 	}
@@ -162,7 +166,8 @@ func (l *Log) drop(n, renamed int) (dropped bool, err error) {
 // keepSnapshot sees to it that the producer snapshot of a segment's start is
 // there and durable: once the segments in front of it are gone, nothing else
 // tells of the producers that wrote to them, and of transactions that they left
-// open. A crash may have taken it, and the load did without.
+// open. A crash may have taken it, and the load did without; one that cannot be
+// read is made again too.
 func (l *Log) keepSnapshot(base kafka.Offset) error {
 	l.mu.Lock()
 	synced := l.pub.syncedBelow
@@ -177,12 +182,12 @@ func (l *Log) keepSnapshot(base kafka.Offset) error {
 		return nil
 	case err == nil: // written by this process, or before a crash
 		return l.syncSnapshot(base)
-	case !missing(err) && !errors.Is(err, prodstate.ErrCorrupt):
+	case passing(err):
 		return err
 	}
 	w, err := l.walkTo(base)
 	if err != nil {
-		return err
+		return &unreadableError{err}
 	}
 	err = l.replaceSmall(segment.Name(base, segment.SnapshotSuffix), w.producers.AppendSnapshot(nil), vfs.File.SyncData)
 	if isNoSpace(err) {
@@ -190,6 +195,13 @@ func (l *Log) keepSnapshot(base kafka.Offset) error {
 	}
 	return errors.Join(err, l.o.FS.SyncDir(l.dir()))
 }
+
+// unreadableError says that a log could not be read where that is needed to change
+// it. Only a write that fails is final.
+type unreadableError struct{ err error }
+
+func (e *unreadableError) Error() string { return e.err.Error() }
+func (e *unreadableError) Unwrap() error { return e.err }
 
 func (l *Log) syncSnapshot(base kafka.Offset) error {
 	f, err := l.o.FS.Open(l.path(base, segment.SnapshotSuffix), vfs.ReadWrite, 0)

@@ -632,3 +632,43 @@ func BenchmarkRetentionThatIsNotDue(bench *testing.B) {
 		}
 	}
 }
+
+// What cannot be read ends no directory: a producer snapshot is made again from
+// the log, and where that cannot be read either its segments stay.
+func TestRetentionOverUnreadableFiles(t *testing.T) {
+	for _, c := range []struct {
+		name  string
+		paths []string
+		stays bool
+	}{
+		{"the snapshot", []string{".snapshot"}, false},
+		{"the snapshot and the log", []string{".snapshot", ".log"}, true},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			b, fault := faultyBed(t)
+			b.o.Config.SegmentBytes = 100
+			b.mustOpen()
+			for seq := range int32(3) {
+				b.mustAppend(spec{n: 1, ts: b.now.UnixMilli() - 5000, size: 10, pid: 7, seq: seq})
+			}
+			b.l.AdvanceHighWatermark(3)
+			for _, path := range c.paths {
+				fault.Add(vfs.Rule{Ops: vfs.OpRead, Path: path, Err: syscall.EIO})
+			}
+			plan, _, err := b.l.Retain(bySize(100))
+			if stays := plan.Count() == 0; stays != c.stays || stays != errors.Is(err, kafka.KafkaStorageError) || len(b.failed) > 0 {
+				t.Fatalf("%+v, %v; failed %v", plan, err, b.failed)
+			}
+			fault.Clear()
+			if a := b.append(spec{n: 1, ts: b.now.UnixMilli(), size: 10, pid: 7, seq: 3}, 0, OriginClient); a.Err != nil {
+				t.Fatal(a.Err)
+			}
+			b.retain(bySize(100))
+			b.crash()
+			b.mustOpen()
+			if list, err := b.l.Producers(); err != nil || len(list) != 1 || list[0].LastSequence != 3 {
+				t.Fatalf("%+v, %v", list, err)
+			}
+		})
+	}
+}
