@@ -26,9 +26,10 @@ func (p *Pace) Read(n int64, now time.Time) time.Duration {
 }
 
 // NextPass tells how long to wait for the next pass: passes begin at least
-// interval apart. One that a stop interrupted goes on at once.
+// interval apart. One that a stop interrupted goes on at once, and one that ended
+// in the future says that the clock was wrong.
 func (p *Progress) NextPass(interval time.Duration, now time.Time) time.Duration {
-	if p.StartedMs == 0 && p.FullMs == 0 || p.StartedMs != 0 {
+	if p.StartedMs != 0 || p.FullMs == 0 || p.FullMs > now.UnixMilli() {
 		return 0
 	}
 	return max(time.UnixMilli(p.FullMs).Add(interval).Sub(now), 0)

@@ -167,6 +167,7 @@ func TestPassesBeginAnIntervalApart(t *testing.T) {
 		{Progress{StartedMs: 9_000, FullMs: 8_000}, 0},
 		{Progress{FullMs: 8_000}, 58 * time.Second},
 		{Progress{FullMs: 1}, 50*time.Second + time.Millisecond},
+		{Progress{FullMs: 10_001}, 0}, // the clock was wrong when it ended
 	} {
 		if got := c.p.NextPass(time.Minute, now); got != c.want {
 			t.Errorf("%+v: %v, want %v", c.p, got, c.want)
