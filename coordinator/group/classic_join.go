@@ -35,7 +35,10 @@ func (g *Groups) JoinGroup(nowMs int64, by Caller, req *kmsg.JoinGroupRequest, t
 	}
 	isNew := c == nil
 	if isNew {
-		c = newClassicGroup(req.Group, nowMs)
+		if c = newClassicGroup(req.Group, nowMs); !g.fits(out, sizeOf(c.record())) { // as Kafka says when it appends
+			j.fail("", kafka.UnknownServerError)
+			return
+		}
 		g.groups[req.Group] = c
 	}
 	j.c = c

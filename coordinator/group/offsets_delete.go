@@ -74,7 +74,7 @@ func (c *classicGroup) validateOffsetDelete() error {
 
 // deleteTopicOffsets forgets the offsets of topics that are no more. An offset
 // of a topic of the same name but another id stays. What one event cannot hold
-// goes on with the next Tick.
+// goes on with the next Tick; what none can stays.
 func (g *Groups) deleteTopicOffsets(nowMs int64, out *Out) {
 	if len(g.deleted) == 0 {
 		return
@@ -89,7 +89,7 @@ func (g *Groups) deleteTopicOffsets(nowMs int64, out *Out) {
 	}
 	for _, id := range sortedKeys(g.offsets) {
 		for _, tp := range g.offsets[id].partitionsOf(gone) {
-			if !g.emitOffsetTombstone(id, tp.Topic, tp.Partition, out) {
+			if !g.emitOffsetTombstone(id, tp.Topic, tp.Partition, out) && len(out.Records) != 0 {
 				g.timers.set(&g.deletion, g, nowMs)
 				return
 			}

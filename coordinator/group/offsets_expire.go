@@ -14,7 +14,8 @@ import "gregor/base/kafka"
 // A group that rebalances loses nothing, nor does a partition with an offset of
 // a transaction that goes on.
 //
-// What one event cannot hold goes on with the next Tick.
+// What one event cannot hold goes on with the next Tick; what none can, since
+// batches may be smaller than they were, stays.
 func (g *Groups) expireOffsets(nowMs int64, out *Out) {
 	for _, id := range g.groupIDs() {
 		if id < g.expiredTo {
@@ -25,7 +26,7 @@ func (g *Groups) expireOffsets(nowMs int64, out *Out) {
 		if done && bare && found.empty() {
 			done = g.emitTombstones(found, out)
 		}
-		if !done {
+		if !done && len(out.Records) != 0 {
 			g.expiredTo = id
 			g.timers.set(&g.retention, g, nowMs)
 			return
