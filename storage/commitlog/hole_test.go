@@ -3,6 +3,8 @@
 package commitlog
 
 import (
+	"encoding/binary"
+	"hash/crc32"
 	"log/slog"
 	"strings"
 	"testing"
@@ -81,6 +83,50 @@ func TestGapsOfCompactionAreNoHoles(t *testing.T) {
 		b.mustOpen()
 		b.wantBases(0)
 	})
+}
+
+// A topic that was compacted, and is so no longer, keeps what lies behind its
+// gaps: offsets that are missing inside any file or batch tell of it. A crash
+// takes the end of a file, never its middle.
+func TestCrashBehindCompactionOfLongAgo(t *testing.T) {
+	for name, c := range map[string]struct {
+		bases  []kafka.Offset // of batches of two records, four to a file
+		holes  bool           // the first batch had four
+		behind bool           // the gap is kept
+	}{
+		"a gap in a file":                 {bases: []kafka.Offset{0, 4, 6, 8, 20, 22}, behind: true},
+		"a gap where a file begins":       {bases: []kafka.Offset{3, 5, 7, 9, 20, 22}, behind: true},
+		"a gap in a later file":           {bases: []kafka.Offset{0, 2, 4, 6, 20, 22, 26, 28}, behind: true},
+		"a gap in a batch":                {bases: []kafka.Offset{0, 4, 6, 8, 20, 22}, holes: true, behind: true},
+		"none: the end of a file is lost": {bases: []kafka.Offset{0, 2, 4, 6, 20, 22}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			b := memoryBed(t)
+			b.o.Config = Config{SegmentBytes: int32(4 * len(plain(2, 1000).build()))}
+			b.mustOpen()
+			for i, base := range c.bases {
+				s := plain(2, 1000)
+				s.base = base
+				batches := s.build()
+				if c.holes && i == 0 {
+					binary.BigEndian.PutUint32(batches[23:], 3) // last offset delta
+					binary.BigEndian.PutUint32(batches[17:], crc32.Checksum(batches[21:], crc32.MakeTable(crc32.Castagnoli)))
+				}
+				a := Append{Batches: batches, Origin: OriginReplica, ExpectedEpoch: kafka.NoLeaderEpoch}
+				if b.l.Append(&a, 0); a.Err != nil {
+					t.Fatal(a.Err)
+				}
+			}
+			b.crash()
+			b.o.RecoveryPoint = 0 // as after kill -9 of Kafka, which notes it once a minute
+			b.mustOpen()
+			want := c.bases
+			if !c.behind {
+				want = want[:4]
+			}
+			b.wantBases(want...)
+		})
+	}
 }
 
 // A closed segment that ends where the next one begins has lost nothing,

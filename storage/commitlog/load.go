@@ -39,7 +39,7 @@ func (l *Log) load() error {
 	}
 	r := &recovery{l: l, clean: l.o.CleanStart, from: l.o.RecoveryPoint, nowMs: l.nowMs(), logStart: l.o.LogStart, highWatermark: l.o.HighWatermark,
 		risen: epochStart{Epoch: kafka.NoLeaderEpoch}, lastEpoch: kafka.NoLeaderEpoch}
-	r.durable, r.promised = r.from, r.from
+	r.durable, r.promised, r.compacted = r.from, r.from, l.config().Compacted
 	if r.clean || l.o.RecoveryPointLost {
 		r.durable = math.MaxInt64
 	}
@@ -131,6 +131,7 @@ type recovery struct {
 	segments      []*logSegment
 	end           kafka.Offset
 	logStart      kafka.Offset
+	compacted     bool         // or was once, see wasCompacted
 	scannedFrom   kafka.Offset // where recovery began to read; producers from an older snapshot
 	epochs        epochList
 	epochsFound   bool

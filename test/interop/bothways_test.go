@@ -8,6 +8,7 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"hash/crc32"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -24,6 +25,10 @@ import (
 // bothSettings let one node coordinate, and clean and delete without delay.
 var bothSettings = append(slices.Concat(forever, transactionSettings), "group.initial.rebalance.delay.ms=0", "log.cleaner.backoff.ms=100",
 	"log.retention.check.interval.ms=200", "log.initial.task.delay.ms=0")
+
+// ahead is how far from the others those records are that transactions stand
+// between: markers are of the present, and time has to rise for segments to roll.
+const ahead = time.Hour + 5*time.Minute
 
 // TestBothWays has Apache Kafka fill a directory with everything it can hold at
 // once: groups of both protocols and of transactions, committed and aborted
@@ -52,11 +57,16 @@ func TestBothWays(t *testing.T) {
 			b.create()
 			b.write()
 			b.transactions()
-			b.clean()
+			b.write()
+			b.groupTransactions()
+			b.clean("compacted", "large", "once-compacted", "expired-by-kafka", "expired-by-gregor")
+			b.alterTopic("once-compacted", "cleanup.policy", "delete")
 			b.expire("expired-by-kafka")
 			before := b.settled()
-			if len(before.Groups) != 5 || before.Start["expired-by-kafka-0"] == 0 {
-				t.Fatalf("Kafka left groups %v and log starts %v", before.Groups, before.Start)
+			b.gaps(dir, "once-compacted-0", before)
+			b.gaps(dir, "large-0", before)
+			if len(before.Groups) != 5 {
+				t.Fatalf("Kafka left groups %v", before.Groups)
 			}
 			end(n)
 
@@ -66,18 +76,17 @@ func TestBothWays(t *testing.T) {
 			b.write()
 			b.expire("expired-by-gregor")
 			before = b.settled()
-			if k, g := before.Start["expired-by-kafka-0"], before.Start["expired-by-gregor-0"]; k != g {
-				t.Errorf("retention of a compacted topic leaves %d on by Kafka, %d on by gregor", k, g)
-			}
 			end(n)
 
 			n = kafka.StartApache(t, dir, options)
 			b.at(n)
 			b.same("gregor", before)
-			b.write()
 			b.transactions()
-			b.clean()
+			b.write()
+			b.groupTransactions()
+			b.clean("compacted", "large")
 			before = b.settled()
+			b.gaps(dir, "large-0", before)
 			end(n)
 
 			n = startWith(t, dir, bothSettings...)
@@ -93,7 +102,7 @@ type bothWays struct {
 	ctx    context.Context
 	t      *testing.T
 	began  time.Time
-	turn   int
+	round  int // of writing
 	node   *kafka.Node
 	client *kgo.Client
 	admin  *kadm.Client
@@ -101,32 +110,35 @@ type bothWays struct {
 
 func (b *bothWays) at(n *kafka.Node) {
 	b.t.Helper()
-	client, err := kgo.NewClient(kgo.SeedBrokers(n.Address), kgo.RecordPartitioner(kgo.ManualPartitioner()), kgo.ProducerBatchCompression(kgo.Lz4Compression()))
+	client, err := kgo.NewClient(kgo.SeedBrokers(n.Address), kgo.RecordPartitioner(kgo.ManualPartitioner()), kgo.ProducerBatchCompression(kgo.NoCompression()))
 	if err != nil {
 		b.t.Fatal(err)
 	}
 	b.t.Cleanup(client.Close)
 	b.node, b.client, b.admin = n, client, kadm.NewClient(client)
-	b.t.Logf("turn %d: %s", b.turn, n.Name)
+	b.t.Logf("round %d: %s", b.round, n.Name)
 }
 
 func (b *bothWays) check(what string, err error) {
 	b.t.Helper()
 	if err != nil {
-		b.t.Fatalf("turn %d, %s: %s: %v", b.turn, b.node.Name, what, err)
+		b.t.Fatalf("round %d, %s: %s: %v", b.round, b.node.Name, what, err)
 	}
 }
 
-// create makes the topics: plain of several segments, three compacted ones that
-// roll every ten records by their timestamps, and those that groups read.
+// create makes the topics: plain and two compacted ones of several segments by
+// size, three compacted ones that roll every ten records by their timestamps,
+// and those that groups read.
 func (b *bothWays) create() {
 	b.t.Helper()
 	compact := func(policy string) map[string]*string {
 		return map[string]*string{"cleanup.policy": value(policy), "segment.ms": value("10000"), "min.cleanable.dirty.ratio": value("1.0"),
-			"delete.retention.ms": value("0"), "retention.ms": value("-1")}
+			"delete.retention.ms": value("0"), "retention.ms": value("-1"), "compression.type": value("snappy")}
 	}
+	large := map[string]*string{"cleanup.policy": value("compact"), "segment.bytes": value("1048576"), "min.cleanable.dirty.ratio": value("1.0")}
 	for topic, configs := range map[string]map[string]*string{
-		"in": nil, "out": {"compression.type": value("zstd"), "min.insync.replicas": value("1")},
+		"large": large, "once-compacted": large,
+		"in": {"compression.type": value("lz4")}, "out": {"compression.type": value("zstd"), "min.insync.replicas": value("1")},
 		"plain":             {"segment.bytes": value("1048576"), "retention.ms": value("-1"), "max.message.bytes": value("2000000")},
 		"compacted":         compact("compact"),
 		"expired-by-kafka":  compact("compact,delete"),
@@ -148,17 +160,27 @@ func (b *bothWays) write() {
 	const each = 60
 	var records []*kgo.Record
 	for i := range each {
-		at := b.began.Add(time.Duration(b.turn*each+i) * time.Second)
+		at := b.began.Add(time.Duration(b.round*each+i) * time.Second)
 		for _, topic := range []string{"compacted", "expired-by-kafka", "expired-by-gregor"} {
-			r := &kgo.Record{Topic: topic, Key: fmt.Append(nil, "key-", i%7), Value: fmt.Append(nil, "turn ", b.turn, " record ", i), Timestamp: at}
+			r := &kgo.Record{Topic: topic, Key: fmt.Append(nil, "key-", i%7), Value: fmt.Append(nil, "round ", b.round, " record ", i), Timestamp: at}
+			if topic == "compacted" {
+				r.Timestamp = at.Add(ahead)
+			}
 			if i%7 == 3 && i%2 == 0 {
 				r.Value = nil
 			}
 			records = append(records, r)
 		}
+		for _, topic := range []string{"large", "once-compacted"} {
+			r := &kgo.Record{Topic: topic, Key: fmt.Append(nil, b.round, i), Value: bytes.Repeat(fmt.Append(nil, i%10), 60_000), Timestamp: at}
+			if i%2 == 1 {
+				r.Key = []byte("again and again")
+			}
+			records = append(records, r)
+		}
 		records = append(records,
-			&kgo.Record{Topic: "plain", Value: bytes.Repeat(fmt.Append(nil, b.turn, "/", i, " "), 8000), Timestamp: at,
-				Headers: []kgo.RecordHeader{{Key: "turn", Value: fmt.Append(nil, b.turn)}}})
+			&kgo.Record{Topic: "plain", Value: bytes.Repeat(fmt.Append(nil, b.round, "/", i, " "), 8000), Timestamp: at,
+				Headers: []kgo.RecordHeader{{Key: "round", Value: fmt.Append(nil, b.round)}}})
 	}
 	for i := range 20 {
 		records = append(records, &kgo.Record{Topic: "in", Partition: int32(i % 4 / 3), Value: []byte("v")})
@@ -166,30 +188,26 @@ func (b *bothWays) write() {
 	for _, r := range records { // one by one, so that segments roll where they are told to
 		b.check("produce to "+r.Topic, b.client.ProduceSync(b.ctx, r).FirstErr())
 	}
-	// The last record of these is of now, and stays whatever expires.
-	for _, topic := range []string{"expired-by-kafka", "expired-by-gregor"} {
-		b.check("produce", b.client.ProduceSync(b.ctx, &kgo.Record{Topic: topic, Key: []byte("now"), Value: fmt.Append(nil, b.turn)}).FirstErr())
-	}
 	consume(b.t, b.ctx, b.node.Address, 20, kgo.ConsumerGroup("classic"))
 	//lint:ignore SA1029 the key by which the client takes the new protocol
 	consume(b.t, b.ctx, b.node.Address, 20, kgo.ConsumerGroup("new"), kgo.WithContext(context.WithValue(b.ctx, "opt_in_kafka_next_gen_balancer_beta", true)))
 	var by kadm.Offsets
-	by.Add(kadm.Offset{Topic: "plain", At: int64(7 + b.turn), LeaderEpoch: 0, Metadata: fmt.Sprint("by hand in turn ", b.turn)})
+	by.Add(kadm.Offset{Topic: "plain", At: int64(7 + b.round), LeaderEpoch: 0, Metadata: fmt.Sprint("by hand in round ", b.round)})
 	b.check("commit", b.admin.CommitAllOffsets(b.ctx, "by hand", by))
 
-	b.alterTopic("plain", "max.message.bytes", fmt.Sprint(2_000_001+b.turn))
-	b.alterTopic("out", "flush.messages", fmt.Sprint(1000+b.turn))
-	config := []kadm.AlterConfig{{Op: kadm.SetConfig, Name: "message.max.bytes", Value: value(fmt.Sprint(1_100_000 + b.turn))}}
+	b.alterTopic("plain", "max.message.bytes", fmt.Sprint(2_000_001+b.round))
+	b.alterTopic("out", "flush.messages", fmt.Sprint(1000+b.round))
+	config := []kadm.AlterConfig{{Op: kadm.SetConfig, Name: "message.max.bytes", Value: value(fmt.Sprint(1_100_000 + b.round))}}
 	_, err := b.admin.AlterBrokerConfigs(b.ctx, config)
 	b.check("alter the brokers", err)
-	config = []kadm.AlterConfig{{Op: kadm.SetConfig, Name: "log.cleaner.io.buffer.size", Value: value(fmt.Sprint(524_300 + b.turn))}}
+	config = []kadm.AlterConfig{{Op: kadm.SetConfig, Name: "log.cleaner.io.buffer.size", Value: value(fmt.Sprint(524_300 + b.round))}}
 	_, err = b.admin.AlterBrokerConfigs(b.ctx, config, 1)
 	b.check("alter broker 1", err)
-	own := fmt.Sprint("turn-", b.turn)
-	_, err = b.admin.CreateTopic(b.ctx, 1, 1, map[string]*string{"retention.bytes": value(fmt.Sprint(1<<30 + b.turn))}, own)
+	own := fmt.Sprint("round-", b.round)
+	_, err = b.admin.CreateTopic(b.ctx, 1, 1, map[string]*string{"retention.bytes": value(fmt.Sprint(1<<30 + b.round))}, own)
 	b.check("create "+own, err)
 	b.check("produce to "+own, b.client.ProduceSync(b.ctx, &kgo.Record{Topic: own, Value: []byte(own)}).FirstErr())
-	b.turn++
+	b.round++
 }
 
 func (b *bothWays) alterTopic(topic, key, value string) {
@@ -197,8 +215,7 @@ func (b *bothWays) alterTopic(topic, key, value string) {
 	alterTopic(b.ctx, b.t, b.admin, topic, key, value)
 }
 
-// transactions ends some either way: in a plain and in a compacted topic, and
-// with the offsets of groups in them.
+// transactions ends some either way, in a plain and in a compacted topic.
 func (b *bothWays) transactions() {
 	b.t.Helper()
 	c, err := kgo.NewClient(kgo.SeedBrokers(b.node.Address), kgo.TransactionalID("writer"), kgo.RecordPartitioner(kgo.ManualPartitioner()))
@@ -207,30 +224,43 @@ func (b *bothWays) transactions() {
 	for i := range 6 {
 		b.check("begin", c.BeginTransaction())
 		for _, topic := range []string{"plain", "compacted"} {
-			r := &kgo.Record{Topic: topic, Key: fmt.Append(nil, "in transaction ", i/4), Value: fmt.Append(nil, "transaction ", i, " of turn ", b.turn)}
+			r := &kgo.Record{Topic: topic, Key: fmt.Append(nil, "in transaction ", i/4), Value: fmt.Append(nil, "transaction ", i, " of round ", b.round),
+				Timestamp: b.began.Add(ahead + time.Duration(b.round*60+i)*time.Second)}
 			b.check("produce", c.ProduceSync(b.ctx, r).FirstErr())
 		}
 		b.check("end", c.EndTransaction(b.ctx, kgo.TransactionEndTry(i%2 == 0)))
 	}
+}
+
+// groupTransactions ends some with the offsets of groups in them.
+func (b *bothWays) groupTransactions() {
+	b.t.Helper()
 	transact(b.t, b.ctx, b.node.Address, "in a transaction", kgo.TryCommit)
 	transact(b.t, b.ctx, b.node.Address, "aborted", kgo.TryAbort)
 }
 
-// clean has Kafka's cleaner go over the compacted topics, until each holds a
-// key once at most below its last segment, and no more from then on.
-func (b *bothWays) clean() {
+// clean has Kafka's cleaner go over topics until no key stands twice in them
+// below what may be their last segment, and has it rest then.
+func (b *bothWays) clean(topics ...string) {
 	b.t.Helper()
-	topics := []string{"compacted", "expired-by-kafka", "expired-by-gregor"}
 	for _, topic := range topics {
 		b.alterTopic(topic, "min.cleanable.dirty.ratio", "0.001")
 	}
 	for _, topic := range topics {
-		for len(b.read(topic, 0, kgo.ReadUncommitted())) > 40 { // of at least 60
-			select {
-			case <-b.ctx.Done():
-				b.t.Fatalf("%s is not cleaned: %q", topic, b.read(topic, 0, kgo.ReadUncommitted()))
-			case <-time.After(200 * time.Millisecond):
+		for twice := true; twice; {
+			records := b.fetch(topic, 0, kgo.ReadUncommitted())
+			seen := map[string]bool{}
+			twice = false
+			for _, r := range records[:max(0, len(records)-20)] {
+				if !r.Attrs.IsControl() {
+					twice = twice || seen[string(r.Key)]
+					seen[string(r.Key)] = true
+				}
 			}
+			if b.ctx.Err() != nil {
+				b.t.Fatalf("%s is not cleaned: %d records", topic, len(records))
+			}
+			time.Sleep(100 * time.Millisecond)
 		}
 	}
 	for _, topic := range topics {
@@ -238,27 +268,40 @@ func (b *bothWays) clean() {
 	}
 }
 
-// expire lets retention take all of a topic but its last segment.
-func (b *bothWays) expire(topic string) {
+// gaps wants a file that ends before the next one begins.
+func (b *bothWays) gaps(dir, partition string, p picture) {
 	b.t.Helper()
-	b.alterTopic(topic, "retention.ms", "1200000")
-	for {
-		if start, _ := bounds(b.ctx, b.t, b.admin, topic); start > 0 {
-			return
-		}
-		select {
-		case <-b.ctx.Done():
-			b.t.Fatalf("%s: nothing of %s expires", b.node.Name, topic)
-		case <-time.After(100 * time.Millisecond):
+	files, err := filepath.Glob(filepath.Join(dir, partition, "*.log"))
+	b.check("segments of "+partition, err)
+	found := 0
+	for _, file := range files[1:] {
+		var base int64
+		_, err := fmt.Sscanf(filepath.Base(file), "%d.log", &base)
+		b.check(file, err)
+		if !slices.ContainsFunc(p.Uncommitted[partition], func(r string) bool { return strings.HasPrefix(r, fmt.Sprint(base-1, " at ")) }) {
+			found++
 		}
 	}
+	if found == 0 {
+		b.t.Fatalf("no gap between the files of %s: %v %q", partition, files, p.Uncommitted[partition])
+	}
+}
+
+// expire lets retention take all of a topic but its last segment, which begins
+// with a record of now.
+func (b *bothWays) expire(topic string) {
+	b.t.Helper()
+	r := &kgo.Record{Topic: topic, Key: []byte("now"), Value: fmt.Append(nil, b.round)}
+	b.check("produce to "+topic, b.client.ProduceSync(b.ctx, r).FirstErr())
+	b.alterTopic(topic, "retention.ms", "1200000")
+	await(b.ctx, b.t, b.admin, b.node.Name, topic, r.Offset)
 }
 
 // same wants of this node what the one before it said.
 func (b *bothWays) same(who string, before picture) {
 	b.t.Helper()
 	if diff := cmp.Diff(before, b.settled()); diff != "" {
-		b.t.Fatalf("turn %d: %s left (-), %s serves (+):\n%s", b.turn, who, b.node.Name, head(diff))
+		b.t.Fatalf("round %d: %s left (-), %s serves (+):\n%s", b.round, who, b.node.Name, head(diff))
 	}
 }
 
@@ -370,28 +413,32 @@ func (b *bothWays) look() picture {
 // read gives each record of a partition in full, with its offset and epoch.
 func (b *bothWays) read(topic string, partition int32, isolation kgo.IsolationLevel) (records []string) {
 	b.t.Helper()
-	// Behind the last record may be markers, and gaps: a sentinel cannot be
-	// written, so the consumer's own position tells the end.
-	ends, err := b.admin.ListEndOffsets(b.ctx, topic)
-	b.check("end of "+topic, err)
-	end, _ := ends.Lookup(topic, partition)
+	for _, r := range b.fetch(topic, partition, isolation) {
+		records = append(records, fmt.Sprintf("%d at %d epoch %d of %d: %q = %.30q (%d bytes, %08x, %v) %v control %v", r.Offset, r.Timestamp.UnixMilli(), r.LeaderEpoch,
+			r.ProducerID, r.Key, r.Value, len(r.Value), crc32.ChecksumIEEE(r.Value), r.Value == nil, r.Headers, r.Attrs.IsControl()))
+	}
+	return records
+}
+
+// fetch reads to the log end: the last offset is never one that is gone.
+func (b *bothWays) fetch(topic string, partition int32, isolation kgo.IsolationLevel) (records []*kgo.Record) {
+	b.t.Helper()
 	starts, err := b.admin.ListStartOffsets(b.ctx, topic)
 	b.check("start of "+topic, err)
 	start, _ := starts.Lookup(topic, partition)
+	ends, err := b.admin.ListEndOffsets(b.ctx, topic)
+	b.check("end of "+topic, err)
+	end, _ := ends.Lookup(topic, partition)
 	c, err := kgo.NewClient(kgo.SeedBrokers(b.node.Address), kgo.FetchIsolationLevel(isolation), kgo.KeepControlRecords(), kgo.FetchMaxWait(100*time.Millisecond),
 		kgo.ConsumePartitions(map[string]map[int32]kgo.Offset{topic: {partition: kgo.NewOffset().At(start.Offset)}}))
 	b.check("reader of "+topic, err)
 	defer c.Close()
-	next := start.Offset
-	for next < end.Offset {
+	for next := start.Offset; next < end.Offset; {
 		fetches := c.PollFetches(b.ctx)
 		b.check("read "+topic, fetches.Err())
-		fetches.EachRecord(func(r *kgo.Record) {
-			next = r.Offset + 1
-			text := fmt.Sprintf("%d at %d epoch %d of %d: %q = %.60q (%d bytes, %v) %v control %v", r.Offset, r.Timestamp.UnixMilli(), r.LeaderEpoch, r.ProducerID,
-				r.Key, r.Value, len(r.Value), r.Value == nil, r.Headers, r.Attrs.IsControl())
-			records = append(records, text)
-		})
+		for _, r := range fetches.Records() {
+			next, records = r.Offset+1, append(records, r)
+		}
 	}
 	return records
 }
