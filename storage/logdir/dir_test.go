@@ -449,6 +449,27 @@ func TestNewPartitionInheritsNoCheckpoint(t *testing.T) {
 	}
 }
 
+// Nor does one whose folder somebody removed while the node was down, cleanly.
+func TestRemovedFolderLeavesNoCheckpoint(t *testing.T) {
+	memory := vfs.NewMemory()
+	d := open(t, memory)
+	log := openLog(t, d, tp("orders", 0))
+	appendSome(t, log, 10)
+	log.AdvanceHighWatermark(10)
+	ok(t, log.DeleteRecords(5))
+	ok(t, d.Close(1))
+	ok(t, memory.RemoveAll("/data/orders-0"))
+
+	d = open(t, memory)
+	appendSome(t, openLog(t, d, tp("orders", 0)), 3)
+	d.Kill()
+
+	d = open(t, memory)
+	if tail := openLog(t, d, tp("orders", 0)).Tail(); tail.LogStart != 0 || tail.LogEnd != 3 {
+		t.Errorf("%+v", tail)
+	}
+}
+
 // A truncation takes the recovery point back before anything is written in the
 // place of what it cut.
 func TestTruncationLowersTheRecoveryPoint(t *testing.T) {

@@ -361,6 +361,11 @@ func (d *Dir) load(folders folders) error {
 			d.stale[tp] = d.listing
 		}
 	}
+	for tp, r := range remembered {
+		if d.logs[tp] == nil && r.kept != (kept{}) { // else it was never used, and has no folder
+			d.stale[tp] = d.listing
+		}
+	}
 	return removeDurably(d.o.FS, d.o.Path, markerFile, manifestFile)
 }
 
