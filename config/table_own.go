@@ -11,7 +11,7 @@ var ownKeys = []Definition{
 	{Name: "gregor.fetch.session.slot.partitions.max", Type: Int, Default: "1000", Check: atLeast(1), Effect: Works,
 		Doc: "Partitions of all fetch sessions, for each of `max.incremental.fetch.session.cache.slots`. Consumers that find no room go on with full fetches."},
 	{Name: "gregor.group.consumer.regex.max.bytes", Type: Int, Default: "4096", Check: between(1, 1<<20), Effect: Works,
-		Doc: "Longest pattern to which a member of a consumer group may subscribe; a longer one is answered INVALID_REGULAR_EXPRESSION."},
+		Doc: "Longest pattern to which a member of a consumer group may subscribe, its counted repetitions written out; a longer one is answered INVALID_REGULAR_EXPRESSION."},
 	{Name: "gregor.group.coordinator.pending.max", Type: Int, Default: "100000", Check: atLeast(1), Effect: Works,
 		Doc: "Requests that may wait for their reply in one partition of `__consumer_offsets`; more are answered COORDINATOR_NOT_AVAILABLE."},
 	{Name: "gregor.insecure.public.listeners", Type: List, Check: elements{empty: true}, Effect: Works,

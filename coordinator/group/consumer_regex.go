@@ -4,6 +4,7 @@ package group
 
 import (
 	"regexp"
+	"regexp/syntax"
 	"slices"
 
 	"gregor/base/kafka"
@@ -96,20 +97,43 @@ func (p *consumerPlan) startResolving() {
 	}
 }
 
-// compileRegex compiles one as RE2. Whole topic names must match.
+// compileRegex compiles one as RE2. Whole topic names must match. What it costs
+// to match grows with its repetitions as they are written out, so that is what
+// its length is limited by: 20 bytes may stand for a million.
 func (g *Groups) compileRegex(regex string) (*regexp.Regexp, error) {
 	if limit := int(g.options.ConsumerRegexBytesMax); len(regex) > limit {
 		return nil, refuse(kafka.InvalidRegularExpression, "SubscribedTopicRegex has %d bytes; %d are allowed.", len(regex), limit)
 	}
-	_, err := regexp.Compile(regex) // by itself: "a)(b" is valid only inside brackets
+	parsed, err := syntax.Parse(regex, syntax.Perl) // by itself: "a)(b" is valid only inside brackets
 	var compiled *regexp.Regexp
 	if err == nil {
+		if n := writtenOut(parsed); n > int(g.options.ConsumerRegexBytesMax) {
+			return nil, refuse(kafka.InvalidRegularExpression, "SubscribedTopicRegex has %d parts when its repetitions are written out; %d are allowed.", n, g.options.ConsumerRegexBytesMax)
+		}
 		compiled, err = regexp.Compile(`\A(?:` + regex + `)\z`)
 	}
 	if err != nil {
 		return nil, refuse(kafka.InvalidRegularExpression, "SubscribedTopicRegex is not a valid regular expression: %v.", err)
 	}
 	return compiled, nil
+}
+
+// writtenOut counts the parts of a regex without counted repetitions.
+func writtenOut(re *syntax.Regexp) int {
+	n := 1
+	switch re.Op {
+	case syntax.OpLiteral:
+		n = len(re.Rune)
+	case syntax.OpConcat, syntax.OpAlternate, syntax.OpRepeat:
+		n = 0
+	}
+	for _, part := range re.Sub {
+		n += writtenOut(part)
+	}
+	if re.Op == syntax.OpRepeat {
+		n *= max(re.Min, re.Max, 1)
+	}
+	return n
 }
 
 // fire resolves the group's regexes: one look at all topics. The group gets a
