@@ -54,6 +54,11 @@ func (p *consumerPlan) upgrade(classic *classicGroup) error {
 		if err != nil {
 			return unable(err.Error())
 		}
+		for tp := range m.holds() {
+			if _, taken := c.partitionEpochs[tp]; taken { // an assignor of its own may do so
+				return unable("one of its partitions has two owners")
+			}
+		}
 		c.update(m)
 		c.targets[m.id] = m.assigned.target()
 	}

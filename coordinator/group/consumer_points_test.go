@@ -239,3 +239,27 @@ func TestPoint46MigrationPolicy(t *testing.T) {
 		}
 	}
 }
+
+// An assignor of its own may give a partition to two members of a classic group.
+// Such a group stays classic: in the new protocol a partition has one owner, and
+// when one of the two gave it up a third would get it.
+func TestGroupWithTwoOwnersStaysClassic(t *testing.T) {
+	w := newWorld(t, nil)
+	w.join(joinRequest(3, "g", ""))
+	w.join(joinRequest(3, "g", ""))
+	w.until(w.nowMs+6_000, nil)
+	a := kmsg.NewConsumerMemberAssignment()
+	a.Topics = []kmsg.ConsumerMemberAssignmentTopic{{Topic: "t", Partitions: []int32{0}}}
+	req := syncRequest("g", "", 1)
+	for _, m := range w.g.groups["g"].(*classicGroup).members {
+		req.GroupAssignment = append(req.GroupAssignment, kmsg.SyncGroupRequestGroupAssignment{MemberID: m.id, MemberAssignment: a.AppendTo(nil)})
+	}
+	req.MemberID = req.GroupAssignment[0].MemberID
+	if code := ask[*kmsg.SyncGroupResponse](w, req).ErrorCode; code != 0 {
+		t.Fatal(kafka.Code(code))
+	}
+	w.beat(beat("new", 0, "t"), kafka.GroupIDNotFound)
+	if c, ok := w.g.groups["g"].(*classicGroup); !ok || c.state != stateStable {
+		t.Errorf("the group is %T", w.g.groups["g"])
+	}
+}
