@@ -6,8 +6,6 @@ import (
 	"context"
 	"errors"
 	"log/slog"
-	"path/filepath"
-	"sync"
 	"time"
 
 	"gregor/storage/commitlog"
@@ -21,9 +19,7 @@ import (
 //	      ─► those for which it is, by log directory ─► lane: delete, wake the readers
 //
 // A pass costs nanoseconds for a partition that has nothing due, opened or not,
-// so 100,000 of them cost milliseconds. Deletion runs in a goroutine for each
-// directory that has some to do, which lives as long as the pass: a disk that
-// hangs holds up its own partitions only, and the next pass goes by it.
+// so 100,000 of them cost milliseconds.
 //
 // Rejected: a heap of the times at which segments become due, which every
 // append, roll and configuration would have to keep right.
@@ -31,22 +27,19 @@ type Retention struct {
 	table  *Table
 	now    func() time.Time
 	logger *slog.Logger
-
-	work sync.WaitGroup
-	mu   sync.Mutex // guards busy
-	busy map[string]bool
+	dirs   byDirectory
 }
 
 // NewRetention makes a Retention of the partitions of a table.
 func NewRetention(table *Table, now func() time.Time, logger *slog.Logger) *Retention {
-	return &Retention{table: table, now: now, logger: logger, busy: make(map[string]bool)}
+	return &Retention{table: table, now: now, logger: logger, dirs: newByDirectory()}
 }
 
 // Run makes the first pass after delay (log.initial.task.delay.ms) and another
 // at every interval (log.retention.check.interval.ms), until ctx ends, and
 // returns when no deletion is under way.
 func (r *Retention) Run(ctx context.Context, delay, interval time.Duration) {
-	defer r.work.Wait()
+	defer r.dirs.work.Wait()
 	first := time.NewTimer(delay)
 	defer first.Stop()
 	select {
@@ -72,50 +65,22 @@ func (r *Retention) pass(ctx context.Context) {
 	due := make(map[string][]*Partition)
 	r.table.All(func(p *Partition) bool {
 		if log := p.Log(); log != nil && log.RetentionDue(p.Rules().Retention, nowMs) {
-			dir := filepath.Dir(log.Dir())
+			dir := directoryOf(log)
 			due[dir] = append(due[dir], p)
 		}
 		return ctx.Err() == nil
 	})
-	for dir, list := range due {
-		if !r.begin(dir) {
-			continue
+	r.dirs.each(due, func(p *Partition) {
+		for more := true; more && ctx.Err() == nil; {
+			more = p.retain(r.logger)
 		}
-		r.work.Go(func() {
-			defer r.end(dir)
-			for _, p := range list {
-				for more := true; more && ctx.Err() == nil; {
-					more = p.retain(r.logger)
-				}
-			}
-		})
-	}
-}
-
-// begin is false while an earlier pass is still at work in the directory.
-func (r *Retention) begin(dir string) bool {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if r.busy[dir] {
-		return false
-	}
-	r.busy[dir] = true
-	return true
-}
-
-func (r *Retention) end(dir string) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	delete(r.busy, dir)
+	})
 }
 
 // retain deletes what is due by the rules that hold now, and reports whether
 // there is more to do. Appends that wait meanwhile come in between.
 func (p *Partition) retain(logger *slog.Logger) (more bool) {
 	p.OnLane(func(log *commitlog.Log) {
-		if p.Status().Role == Offline {
-			return
-		}
 		var plan retention.Plan
 		var err error
 		plan, more, err = log.Retain(p.Rules().Retention)

@@ -14,8 +14,10 @@ import (
 // Sweep goes over all partitions of a node at every interval until ctx ends:
 // logs forget the producers that have expired, whether or not they are written
 // to, and write what they hold in memory only. A log that nobody has used since
-// the start is not opened for it.
+// the start is not opened for it. It returns when nothing of it is under way.
 func Sweep(ctx context.Context, table *Table, interval time.Duration, logger *slog.Logger) {
+	dirs := newByDirectory()
+	defer dirs.work.Wait()
 	tick := time.NewTicker(interval)
 	defer tick.Stop()
 	for {
@@ -24,9 +26,18 @@ func Sweep(ctx context.Context, table *Table, interval time.Duration, logger *sl
 			return
 		case <-tick.C:
 		}
+		all := make(map[string][]*Partition)
 		table.All(func(p *Partition) bool {
-			p.checkpoint(logger)
+			if log := p.Log(); log != nil {
+				dir := directoryOf(log)
+				all[dir] = append(all[dir], p)
+			}
 			return ctx.Err() == nil
+		})
+		dirs.each(all, func(p *Partition) {
+			if ctx.Err() == nil {
+				p.checkpoint(logger)
+			}
 		})
 	}
 }
