@@ -63,8 +63,8 @@ func (l *Log) Scrub(o *Scrub) (found Scrubbed, done bool, err error) {
 		if err = v.file.Opened(); err == nil {
 			err = c.run(sealed)
 		}
-		if err != nil && l.changed(v.seg, v.file, err) {
-			err = nil
+		if l.changed(v.seg, v.file, err) {
+			found, err = Scrubbed{Base: v.seg.base}, nil // of other files, maybe
 		}
 	}
 	return found, true, err
