@@ -175,16 +175,20 @@ func (d *Dir) runJanitor() {
 			return
 		case <-d.janitor.wake:
 		case <-due:
-			if d.janitor.pop(next) {
-				d.remove(next.path)
+			if d.janitor.pop(next) && !d.remove(next.path) {
+				d.removeLater(next.path, removeAgainAfter)
 			}
 		}
 	}
 }
 
+// removeAgainAfter is when a removal that failed, for want of descriptors say, is
+// tried again: what stays may be as large as a partition.
+const removeAgainAfter = time.Minute
+
 func (d *Dir) remove(path string) (gone bool) {
 	if err := d.o.FS.RemoveAll(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		d.o.Logger.Warn("cannot remove what was deleted; the next start tries again", "path", path, "err", err)
+		d.o.Logger.Warn("cannot remove what was deleted; it is tried again", "path", path, "err", err)
 		return false
 	}
 	d.o.Logger.Debug("removed what was deleted", "path", path)

@@ -145,3 +145,35 @@ func TestStopWithSegmentsThatCouldNotGo(t *testing.T) {
 		t.Errorf("%+v, %v", segments, err)
 	}
 }
+
+// A removal that fails is tried again, of files and of folders.
+func TestRemovalThatFailedIsTriedAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		memory := vfs.NewMemory()
+		fault := vfs.NewFault(memory)
+		d := open(t, fault)
+		kept, gone := openLog(t, d, tp("kept", 0)), openLog(t, d, tp("gone", 0))
+		appendSome(t, kept, 3)
+		appendSome(t, gone, 3)
+		retainNothing(t, kept)
+		ok(t, d.DeleteLog(gone))
+		pending := d.DeletesPending()
+		fault.Add(vfs.Rule{Ops: vfs.OpRemove, Err: syscall.EMFILE, Times: pending})
+		time.Sleep(2*time.Minute - time.Second)
+		synctest.Wait()
+		if n := d.DeletesPending(); n != pending {
+			t.Errorf("%d wait, of %d that failed", n, pending)
+		}
+		time.Sleep(2 * time.Second)
+		synctest.Wait()
+		if n := deletedFiles(t, memory, "/data/kept-0"); n != 0 || d.DeletesPending() != 0 {
+			t.Errorf("%d files are left, %d wait", n, d.DeletesPending())
+		}
+		for _, name := range names(t, memory) {
+			if strings.HasPrefix(name, "gone-0") {
+				t.Errorf("%s is left", name)
+			}
+		}
+		ok(t, d.Close(1))
+	})
+}
