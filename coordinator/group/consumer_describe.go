@@ -36,6 +36,7 @@ func (g *Groups) describeConsumer(id string) kmsg.ConsumerGroupDescribeResponseG
 		case g.groups[id] != nil:
 			message = "Group " + id + " is not a consumer group."
 		}
+		message = kafka.Message(message)
 		answer.ErrorMessage = &message
 		return answer
 	}

@@ -44,7 +44,7 @@ func (g *Groups) ConsumerGroupHeartbeat(nowMs int64, by Caller, req *kmsg.Consum
 	resp, err := g.consumerHeartbeat(nowMs, by, req, out)
 	if err != nil {
 		resp = HeartbeatRefused(req.Version, codeOf(err))
-		message := err.Error()
+		message := kafka.Message(err.Error())
 		resp.ErrorMessage = &message
 	}
 	out.reply(to, resp)

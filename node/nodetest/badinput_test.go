@@ -197,6 +197,7 @@ func TestBadInput(t *testing.T) {
 		}
 		cases, closed := 0, 0
 		for _, api := range offered {
+			coordinate(bystander, id)
 			for v := max(api.MinVersion, oldest(api.ApiKey)); v <= api.MaxVersion; v++ {
 				req := badinput.Sample(api.ApiKey, v, id)
 				list := badinput.Cases(req)
@@ -261,17 +262,24 @@ func badTopic(t *testing.T, p *peer) (id [16]byte) {
 	if made.ErrorCode != 0 {
 		t.Fatalf("create: %v", kafka.Code(made.ErrorCode))
 	}
-	for req := badinput.Sample(int16(kmsg.FindCoordinator), 3, made.TopicID); ; time.Sleep(time.Second) {
-		if found := p.do(req).(*kmsg.FindCoordinatorResponse); found.ErrorCode == 0 {
-			break
-		}
-	}
+	coordinate(p, made.TopicID)
 	for v := int16(13); ; {
 		produced := p.do(badinput.Sample(int16(kmsg.Produce), v, made.TopicID)).(*kmsg.ProduceResponse)
 		if produced.Topics[0].Partitions[0].ErrorCode == 0 {
 			return made.TopicID
 		}
 		time.Sleep(time.Millisecond)
+	}
+}
+
+// coordinate has the groups of the samples coordinated: a case before may have
+// deleted their topic.
+func coordinate(p *peer, id [16]byte) {
+	p.t.Helper()
+	for req := badinput.Sample(int16(kmsg.FindCoordinator), 3, id); ; time.Sleep(time.Second) {
+		if found := p.do(req).(*kmsg.FindCoordinatorResponse); found.ErrorCode == 0 {
+			return
+		}
 	}
 }
 
@@ -286,7 +294,7 @@ func (p *peer) good(req kmsg.Request) {
 
 // samplesWithErrors are right requests that ask for what is not there, because
 // they would change something otherwise.
-const samplesWithErrors = "DeleteTopics UnregisterBroker ElectLeaders JoinGroup SyncGroup Heartbeat LeaveGroup DeleteGroups OffsetDelete PushTelemetry"
+const samplesWithErrors = "DeleteTopics UnregisterBroker ElectLeaders JoinGroup SyncGroup Heartbeat LeaveGroup DeleteGroups OffsetDelete ConsumerGroupHeartbeat ConsumerGroupDescribe PushTelemetry"
 
 // suffer sends a case and tells whether it cost the connection.
 func (p *peer) suffer(req kmsg.Request, c badinput.Case) (closed bool) {

@@ -356,6 +356,9 @@ var nullFrom = map[string]int16{
 	"ListPartitionReassignments.Topics":     0,
 	"CreatePartitions.Topics.Assignment":    0,
 	"Produce.Topics.Partitions.Records":     0,
+
+	"ConsumerGroupHeartbeat.SubscribedTopicNames": 0,
+	"ConsumerGroupHeartbeat.Topics":               0,
 }
 
 func mayBeNull(req kmsg.Request, path []string, pointer bool) bool {

@@ -84,6 +84,8 @@ func Sample(key, version int16, id [16]byte) kmsg.Request {
 		r.Group, r.Generation, r.MemberID, r.InstanceID, r.RetentionTimeMillis = "abc-offsets", -1, "", nil, -1
 	case *kmsg.OffsetFetchRequest:
 		r.Groups[0].MemberID, r.Groups[0].MemberEpoch = nil, -1
+	case *kmsg.ConsumerGroupHeartbeatRequest:
+		*r.ServerAssignor = "uniform"
 	case *kmsg.GetTelemetrySubscriptionsRequest:
 		r.ClientInstanceID = [16]byte{} // a new client; a known one must wait
 	case *kmsg.WriteTxnMarkersRequest: // whatever others have raised the epochs to
