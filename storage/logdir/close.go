@@ -143,8 +143,11 @@ func (e *entry) close() (remembered, error) {
 	}}, nil
 }
 
-// finalCheckpoints writes all three files and syncs the directory once.
+// finalCheckpoints writes all files and syncs the directory once.
 func (d *Dir) finalCheckpoints(entries []*entry, all []remembered) error {
+	if err := d.checkpointCleaned(); err != nil {
+		return err
+	}
 	var recovery, watermarks, starts checkpointWriter
 	for i, e := range entries {
 		k := all[i].kept

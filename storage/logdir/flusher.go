@@ -107,7 +107,7 @@ func (d *Dir) lowered(e *entry, off kafka.Offset) error {
 // checkpointAll writes the three files as far as they are not as they should be.
 func (d *Dir) checkpointAll() error {
 	d.copyEntries()
-	return errors.Join(d.checkpointRecoveryPoints(), d.checkpointHighWatermarks())
+	return errors.Join(d.checkpointCleaned(), d.checkpointRecoveryPoints(), d.checkpointHighWatermarks())
 }
 
 func (d *Dir) runFlusher() {

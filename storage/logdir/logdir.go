@@ -15,6 +15,7 @@
 //	gregor.manifest                    ours: what a clean stop remembers of every log
 //	gregor.checksums                   ours: checksums of sealed segments
 //	gregor.checkpoints                 ours: checksums of the three files above
+//	cleaner-offset-checkpoint          Apache Kafka's, kept for its next turn
 //	topic-7/                           a partition (package commitlog)
 //	topic-7.<32 hex>-delete/           deleted, removed after file.delete.delay.ms
 //	topic-7.<32 hex>-stray/            set aside: metadata does not know it
@@ -171,8 +172,11 @@ type Dir struct {
 	listing int64    // counts changes of the list, from 1
 	// stale are partitions that are gone and that checkpoint files may still
 	// name, with the listing that they left with.
-	stale  map[kafka.TopicPartition]int64
-	closed bool
+	stale map[kafka.TopicPartition]int64
+	// cleaned is what cleanerFile says, cleanedMoved that it says more.
+	cleaned      offsets
+	cleanedMoved bool
+	closed       bool
 }
 
 // entry is what the directory knows of one partition.
@@ -365,6 +369,9 @@ func (d *Dir) load(folders folders) error {
 		if d.logs[tp] == nil && r.kept != (kept{}) { // else it was never used, and has no folder
 			d.stale[tp] = d.listing
 		}
+	}
+	if err := d.loadCleaned(); err != nil {
+		return err
 	}
 	return removeDurably(d.o.FS, d.o.Path, markerFile, manifestFile)
 }

@@ -32,6 +32,10 @@ func (d *Dir) dropLocked(e *entry) {
 	delete(d.logs, e.tp)
 	d.listing++
 	d.stale[e.tp] = d.listing
+	if _, ok := d.cleaned[e.tp]; ok {
+		delete(d.cleaned, e.tp)
+		d.cleanedMoved = true
+	}
 }
 
 // OpenLog opens the log of a partition, or makes a new one, whose folder comes
