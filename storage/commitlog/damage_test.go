@@ -303,3 +303,24 @@ func TestScrubBesideATruncation(t *testing.T) {
 		t.Fatalf("%+v", list)
 	}
 }
+
+// A topic that is deleted while it is looked at is no segment that cannot be read.
+func TestScrubBesideADeletion(t *testing.T) {
+	b := memoryBed(t)
+	b.o.Config = Config{SegmentBytes: 300}
+	b.mustOpen()
+	for range 6 {
+		b.mustAppend(plain(1, 1000))
+	}
+	_, _, err := b.l.Scrub(&Scrub{After: kafka.NoOffset, Sum: func(kafka.Offset) (scrub.Sum, bool) { return scrub.Sum{}, false },
+		Read: func(int64) bool {
+			b.l.Kill()
+			if err := b.fs.RemoveAll(b.o.Dir); err != nil {
+				t.Error(err)
+			}
+			return true
+		}})
+	if !errors.Is(err, ErrClosed) {
+		t.Fatal(err)
+	}
+}

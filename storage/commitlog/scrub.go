@@ -66,8 +66,17 @@ func (l *Log) Scrub(o *Scrub) (found Scrubbed, done bool, err error) {
 		if l.changed(v.seg, v.file, err) {
 			found, err = Scrubbed{Base: v.seg.base}, nil // of other files, maybe
 		}
+		if err != nil && !errors.Is(err, ErrScrubEnds) && l.isClosed() {
+			err = ErrClosed
+		}
 	}
 	return found, true, err
+}
+
+func (l *Log) isClosed() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.pub.closed
 }
 
 // scrubView references the first segment behind after.
