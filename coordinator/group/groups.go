@@ -127,7 +127,8 @@ func New(o Options) *Groups {
 }
 
 // Replay applies one record of the log. Records of kinds that are not known
-// here are skipped, as Kafka does; the error of malformed bytes names the record.
+// here are skipped, as Kafka does. Those of a newer version are not, as in Kafka:
+// an offset would be lost in silence. The error names the record.
 func (g *Groups) Replay(rec grouprec.Record, from Origin) error {
 	typ, err := grouprec.TypeOf(rec.Key)
 	if errors.Is(err, grouprec.ErrUnknown) {
@@ -136,7 +137,7 @@ func (g *Groups) Replay(rec grouprec.Record, from Origin) error {
 	if err != nil {
 		return fmt.Errorf("replaying offset %d: %w", from.Offset, err)
 	}
-	if err := g.replay(typ, rec, from); err != nil && !errors.Is(err, grouprec.ErrUnknown) {
+	if err := g.replay(typ, rec, from); err != nil {
 		return fmt.Errorf("replaying offset %d: %w", from.Offset, err)
 	}
 	return nil

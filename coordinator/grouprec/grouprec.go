@@ -44,7 +44,7 @@ type Value interface {
 var ErrMalformed = schema.ErrMalformed
 
 // ErrUnknown is the error of a type or version that this program does not know.
-// Kafka skips such a record when it loads.
+// When Kafka loads it skips such a type, and gives up at such a version.
 var ErrUnknown = errors.New("unknown record")
 
 // New encodes a record.
