@@ -73,6 +73,7 @@ func TestBothWays(t *testing.T) {
 			n = startWith(t, dir, bothSettings...) // which are those of Kafka
 			b.at(n)
 			b.same("Kafka", before)
+			b.again("expired-by-kafka")
 			b.write()
 			b.expire("expired-by-gregor")
 			before = b.settled()
@@ -84,7 +85,7 @@ func TestBothWays(t *testing.T) {
 			b.transactions()
 			b.write()
 			b.groupTransactions()
-			b.clean("compacted", "large")
+			b.clean("compacted", "large", "expired-by-kafka")
 			before = b.settled()
 			b.gaps(dir, "large-0", before)
 			end(n)
@@ -131,10 +132,6 @@ func (b *bothWays) check(what string, err error) {
 // and those that groups read.
 func (b *bothWays) create() {
 	b.t.Helper()
-	compact := func(policy string) map[string]*string {
-		return map[string]*string{"cleanup.policy": value(policy), "segment.ms": value("10000"), "min.cleanable.dirty.ratio": value("1.0"),
-			"delete.retention.ms": value("0"), "retention.ms": value("-1"), "compression.type": value("snappy")}
-	}
 	large := map[string]*string{"cleanup.policy": value("compact"), "segment.bytes": value("1048576"), "min.cleanable.dirty.ratio": value("1.0")}
 	for topic, configs := range map[string]map[string]*string{
 		"large": large, "once-compacted": large,
@@ -208,6 +205,23 @@ func (b *bothWays) write() {
 	b.check("create "+own, err)
 	b.check("produce to "+own, b.client.ProduceSync(b.ctx, &kgo.Record{Topic: own, Value: []byte(own)}).FirstErr())
 	b.round++
+}
+
+// compact is the configuration of a compacted topic that rolls every ten records.
+func compact(policy string) map[string]*string {
+	return map[string]*string{"cleanup.policy": value(policy), "segment.ms": value("10000"), "min.cleanable.dirty.ratio": value("1.0"),
+		"delete.retention.ms": value("0"), "retention.ms": value("-1"), "compression.type": value("snappy")}
+}
+
+// again deletes a compacted topic and makes another of its name, of which what
+// Kafka's cleaner has noted is not true.
+func (b *bothWays) again(topic string) {
+	b.t.Helper()
+	_, err := b.admin.DeleteTopic(b.ctx, topic)
+	b.check("delete "+topic, err)
+	_, err = b.admin.CreateTopic(b.ctx, 1, 1, compact("compact"), topic)
+	b.check("create "+topic, err)
+	b.at(b.node) // a client that knows nothing of the old one
 }
 
 func (b *bothWays) alterTopic(topic, key, value string) {
