@@ -263,8 +263,8 @@ func (x *Executor) open(p *replica.Partition, named kafka.DirectoryID) bool {
 		}
 	case errors.Is(err, kafka.InconsistentTopicID):
 		x.o.Logger.Warn("partition is offline while the log of an earlier topic has its name", "partition", p.TopicPartition().String(), "err", err)
-	case isFull(err):
-		x.o.Logger.Debug("no room to open a partition", "partition", p.TopicPartition().String(), "err", err)
+	case passes(err):
+		x.o.Logger.Debug("a partition cannot be opened for now", "partition", p.TopicPartition().String(), "err", err)
 	default:
 		x.o.Logger.Error("partition stays offline", "partition", p.TopicPartition().String(), "err", err)
 	}

@@ -4,9 +4,12 @@ package assign
 
 import (
 	"errors"
+	"fmt"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"gregor/base/kafka"
 	"gregor/cluster/image"
@@ -81,4 +84,38 @@ func TestDeletedLogThatCannotBeOpenedMakesRoom(t *testing.T) {
 			t.Errorf("%+v after %v", s, d.did)
 		}
 	})
+}
+
+// reluctant opens a log after some refusals.
+type reluctant struct {
+	*dir
+	refusals int
+	err      error
+}
+
+func (d *reluctant) OpenLog(tp kafka.TopicPartition, id kafka.TopicID, c commitlog.Config) (*commitlog.Log, error) {
+	if d.refusals--; d.refusals >= 0 {
+		return nil, d.err
+	}
+	return d.dir.OpenLog(tp, id, c)
+}
+
+// What passes keeps no partition offline: it is opened as soon as it can be.
+func TestOpeningIsTriedAgain(t *testing.T) {
+	for _, c := range []struct {
+		err  error
+		want replica.Role
+	}{{syscall.ENOSPC, replica.Leader}, {syscall.EMFILE, replica.Leader}, {syscall.ENFILE, replica.Leader}, {syscall.ENOMEM, replica.Leader}, {errBroken, replica.Offline}} {
+		synctest.Test(t, func(t *testing.T) {
+			x := executor(t, nil, newDir(1))
+			x.o.Dirs[0] = &reluctant{dir: newDir(1), refusals: 3, err: fmt.Errorf("list the folder: %w", c.err)}
+			id := kafka.TopicID{1}
+			x.apply(t, image.Empty(), &metarec.Topic{Name: "a", TopicID: id}, partition(id, 0, 1, 1))
+			time.Sleep(10 * tryAgainEvery)
+			x.Wait()
+			if s := x.o.Table.Get(id, 0).Status(); s.Role != c.want {
+				t.Errorf("%v: %+v", c.err, s)
+			}
+		})
+	}
 }

@@ -4,6 +4,7 @@ package assign
 
 import (
 	"errors"
+	"slices"
 	"sync"
 	"syscall"
 	"time"
@@ -11,8 +12,9 @@ import (
 	"gregor/replica"
 )
 
-// later holds the steps for which a disk had no room: the recovery of a log
-// writes its indexes. Of a partition's steps only the newest counts.
+// later holds the steps that failed for want of something that comes back: the
+// recovery of a log writes its indexes and opens many files. Of a partition's
+// steps only the newest counts.
 type later struct {
 	mu     sync.Mutex // guards what follows
 	steps  map[*replica.Partition]laterStep
@@ -24,7 +26,7 @@ type laterStep struct {
 	take func() error
 }
 
-// tryAgainEvery is how often a step is tried again that found no room.
+// tryAgainEvery is how often such a step is tried again.
 const tryAgainEvery = 2 * time.Second
 
 func (l *later) halt() {
@@ -64,16 +66,16 @@ func (x *Executor) carryOut(p *replica.Partition, s Step, take func() error) {
 			return
 		}
 		if x.later.put(p, laterStep{s, take}) {
-			x.o.Logger.Warn("partition is offline until its disk has room for its recovery", "partition", s.TopicPartition.String(), "err", p.Status().Err)
+			x.o.Logger.Warn("partition is offline until there is what its recovery needs", "partition", s.TopicPartition.String(), "err", p.Status().Err)
 			x.tryLater(p, s)
 		}
 	})
 }
 
-// take is false if there was no room to open the partition.
+// take is false if the partition could not be opened for now.
 func (x *Executor) take(p *replica.Partition, s Step, take func() error) bool {
 	if !x.open(p, s.Directory) {
-		return !isFull(p.Status().Err)
+		return !passes(p.Status().Err)
 	}
 	if err := take(); err != nil {
 		x.o.Logger.Error("partition cannot lead", "partition", s.TopicPartition.String(), "err", err)
@@ -99,7 +101,9 @@ func (x *Executor) tryLater(p *replica.Partition, s Step) {
 	})
 }
 
-// isFull reports whether err only says that there is no room, which passes.
-func isFull(err error) bool {
-	return errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT)
+// passes reports whether err only says that there is no room, no descriptor or no
+// memory.
+func passes(err error) bool {
+	return slices.ContainsFunc([]error{syscall.ENOSPC, syscall.EDQUOT, syscall.EMFILE, syscall.ENFILE, syscall.ENOMEM},
+		func(e error) bool { return errors.Is(err, e) })
 }
