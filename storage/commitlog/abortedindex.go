@@ -43,7 +43,7 @@ func (l *Log) compareAborted(s *logSegment, ix *indexes, sizeBytes int64) error 
 		}
 	}
 	if walked != nil {
-		return fmt.Errorf("rebuild transaction index: %w", walked)
+		return &unreadableError{fmt.Errorf("rebuild transaction index: %w", walked)}
 	}
 	l.log().Warn("transaction index is rebuilt", "segment", s.log.Path(), "reason", err)
 	return l.replaceAborted(s, ix, w.list)

@@ -324,3 +324,28 @@ func TestScrubBesideADeletion(t *testing.T) {
 		t.Fatal(err)
 	}
 }
+
+// Indexes that were found wrong are no reason to give a directory up when their
+// log cannot be read: only a failed write is.
+func TestMendingAnUnreadableSegment(t *testing.T) {
+	b, fault := faultyBed(t)
+	b.o.Config = Config{IndexIntervalBytes: 1}
+	b.mustOpen()
+	for range 5 {
+		b.mustAppend(plain(1, 1000))
+	}
+	if err := b.l.Roll(); err != nil {
+		t.Fatal(err)
+	}
+	b.flip("00000000000000000000.index", 7, 3)
+	found, _, err := b.l.Scrub(&Scrub{After: kafka.NoOffset, Read: func(int64) bool { return true },
+		Sum: func(kafka.Offset) (scrub.Sum, bool) { return scrub.Sum{}, false }})
+	if err != nil || found.Indexes == nil {
+		t.Fatal(found, err)
+	}
+	fault.Add(vfs.Rule{Ops: vfs.OpRead, Path: logZero, Err: syscall.EIO})
+	if err := b.l.Checkpoint(); err != nil || len(b.failed) > 0 {
+		t.Fatal(err, b.failed)
+	}
+	b.mustAppend(plain(1, 1000))
+}

@@ -389,10 +389,14 @@ func (l *Log) mendIndexes() {
 		if passing(err) {
 			s.mend.Store(true)
 		}
-		if err != nil {
-			l.sideWriteFailed(fmt.Sprintf("rebuild indexes of %s", s.log.Path()), err)
-		} else {
+		var unreadable *unreadableError
+		switch {
+		case err == nil:
 			l.log().Warn("indexes were rebuilt: they did not fit their log file", "segment", s.log.Path())
+		case errors.As(err, &unreadable):
+			l.log().Error("indexes that do not fit their log file cannot be rebuilt: it cannot be read", "segment", s.log.Path(), "reason", err)
+		default:
+			l.sideWriteFailed("rebuild indexes of "+s.log.Path(), err)
 		}
 	}
 }

@@ -147,7 +147,7 @@ func (l *Log) rebuildIndexes(s *logSegment, ix *indexes, sizeBytes int64) error 
 		w.note(&scan.Header, scan.PosBytes)
 	}
 	if err := scan.Err(); err != nil {
-		return err
+		return &unreadableError{err}
 	}
 	ix.times.Add(w.top)
 	return ix.spill()
