@@ -11,7 +11,7 @@ FUZZTIME ?= 30s
 ROUNDS  ?= 5
 
 .DEFAULT_GOAL := help
-.PHONY: help build run check generate test race clients interop parity bench limits fuzz crash model clean
+.PHONY: help build run check generate test race examples clients interop parity bench limits fuzz crash model clean
 
 help: ## Show this list
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -27,14 +27,17 @@ check: ## gofmt, vet, staticcheck, macOS build, unit tests (generated files are 
 	$(GO) vet -tags synctests,interop,parity ./...
 	$(GO) tool -modfile=tools/go.mod staticcheck -tags synctests,interop,parity ./...
 	GOOS=darwin GOARCH=arm64 CGO_ENABLED=0 $(GO) build ./...
-	$(GO) test -tags synctests ./...
+	$(GO) test -short -tags synctests ./...
 
 generate: ## Write generated code and docs anew
 	$(GO) generate ./...
 	$(GO) test ./config ./broker/api ./ops -update
 	$(GO) test ./cmd/gregor -run TestManPages -update
 
-test: build check race clients ## All tests that need only Go and gcc; every decoder is fuzzed for a moment
+examples: build ## Every example of a --help, and examples/, against a node
+	$(GO) test -run '^(TestExamples|TestStory)$$' ./cmd/gregor ./examples/...
+
+test: build check race examples clients ## All tests that need only Go and gcc; every decoder is fuzzed for a moment
 	$(MAKE) --no-print-directory fuzz FUZZTIME=3000x
 
 race: ## The concurrent packages under the race detector, given-back memory overwritten

@@ -105,6 +105,10 @@ func (w *markers) write(c *call.Call, m *kmsg.WriteTxnMarkersRequestMarker, r *m
 		r.code = w.api.code(c, err)
 		return
 	}
+	if m.ProducerID < 0 || m.ProducerEpoch < 0 || m.TransactionVersion < 0 {
+		r.code = kafka.InvalidRequest // Kafka fails with UNKNOWN_SERVER_ERROR
+		return
+	}
 	if r.topic == kafka.OffsetsTopic {
 		w.coordinate(c, m, r)
 		return

@@ -74,6 +74,29 @@ func committed(version int16, places ...place) *kmsg.FetchRequest {
 	return req
 }
 
+// A marker of no producer is not written.
+func TestMarkersOfNobody(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		n := start(t)
+		n.topic("t", 1)
+		c := n.dial()
+		for _, m := range []marker{
+			{producer: -1, epoch: 3, topic: "t", partitions: []int32{0}},
+			{producer: 7, epoch: -1, topic: "t", partitions: []int32{0}},
+			{producer: 7, epoch: 3, version: -1, topic: "t", partitions: []int32{0}},
+		} {
+			want := fmt.Sprintf("%d t-0 %v", m.producer, kafka.InvalidRequest)
+			if got := said(c.do(markersRequest(2, m))); len(got) != 1 || got[0] != want {
+				t.Errorf("%+v: %q, want %q", m, got, want)
+			}
+		}
+		list := c.do(&kmsg.ListOffsetsRequest{Version: 7, ReplicaID: -1, Topics: []kmsg.ListOffsetsRequestTopic{{Topic: "t", Partitions: []kmsg.ListOffsetsRequestTopicPartition{{CurrentLeaderEpoch: -1, Timestamp: -1}}}}})
+		if end := list.(*kmsg.ListOffsetsResponse).Topics[0].Partitions[0].Offset; end != 0 {
+			t.Errorf("the log ends at %d", end)
+		}
+	})
+}
+
 // Markers end the transactions of the partitions that they name, with Kafka's
 // error for each where they do not.
 func TestWriteTxnMarkers(t *testing.T) {

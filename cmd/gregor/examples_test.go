@@ -85,6 +85,9 @@ var places = []struct {
 // against a node. A command without an example fails it, unless it is only a
 // group of others.
 func TestExamples(t *testing.T) {
+	if testing.Short() {
+		t.Skip("a node for each example; make test runs it")
+	}
 	dir := t.TempDir()
 	count := 0
 	var walk func(c *cobra.Command)
