@@ -53,6 +53,15 @@ func start(ctx context.Context, name string, arguments ...string) (*process, err
 	return p, nil
 }
 
+// end kills the worker and waits until it is dead, so that none outlives the
+// story.
+func (p *process) end() {
+	_ = p.command.Process.Kill()
+	for range p.events {
+	}
+	_ = p.command.Wait()
+}
+
 var errGone = errors.New("is gone")
 
 // next waits for what the worker says next.
@@ -82,8 +91,6 @@ func (p *process) owns(ctx context.Context, count string) error {
 
 // tell runs the four steps and writes what happens.
 func tell(ctx context.Context, servers, commit string) error {
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel() // no worker outlives the story
 	client, err := kgo.NewClient(kgo.SeedBrokers(servers), kgo.RecordPartitioner(kgo.ManualPartitioner()),
 		kgo.ProducerLinger(100*time.Millisecond)) // all orders in one batch
 	if err != nil {
@@ -104,6 +111,7 @@ func tell(ctx context.Context, servers, commit string) error {
 	if err != nil {
 		return err
 	}
+	defer a.end()
 	if err := a.owns(ctx, "2"); err != nil {
 		return err
 	}
@@ -111,6 +119,7 @@ func tell(ctx context.Context, servers, commit string) error {
 	if err != nil {
 		return err
 	}
+	defer b.end()
 	if err := errors.Join(b.owns(ctx, "1"), a.owns(ctx, "1")); err != nil {
 		return err
 	}

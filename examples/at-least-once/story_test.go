@@ -36,7 +36,9 @@ func TestStory(t *testing.T) {
 			t.Parallel()
 			_, rest, _ := strings.Cut(string(readme), "```"+mode+"\n")
 			want, _, _ := strings.Cut(rest, "```\n")
-			out, err := exec.CommandContext(t.Context(), program, "-b", address, "-commit", mode).CombinedOutput()
+			command := exec.CommandContext(t.Context(), program, "-b", address, "-commit", mode)
+			command.WaitDelay = time.Minute
+			out, err := command.CombinedOutput()
 			if err != nil {
 				t.Fatalf("%v\n%s", err, out)
 			}
