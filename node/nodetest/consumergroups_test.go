@@ -116,8 +116,8 @@ func TestGroupVersionAndGroupConfig(t *testing.T) {
 
 // newProtocol makes a franz-go client speak the new protocol: it is not its default yet.
 func newProtocol(ctx context.Context, opts ...kgo.Opt) []kgo.Opt {
-		//lint:ignore SA1029 the key by which the client takes the new protocol
-	ctx = context.WithValue(ctx, "opt_in_kafka_next_gen_balancer_beta", true) //nolint:staticcheck // the client's own key
+	//lint:ignore SA1029 the key by which the client takes the new protocol
+	ctx = context.WithValue(ctx, "opt_in_kafka_next_gen_balancer_beta", true)
 	return append(opts, kgo.WithContext(ctx), kgo.ConsumerGroup("g"), kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()), kgo.DisableAutoCommit())
 }
 
