@@ -81,7 +81,8 @@ func replicaOf(p kafka.PartitionID) kafka.TopicIDPartition {
 }
 
 // Assignments go out in requests of a limited size, as soon as the broker is
-// registered, and the newest one counts.
+// registered, and the newest one counts. How many go along with the first
+// depends on who is faster.
 func TestAssignments(t *testing.T) {
 	runDirs(t, func(t *testing.T, c *dirController, l *Link) {
 		for p := range kafka.PartitionID(5000) {
@@ -91,7 +92,7 @@ func TestAssignments(t *testing.T) {
 		time.Sleep(time.Second)
 		c.mu.Lock()
 		defer c.mu.Unlock()
-		if len(c.known) != 5000 || c.known[3] != (kafka.DirectoryID{9}) || c.known[4] != (kafka.DirectoryID{8}) || len(c.requests) != 3 || l.AssignmentsPending() != 0 {
+		if len(c.known) != 5000 || c.known[3] != (kafka.DirectoryID{9}) || c.known[4] != (kafka.DirectoryID{8}) || len(c.requests) < 3 || l.AssignmentsPending() != 0 {
 			t.Errorf("%d known in %d requests, %d pending", len(c.known), len(c.requests), l.AssignmentsPending())
 		}
 		for _, r := range c.requests {
