@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"os"
 	"os/exec"
+	"os/signal"
 	"path/filepath"
 	"regexp"
 	"strings"
@@ -126,11 +127,14 @@ func startNode(ts *testscript.TestScript, _ bool, args []string) {
 
 func stopNode(ts *testscript.TestScript, _ bool, args []string) {
 	p := ts.Value(running{}).(*process)
-	signal := syscall.SIGTERM
+	with := syscall.SIGTERM
 	if len(args) > 0 {
-		signal = map[string]syscall.Signal{"INT": syscall.SIGINT, "HUP": syscall.SIGHUP}[args[0]]
+		with = map[string]syscall.Signal{"INT": syscall.SIGINT, "HUP": syscall.SIGHUP}[args[0]]
 	}
-	ts.Check(p.command.Process.Signal(signal))
+	if with == syscall.SIGHUP && signal.Ignored(with) {
+		with = syscall.SIGTERM // under nohup a node lives on, as it should
+	}
+	ts.Check(p.command.Process.Signal(with))
 	select {
 	case err := <-p.done:
 		if err != nil {
