@@ -52,7 +52,7 @@ var badInputAllowed = []allowance{
 	{step: `badinput/AlterConfigs/Resources is there twice/.*`, path: `.*`, apache: `no answer|\(absent\)`, reason: "Kafka fails, and never answers"},
 	{step: `badinput/DescribeLogDirs/.*`, path: `.*Size`, reason: "DeleteRecords has given back the room of what is deleted, which Kafka keeps in the active segment"},
 	{step: `badinput/IncrementalAlterConfigs/.*Op is .*`, path: `.*Error(Code|Message)`, apache: `-1|null`, reason: "Kafka fails with UNKNOWN_SERVER_ERROR for operations that are none"},
-	{step: `badinput/WriteTxnMarkers/Markers.(ProducerID|ProducerEpoch|TransactionVersion) is -1/.*`, path: `.*ErrorCode`, apache: `-1`, reason: "Kafka fails with UNKNOWN_SERVER_ERROR for markers of no producer or no version"},
+	{step: `badinput/WriteTxnMarkers/Markers.(ProducerID|ProducerEpoch|TransactionVersion) is (the least|-.)/.*`, path: `.*ErrorCode`, reason: "Kafka fails with UNKNOWN_SERVER_ERROR for a marker of producer, epoch or version -1, and judges lower ones as if they were some; gregor refuses what is below 0"},
 	{step: `badinput/WriteTxnMarkers/Markers.Topics(.Partitions)? is there twice/.*`, path: `.*`, apache: `no answer|\(absent\)`, reason: "Kafka counts the partitions and never answers"},
 	{step: `badinput/ConsumerGroupHeartbeat/.*`, path: `ErrorMessage`, reason: "gregor says in its own words why a member is refused"},
 	{step: `badinput/DescribeTopicPartitions/Cursor.Partition is the most/.*`, path: `NextCursor.*`, reason: "Kafka's next partition is less than 0"},
