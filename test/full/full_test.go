@@ -125,6 +125,7 @@ func (m *machine) client(opts ...kgo.Opt) *kgo.Client {
 // each until it is acknowledged. It notes every error that a request got.
 type producer struct {
 	partition int32
+	stop      context.CancelFunc
 	acked     atomic.Int64
 	lastNano  atomic.Int64 // when the newest acknowledgement came
 	refused   atomic.Int64
@@ -223,11 +224,12 @@ func fill(t *testing.T, m *machine, makeRoom func() error, least func(int) int64
 	least(-1)
 	pad := make([]byte, 100<<10)
 	_, _ = rand.Read(pad)
-	producing, stopProducing := context.WithCancel(ctx)
 	var load sync.WaitGroup
 	producers := make([]*producer, 4)
 	for i := range producers {
-		producers[i] = &producer{partition: int32(i)}
+		producing, stop := context.WithCancel(ctx)
+		defer stop()
+		producers[i] = &producer{partition: int32(i), stop: stop}
 		load.Go(func() { producers[i].run(producing, m, pad) })
 	}
 	wait(t, ctx, "producers are refused", func() bool {
@@ -273,20 +275,24 @@ func fill(t *testing.T, m *machine, makeRoom func() error, least func(int) int64
 		t.Fatal(err)
 	}
 	freed := time.Now()
+	// A producer that goes on stops at once: else it may fill the disk again
+	// before the others, or the look at the disk, have come to it.
 	wait(t, ctx, "producers go on", func() bool {
+		all := true
 		for i, p := range producers {
-			if p.acked.Load() <= held[i] {
-				return false
+			if p.acked.Load() > held[i] {
+				p.stop()
+			} else {
+				all = false
 			}
 		}
-		return true
+		return all
 	})
 	if took := time.Since(freed); took > 5*time.Second {
 		t.Errorf("it took %v to go on", took)
 	} else {
 		t.Logf("producers went on %v after there was room", took.Round(time.Millisecond))
 	}
-	stopProducing()
 	load.Wait()
 	time.Sleep(2100 * time.Millisecond) // the line that it is over comes with a later look
 	for _, p := range producers {
