@@ -35,18 +35,13 @@ func (g *Groups) OffsetCommit(nowMs int64, _ Caller, req *kmsg.OffsetCommitReque
 	resp.Version = req.Version
 	var accepted []commit
 	for _, t := range req.Topics {
-		name, id, code := g.resolve(t.Topic, t.TopicID, req.Version >= 10)
+		asked := commit{at: [2]int{len(resp.Topics), 0}}
+		asked.topic, asked.id, asked.code = g.resolve(t.Topic, t.TopicID, req.Version >= 10)
 		answer := kmsg.OffsetCommitResponseTopic{Topic: t.Topic, TopicID: t.TopicID}
-		for _, p := range t.Partitions {
-			code := g.judgePartition(code, name, p.Partition, p.Metadata)
+		for i, p := range t.Partitions {
+			asked.at[1] = i
+			code := g.accept(&accepted, asked, p.Partition, p.Offset, p.LeaderEpoch, p.Metadata)
 			answer.Partitions = append(answer.Partitions, kmsg.OffsetCommitResponseTopicPartition{Partition: p.Partition, ErrorCode: int16(code)})
-			if code == kafka.None || code == kafka.OffsetMetadataTooLarge {
-				accepted = append(accepted, commit{
-					at:    [2]int{len(resp.Topics), len(answer.Partitions) - 1},
-					topic: name, id: id, partition: kafka.PartitionID(p.Partition), code: code,
-					offset: kafka.Offset(p.Offset), leaderEpoch: kafka.LeaderEpoch(p.LeaderEpoch), metadata: deref(p.Metadata),
-				})
-			}
 		}
 		if len(t.Partitions) != 0 {
 			resp.Topics = append(resp.Topics, answer)
@@ -78,18 +73,13 @@ func (g *Groups) TxnOffsetCommit(nowMs int64, _ Caller, req *kmsg.TxnOffsetCommi
 	resp.Version = req.Version
 	var accepted []commit
 	for _, t := range req.Topics {
-		name, id, code := g.resolve(t.Topic, t.TopicID, req.Version >= 6)
+		asked := commit{at: [2]int{len(resp.Topics), 0}}
+		asked.topic, asked.id, asked.code = g.resolve(t.Topic, t.TopicID, req.Version >= 6)
 		answer := kmsg.TxnOffsetCommitResponseTopic{Topic: t.Topic, TopicID: t.TopicID}
-		for _, p := range t.Partitions {
-			code := g.judgePartition(code, name, p.Partition, p.Metadata)
+		for i, p := range t.Partitions {
+			asked.at[1] = i
+			code := g.accept(&accepted, asked, p.Partition, p.Offset, p.LeaderEpoch, p.Metadata)
 			answer.Partitions = append(answer.Partitions, kmsg.TxnOffsetCommitResponseTopicPartition{Partition: p.Partition, ErrorCode: int16(code)})
-			if code == kafka.None || code == kafka.OffsetMetadataTooLarge {
-				accepted = append(accepted, commit{
-					at:    [2]int{len(resp.Topics), len(answer.Partitions) - 1},
-					topic: name, id: id, partition: kafka.PartitionID(p.Partition), code: code,
-					offset: kafka.Offset(p.Offset), leaderEpoch: kafka.LeaderEpoch(p.LeaderEpoch), metadata: deref(p.Metadata),
-				})
-			}
 		}
 		resp.Topics = append(resp.Topics, answer)
 	}
@@ -142,17 +132,22 @@ func (g *Groups) resolve(name string, id [16]byte, byID bool) (string, kafka.Top
 	return name, found, kafka.None
 }
 
-func (g *Groups) judgePartition(topicCode kafka.Code, topic string, p int32, metadata *string) kafka.Code {
-	if topicCode != kafka.None {
-		return topicCode
-	}
-	if !g.partitionExists(topic, p) {
+// accept judges one partition of a commit, of whose topic c tells what is known,
+// and adds it to those that the group is asked about. One whose metadata is too
+// long is among them: if the group refuses, that is its answer.
+func (g *Groups) accept(accepted *[]commit, c commit, partition int32, offset int64, leaderEpoch int32, metadata *string) kafka.Code {
+	switch {
+	case c.code != kafka.None:
+		return c.code
+	case !g.partitionExists(c.topic, partition):
 		return kafka.UnknownTopicOrPartition
 	}
-	if metadata != nil && longerThan(*metadata, int(g.options.OffsetMetadataMaxBytes)) {
-		return kafka.OffsetMetadataTooLarge
+	c.partition, c.offset, c.leaderEpoch = kafka.PartitionID(partition), kafka.Offset(offset), kafka.LeaderEpoch(leaderEpoch)
+	if c.metadata = deref(metadata); longerThan(c.metadata, int(g.options.OffsetMetadataMaxBytes)) {
+		c.code = kafka.OffsetMetadataTooLarge
 	}
-	return kafka.None
+	*accepted = append(*accepted, c)
+	return c.code
 }
 
 func (g *Groups) partitionExists(topic string, p int32) bool {
