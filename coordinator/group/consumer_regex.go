@@ -3,6 +3,7 @@
 package group
 
 import (
+	"maps"
 	"regexp"
 	"regexp/syntax"
 	"slices"
@@ -62,22 +63,30 @@ func (p *consumerPlan) changeRegex(old, m *memberData) (regexChange, error) {
 	if any && p.nowMs <= atMs+regexPauseMs {
 		return change, nil
 	}
-	regexes := map[string]int{}
-	for regex, n := range c.regexes {
-		regexes[regex] = n
-	}
-	if before != "" {
-		addCount(regexes, before, -1)
-	}
-	if after != "" {
-		addCount(regexes, after, 1)
-	}
+	regexes := c.regexesAfter(old, m)
 	needed = needed || len(regexes) != len(c.resolved) || version < p.g.topicsVersion ||
 		any && p.nowMs > atMs+int64(p.g.options.ConsumerRegexRefreshIntervalMs)
 	if needed && len(regexes) != 0 {
 		p.resolving = sortedKeys(regexes)
 	}
 	return change, nil
+}
+
+// regexesAfter are the regexes of the group when old has become m, with the
+// number of members that have each. Only for reading.
+func (c *consumerGroup) regexesAfter(old, m *memberData) map[string]int {
+	before, after := deref(old.regex), deref(m.regex)
+	if before == after {
+		return c.regexes
+	}
+	regexes := maps.Clone(c.regexes)
+	if before != "" {
+		addCount(regexes, before, -1)
+	}
+	if after != "" {
+		addCount(regexes, after, 1)
+	}
+	return regexes
 }
 
 // lastResolved is when the regexes were resolved; all are at once.

@@ -64,20 +64,7 @@ func (p *consumerPlan) bumpEpoch(old, m *memberData, bump bool, change *subscrip
 	if c.members[m.id] == nil && c.staticMember(m.instance) == nil {
 		members++
 	}
-	regexes := c.regexes
-	if a, b := deref(old.regex), deref(m.regex); a != b {
-		regexes = map[string]int{}
-		for regex, n := range c.regexes {
-			regexes[regex] = n
-		}
-		if a != "" {
-			addCount(regexes, a, -1)
-		}
-		if b != "" {
-			addCount(regexes, b, 1)
-		}
-	}
-	change.homogeneous = homogeneous(names, regexes, members)
+	change.homogeneous = homogeneous(names, c.regexesAfter(old, m), members)
 	if bump || hash != c.metadataHash {
 		change.epoch++
 		p.putEpoch(change.epoch, hash)
