@@ -5,6 +5,7 @@ package replica
 import (
 	"gregor/base/kafka"
 	"gregor/base/lane"
+	"gregor/base/park"
 	"gregor/storage/commitlog"
 )
 
@@ -168,4 +169,20 @@ func (p *Partition) Acknowledged(last kafka.Offset, epoch kafka.LeaderEpoch) (do
 		return true, kafka.NotEnoughReplicasAfterAppend
 	}
 	return true, nil
+}
+
+// AwaitAcknowledged is Acknowledged; while it is not done, e waits for the high
+// watermark to pass last. Once it is done, the caller forgets e.
+func (p *Partition) AwaitAcknowledged(e *park.Entry, last kafka.Offset, epoch kafka.LeaderEpoch) (done bool, err error) {
+	for {
+		if done, err := p.Acknowledged(last, epoch); done {
+			return true, err
+		}
+		// An entry that woke for another reason has left its list.
+		p.Forget(commitlog.ToHighWatermark, e)
+		p.Await(commitlog.ToHighWatermark, e, last+1)
+		if done, _ := p.Acknowledged(last, epoch); !done {
+			return false, nil
+		} // it moved meanwhile
+	}
 }

@@ -323,11 +323,8 @@ func (w *produced) park(c *call.Call, timeoutMs int32) call.Outcome {
 	c.Deadline = c.ReceivedAt.Add(time.Duration(max(timeoutMs, 0)) * time.Millisecond)
 	for i := range w.parts {
 		p := &w.parts[i]
-		if p.replica != nil {
-			if p.entry.Owner == nil { // else the flusher may be looking at it, woken for an earlier request
-				p.entry.Parker, p.entry.Owner = c.Conn.Parker, c
-			}
-			p.replica.Await(commitlog.ToHighWatermark, &p.entry, p.last+1)
+		if p.replica != nil && p.entry.Owner == nil { // else the flusher may be looking at it, woken for an earlier request
+			p.entry.Parker, p.entry.Owner = c.Conn.Parker, c
 		}
 	}
 	if w.settle(c) {
@@ -358,20 +355,15 @@ func (w *produced) settle(c *call.Call) bool {
 }
 
 func (w *produced) settlePart(c *call.Call, p *producedPart) {
-	for p.replica != nil {
-		if done, err := p.replica.Acknowledged(p.last, p.epoch); done {
-			w.leave(p)
-			if err != nil {
-				p.result = produce.Failed(p.result.Index, w.api.code(c, err))
-			}
-			return
-		}
-		// An entry that woke for another reason has left its list.
-		p.replica.Forget(commitlog.ToHighWatermark, &p.entry)
-		p.replica.Await(commitlog.ToHighWatermark, &p.entry, p.last+1)
-		if done, _ := p.replica.Acknowledged(p.last, p.epoch); !done {
-			return
-		} // it moved meanwhile
+	if p.replica == nil {
+		return
+	}
+	done, err := p.replica.AwaitAcknowledged(&p.entry, p.last, p.epoch)
+	if !done {
+		return
+	}
+	if w.leave(p); err != nil {
+		p.result = produce.Failed(p.result.Index, w.api.code(c, err))
 	}
 }
 

@@ -192,10 +192,7 @@ func (w *markers) park(c *call.Call) call.Outcome {
 		if r.waits() {
 			r.entry.Parker, r.entry.Owner = c.Conn.Parker, c
 		}
-		switch {
-		case r.replica != nil:
-			r.replica.Await(commitlog.ToHighWatermark, &r.entry, r.last+1)
-		case r.ticket != nil:
+		if r.ticket != nil {
 			r.ticket.Await(&r.entry)
 		}
 	}
@@ -224,20 +221,12 @@ func (w *markers) settle(c *call.Call, woken *park.Entry) bool {
 }
 
 func (w *markers) settleOne(c *call.Call, r *markerResult) {
-	for {
-		if done, err := r.replica.Acknowledged(r.last, r.epoch); done {
-			w.leave(r)
-			if err != nil {
-				r.code = w.api.code(c, err)
-			}
-			return
-		}
-		// An entry that woke for another reason has left its list.
-		r.replica.Forget(commitlog.ToHighWatermark, &r.entry)
-		r.replica.Await(commitlog.ToHighWatermark, &r.entry, r.last+1)
-		if done, _ := r.replica.Acknowledged(r.last, r.epoch); !done {
-			return
-		} // it moved meanwhile
+	done, err := r.replica.AwaitAcknowledged(&r.entry, r.last, r.epoch)
+	if !done {
+		return
+	}
+	if w.leave(r); err != nil {
+		r.code = w.api.code(c, err)
 	}
 }
 
