@@ -6,13 +6,10 @@ package interop
 
 import (
 	"io/fs"
-	"os/exec"
 	"path/filepath"
 	"regexp"
 	"strings"
 	"testing"
-
-	"gregor/test/interop/kafka"
 )
 
 // complaint is what DumpLogSegments says of a file that it finds wrong. It
@@ -118,16 +115,11 @@ var firstOffset = regexp.MustCompile(`Non-consecutive offsets in .*/0*(\d+)\.log
 
 func dump(t *testing.T, files, options []string) string {
 	t.Helper()
-	arguments := append([]string{"-Xmx512m", "-cp", kafka.Jars(t, kafka.Tools), "org.apache.kafka.tools.DumpLogSegments",
-		"--files", strings.Join(files, ",")}, options...)
-	command := exec.CommandContext(t.Context(), "java", arguments...)
-	var complaints strings.Builder
-	command.Stderr = &complaints
-	out, err := command.Output()
-	if err != nil {
-		t.Fatalf("DumpLogSegments: %v\n%s\n%s", err, head(string(out)), complaints.String())
+	all, err := toolbox.Run(t, toolTimeout, "org.apache.kafka.tools.DumpLogSegments", "", append([]string{"--files", strings.Join(files, ",")}, options...)...)
+	if err != nil || all.Code != 0 {
+		t.Fatalf("DumpLogSegments: %v, exit code %d\n%s", err, all.Code, head(all.Both))
 	}
-	said := firstOffset.ReplaceAllStringFunc(complaints.String(), func(pair string) string {
+	said := firstOffset.ReplaceAllStringFunc(all.Err, func(pair string) string {
 		if found := firstOffset.FindStringSubmatch(pair); found[1] != found[2] {
 			return pair
 		}
@@ -138,7 +130,7 @@ func dump(t *testing.T, files, options []string) string {
 			t.Errorf("DumpLogSegments said: %s", line)
 		}
 	}
-	return string(out)
+	return all.Out
 }
 
 func head(s string) string { return s[:min(len(s), 3000)] }

@@ -5,7 +5,6 @@
 package interop
 
 import (
-	"bytes"
 	"context"
 	"os"
 	"os/exec"
@@ -31,7 +30,7 @@ var classes = map[string]string{
 
 // TestShellTools runs command lines by Kafka's own tools and by gregor's tools
 // of the same names, each against a node of its own that has seen the same, and
-// compares what they print and how they exit. In a line, {dir} is the log
+// compares what they print and how they exit; a line that waits for ever fails. In a line, {dir} is the log
 // directory and {files} a folder with files of the test; input is what the tool
 // reads. Of stderr the first line counts, since Kafka's tools add stack traces
 // and their options to it.
@@ -44,12 +43,11 @@ func TestShellTools(t *testing.T) {
 		t.Fatal(err)
 	}
 	binary := gregorBinary(t)
-	jars := kafka.Jars(t, kafka.Tools)
+	kafka.Need(t, "java", "javac", "mvn")
 	type world struct {
 		dir     string
 		node    *kafka.Node
 		members members
-		tool    func(ctx context.Context, name string, args []string) *exec.Cmd
 	}
 	files := t.TempDir()
 	for name, text := range map[string]string{
@@ -63,17 +61,12 @@ func TestShellTools(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	start := func(tool func(ctx context.Context, name string, args []string) *exec.Cmd) *world {
-		w := &world{dir: filepath.Join(t.TempDir(), "data"), tool: tool, members: members{}}
+	start := func() *world {
+		w := &world{dir: filepath.Join(t.TempDir(), "data"), members: members{}}
 		w.node = kafka.StartGregor(t, w.dir, kafka.Options{Settings: []string{"group.initial.rebalance.delay.ms=0"}})
 		return w
 	}
-	theirs := start(func(ctx context.Context, name string, args []string) *exec.Cmd {
-		return exec.CommandContext(ctx, "java", append([]string{"-Xmx256m", "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", "-cp", jars, classes[name]}, args...)...)
-	})
-	ours := start(func(ctx context.Context, name string, args []string) *exec.Cmd {
-		return exec.CommandContext(ctx, binary, append([]string{name}, args...)...)
-	})
+	theirs, ours := start(), start()
 	for line := range strings.Lines(string(script)) {
 		line = strings.TrimSpace(line)
 		if line == "" || line[0] == '#' {
@@ -86,20 +79,33 @@ func TestShellTools(t *testing.T) {
 			continue
 		}
 		line, input, _ := strings.Cut(line, " <<< ")
-		run := func(w *world) (said string) {
-			full := strings.NewReplacer("{dir}", w.dir, "{files}", files).Replace(line)
-			words := strings.Fields(full)
+		stdin := strings.NewReplacer(`\n`, "\n", `\t`, "\t").Replace(input)
+		words := func(w *world) []string {
+			words := strings.Fields(strings.NewReplacer("{dir}", w.dir, "{files}", files).Replace(line))
 			if words[0] != "kafka-dump-log" {
 				words = append(words, "--bootstrap-server", w.node.Address)
 			}
-			command := w.tool(t.Context(), words[0], words[1:])
-			command.Stdin = strings.NewReader(strings.NewReplacer(`\n`, "\n", `\t`, "\t").Replace(input))
-			var out, errs bytes.Buffer
-			command.Stdout, command.Stderr = &out, &errs
-			_ = command.Run()
-			return outcome(line, out.String(), errs.String(), command.ProcessState.ExitCode(), w.dir, w.node.Address)
+			return words
 		}
-		want, got := run(theirs), run(ours)
+		said := func(w *world, all kafka.Said, err error) string {
+			if err != nil {
+				t.Fatalf("%s\n%v", line, err)
+			}
+			return outcome(line, all.Out, all.Err, all.Code, w.dir, w.node.Address)
+		}
+		type result struct {
+			all kafka.Said
+			err error
+		}
+		here := make(chan result, 1)
+		go func() {
+			all, err := kafka.RunWithin(exec.Command(binary, words(ours)...), toolTimeout, stdin)
+			here <- result{all, err}
+		}()
+		given := words(theirs)
+		all, err := toolbox.Run(t, toolTimeout, classes[given[0]], stdin, given[1:]...)
+		r := <-here
+		want, got := said(theirs, all, err), said(ours, r.all, r.err)
 		if want != got {
 			t.Errorf("%s\nKafka's tool:\n%s\ngregor's:\n%s", line, head(want), head(got))
 		}

@@ -5,10 +5,8 @@
 package interop
 
 import (
-	"context"
 	"encoding/json"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"regexp"
 	"strings"
@@ -18,7 +16,11 @@ import (
 	"gregor/test/interop/kafka"
 )
 
-const toolTimeout = 60 * time.Second
+// toolTimeout ends a tool, or gregor's of its name, that waits for what never comes.
+const toolTimeout = 2 * time.Minute
+
+// toolbox runs Kafka's tools for all tests.
+var toolbox kafka.Toolbox
 
 // tool runs the class behind one of Kafka's shell scripts: a name with a
 // package in lower case before it is taken as it is, others are in
@@ -29,16 +31,12 @@ func tool(t *testing.T, stdin, class string, options ...string) string {
 	if !strings.HasPrefix(class, "kafka.") {
 		class = "org.apache.kafka.tools." + class
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), toolTimeout)
-	defer cancel()
-	command := exec.CommandContext(ctx, "java", append([]string{"-Xmx256m", "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", "-cp", kafka.Jars(t, kafka.Tools), class}, options...)...)
-	command.Stdin = strings.NewReader(stdin)
-	out, _ := command.CombinedOutput() // some exit with 0 after an error, and some do not
-	if ctx.Err() != nil {
-		t.Fatalf("%s did not end in %v\n%s", class, toolTimeout, head(string(out)))
+	all, err := toolbox.Run(t, toolTimeout, class, stdin, options...) // some exit with 0 after an error, and some do not
+	if err != nil {
+		t.Fatal(err)
 	}
 	var said strings.Builder
-	for line := range strings.Lines(string(out)) {
+	for line := range strings.Lines(all.Both) {
 		if !strings.HasPrefix(line, "SLF4J") {
 			said.WriteString(line)
 		}
