@@ -26,6 +26,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strconv"
+	"strings"
 	"syscall"
 	"time"
 
@@ -53,7 +54,7 @@ func main() {
 	flag.StringVar(&o.kafka, "kafka", os.Getenv("KAFKA_LIBS"), "folder with Apache Kafka's jars, to measure it beside gregor")
 	flag.StringVar(&o.dir, "dir", "", "folder on the file system to measure (default: the system's temporary one)")
 	flag.StringVar(&o.output, "json", "", "file to write every single measurement to, one a line")
-	flag.StringVar(&o.only, "only", os.Getenv("ONLY"), "admin: topics in bulk and the command line; durability: starts and what recovery points cost; loads: all else (default all; ONLY in the environment is the default)")
+	flag.StringVar(&o.only, "only", os.Getenv("ONLY"), "admin: topics in bulk and the command line; durability: starts and what recovery points cost; groups: members and their offsets; loads: all else (default all; ONLY in the environment is the default)")
 	flag.IntVar(&o.rounds, "rounds", rounds, "how often everything is measured; ROUNDS in the environment is the default")
 	flag.Int64Var(&o.bytes, "bytes", 2e9, "bytes of each produce and consume load")
 	flag.Int64Var(&o.crashBytes, "crash-bytes", 10e9, "bytes in the partitions of a broker that is killed")
@@ -72,14 +73,14 @@ func run(ctx context.Context, o options) (err error) {
 	if o.gregor, err = filepath.Abs(o.gregor); err != nil {
 		return err
 	}
-	if !slices.Contains([]string{"", onlyAdmin, onlyDurability, onlyLoads}, o.only) {
-		return fmt.Errorf("-only %s: allowed are %s, %s, %s", o.only, onlyAdmin, onlyDurability, onlyLoads)
+	if parts := []string{onlyAdmin, onlyDurability, onlyGroups, onlyLoads}; o.only != "" && !slices.Contains(parts, o.only) {
+		return fmt.Errorf("-only %s: allowed are %s", o.only, strings.Join(parts, ", "))
 	}
 	if o.dir, err = os.MkdirTemp(o.dir, "gregor-bench-"); err != nil {
 		return err
 	}
 	defer os.RemoveAll(o.dir)
-	if o.only == onlyAdmin {
+	if o.only == onlyAdmin || o.only == onlyGroups {
 		o.warmBytes = 0
 	}
 	warm, err := newWarmth(filepath.Join(o.dir, "warm"), o.warmBytes)
@@ -115,6 +116,7 @@ func run(ctx context.Context, o options) (err error) {
 const (
 	onlyAdmin      = "admin"
 	onlyDurability = "durability"
+	onlyGroups     = "groups"
 	onlyLoads      = "loads"
 )
 
@@ -136,6 +138,11 @@ func (b *session) round(ctx context.Context, systems []system, round int) error 
 		}
 		if b.options.wants(onlyDurability) {
 			if err := b.durability(ctx, s, dir); err != nil {
+				return fmt.Errorf("%s: %w", s.name(), err)
+			}
+		}
+		if b.options.wants(onlyGroups) {
+			if err := b.groups(ctx, s, dir+"groups"); err != nil {
 				return fmt.Errorf("%s: %w", s.name(), err)
 			}
 		}

@@ -59,7 +59,12 @@ func (s kafkaSystem) command(ctx context.Context, dir, address string, settings 
 	}
 	properties := dir + ".properties"
 	text := "process.roles=broker,controller\nnode.id=1\nlisteners=PLAINTEXT://" + address + ",CONTROLLER://" + controller +
-		"\ncontroller.listener.names=CONTROLLER\ncontroller.quorum.voters=1@" + controller + "\nlog.dirs=" + dir + "\n"
+		"\ncontroller.listener.names=CONTROLLER\ncontroller.quorum.voters=1@" + controller + "\nlog.dirs=" + dir +
+		// A single broker can have no more; Kafka's own example of a configuration sets them likewise.
+		"\noffsets.topic.replication.factor=1\ntransaction.state.log.replication.factor=1\ntransaction.state.log.min.isr=1\n"
+	for key, value := range settings {
+		text += key + "=" + value + "\n"
+	}
 	if err := os.WriteFile(properties, []byte(text), 0o644); err != nil {
 		return nil, err
 	}

@@ -31,7 +31,7 @@ type gauge struct {
 func readGauge(pid int) (gauge, error) {
 	g := gauge{at: time.Now()}
 	if pid != 0 {
-		cpu, err := processCPU(pid)
+		cpu, err := ProcessCPU(pid)
 		if err != nil {
 			return g, fmt.Errorf("CPU of process %d: %w", pid, err)
 		}
@@ -69,9 +69,9 @@ func (c CPU) minus(before CPU) *CPU {
 
 var errFormat = errors.New("unexpected format")
 
-// processCPU reads utime and stime, fields 14 and 15 of /proc/PID/stat. The
+// ProcessCPU is what a process has used so far: utime and stime, fields 14 and 15 of /proc/PID/stat. The
 // name before them may hold spaces and brackets: count from its last bracket.
-func processCPU(pid int) (CPU, error) {
+func ProcessCPU(pid int) (CPU, error) {
 	text, err := os.ReadFile(path.Join("/proc", strconv.Itoa(pid), "stat"))
 	if err != nil {
 		return CPU{}, err
