@@ -14,6 +14,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kerr"
 
 	"gregor/cmd/gregor/groups"
+	"gregor/cmd/gregor/terminal"
 )
 
 func newGroupDeleteCommand(n *connection) *cobra.Command {
@@ -135,7 +136,7 @@ are refused. Where a group has no offset, it begins as its clients say (auto.off
 					return l.print(c.OutOrStdout(), output)
 				}
 				if !yes {
-					if isTerminal(c.InOrStdin()) {
+					if terminal.Is(c.InOrStdin()) {
 						if err := l.print(c.ErrOrStderr(), "table"); err != nil {
 							return err
 						}

@@ -18,6 +18,7 @@ import (
 	"gregor/cmd/gregor/fetch"
 	"gregor/cmd/gregor/groups"
 	"gregor/cmd/gregor/record"
+	"gregor/cmd/gregor/terminal"
 )
 
 // lagItem is how far a group is behind, in JSON: in one partition, or together
@@ -96,7 +97,7 @@ latest of them for time. With --watch it goes on until no group has more, and ex
 
 func (l *lagging) run(ctx context.Context, c *cobra.Command, q *groupQuery, names []string) error {
 	out := c.OutOrStdout()
-	terminal := isTerminal(out)
+	screen := terminal.Is(out)
 	bounded := l.maxLag >= 0 || l.maxBehind >= 0
 	for round := 0; ; round++ {
 		items, problems, err := l.look(ctx, q, names)
@@ -118,10 +119,10 @@ func (l *lagging) run(ctx context.Context, c *cobra.Command, q *groupQuery, name
 		for i := range rows {
 			rows[i].Time = now
 		}
-		if terminal && l.output == "table" {
+		if screen && l.output == "table" {
 			fmt.Fprintf(out, "\x1b[H\x1b[2J%s\n", now) // home, and nothing below
 		}
-		if err := l.print(out, rows, round == 0 || terminal); err != nil {
+		if err := l.print(out, rows, round == 0 || screen); err != nil {
 			return err
 		}
 		if bounded && len(over) == 0 {
@@ -273,7 +274,7 @@ func (l *lagging) print(w io.Writer, items []lagItem, header bool) error {
 			row = append(row, orDash(item.ClientID), orDash(item.Host), item.Note)
 			name = fmt.Sprintf("%s %s-%d", item.Group, item.Topic, *item.Partition)
 		}
-		if l.watch && !isTerminal(w) {
+		if l.watch && !terminal.Is(w) {
 			row = append([]string{item.Time}, row...)
 		}
 		list.rows, list.items, list.names = append(list.rows, row), append(list.items, item), append(list.names, name)
@@ -285,7 +286,7 @@ func (l *lagging) print(w io.Writer, items []lagItem, header bool) error {
 	default:
 		return printTable(w, list.rows[0], list.rows[1:])
 	}
-	if l.watch && !isTerminal(w) {
+	if l.watch && !terminal.Is(w) {
 		list.header = append([]string{"TIME"}, list.header...)
 	}
 	return list.print(w, l.output)

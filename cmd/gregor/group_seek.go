@@ -16,6 +16,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kerr"
 
 	"gregor/cmd/gregor/groups"
+	"gregor/cmd/gregor/terminal"
 )
 
 // seeking is a run of `group seek`.
@@ -119,7 +120,7 @@ func (s *seeking) run(ctx context.Context, c *cobra.Command, q *groupQuery, name
 		if err := printSeeks(c.OutOrStdout(), s.output, items); err != nil {
 			return err
 		}
-	} else if !s.yes && isTerminal(c.InOrStdin()) && !g.Active() {
+	} else if !s.yes && terminal.Is(c.InOrStdin()) && !g.Active() {
 		if err := printSeeks(c.ErrOrStderr(), "table", items); err != nil {
 			return err
 		}

@@ -15,6 +15,8 @@ import (
 
 	"github.com/spf13/cobra"
 	"github.com/twmb/franz-go/pkg/kadm"
+
+	"gregor/cmd/gregor/terminal"
 )
 
 // trimItem is what trimming does to one partition.
@@ -97,7 +99,7 @@ func (t *trimming) run(n *connection, c *cobra.Command, names []string) error {
 			return printTrims(c.OutOrStdout(), t.output, items)
 		}
 		if !t.yes {
-			if isTerminal(c.InOrStdin()) {
+			if terminal.Is(c.InOrStdin()) {
 				if err := printTrims(c.ErrOrStderr(), "table", items); err != nil {
 					return err
 				}

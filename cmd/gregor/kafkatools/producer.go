@@ -9,13 +9,14 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"slices"
 	"strings"
 	"sync"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
+
+	"gregor/cmd/gregor/terminal"
 )
 
 func producerTool() tool {
@@ -139,7 +140,7 @@ func producerOptions(o *given, p properties) ([]kgo.Opt, error) {
 // produceLines sends every line. What could not be sent is told, and the tool
 // then fails: Kafka's exits with 0 after it.
 func produceLines(ctx context.Context, o *given, client *kgo.Client, reader *lineReader, s Streams) error {
-	prompt := isTerminal(s.In)
+	prompt := terminal.Is(s.In)
 	in := bufio.NewReaderSize(s.In, 64<<10)
 	var mu sync.Mutex
 	failed := false
@@ -186,19 +187,6 @@ func produceLines(ctx context.Context, o *given, client *kgo.Client, reader *lin
 		return errTold
 	}
 	return nil
-}
-
-func isTerminal(stream any) bool {
-	f, ok := stream.(*os.File)
-	if !ok {
-		return false
-	}
-	info, err := f.Stat()
-	if err != nil || info.Mode()&os.ModeCharDevice == 0 {
-		return false
-	}
-	null, err := os.Stat(os.DevNull)
-	return err != nil || !os.SameFile(info, null)
 }
 
 // lineReader makes records of lines, as Kafka's LineMessageReader does.
