@@ -86,6 +86,18 @@ type world struct {
 	memberNo uint64
 	events   int
 	shown    []shownReply
+	beside   beside
+}
+
+// beside is another coordinator that gets the same events; gave and compare hold
+// what comes of them against each other.
+type beside interface {
+	sent(w *world, to Token, by Caller, req kmsg.Request)
+	passed(w *world, ms int64)
+	topics(w *world)
+	reloaded(w *world)
+	gave(w *world)
+	compare()
 }
 
 // shownReply is a reply as it was when it was given.
@@ -142,6 +154,17 @@ func (w *world) do(event func(out *Out)) {
 	if w.events++; len(w.records) != 0 || w.events%64 == 0 {
 		w.compare()
 	}
+	if w.beside != nil {
+		w.beside.gave(w)
+	}
+}
+
+// same has the coordinator beside compared, if there is one.
+func (w *world) same() {
+	w.t.Helper()
+	if w.beside != nil {
+		w.beside.compare()
+	}
 }
 
 func (w *world) append(l logged) {
@@ -174,6 +197,7 @@ func (w *world) ask(event func(to Token, out *Out)) Token {
 	to := w.token
 	w.waiting[to] = true
 	w.do(func(out *Out) { event(to, out) })
+	w.same()
 	return to
 }
 
@@ -193,6 +217,9 @@ func answer[R kmsg.Response](w *world, event func(to Token, out *Out)) R {
 // until lets the time pass; each gets called after each event.
 func (w *world) until(ms int64, each func()) {
 	w.t.Helper()
+	if w.beside != nil {
+		w.beside.passed(w, ms)
+	}
 	for rounds := 0; ; rounds++ {
 		due, ok := w.g.NextDueMs()
 		if !ok || due > ms {
@@ -208,6 +235,7 @@ func (w *world) until(ms int64, each func()) {
 		}
 	}
 	w.nowMs = ms
+	w.same()
 }
 
 // reload is a failover: whoever waits is told so, and the log is read anew.
@@ -225,6 +253,10 @@ func (w *world) reload() {
 	if len(w.waiting) != 0 {
 		w.t.Fatalf("%d requests have no answer", len(w.waiting))
 	}
+	if w.beside != nil {
+		w.beside.reloaded(w)
+		w.beside.gave(w)
+	}
 	w.options.Topics = w.view()
 	w.g = New(w.options)
 	for _, l := range w.log {
@@ -237,6 +269,7 @@ func (w *world) reload() {
 	replies := w.replies
 	w.do(func(out *Out) { w.g.Loaded(w.nowMs, out) })
 	w.replies = append(replies, w.replies...)
+	w.same()
 }
 
 // compare holds the durable state against the twin's.
