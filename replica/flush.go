@@ -17,7 +17,10 @@ import (
 // Flusher makes flush.ms true for the partitions of a node that have one:
 //
 //	append ─► lane: is a flush due some day? ─► Flusher's heap, one element a partition
-//	Run ─► the earliest is due ─► a worker ─► lane: FlushDue, enter the next time
+//	Run ─► the earliest is due ─► a worker of its directory ─► lane: FlushDue, enter the next time
+//
+// Each log directory has workers of its own, which live as long as there is
+// something to do: a disk that hangs keeps no other from being flushed.
 //
 // Nothing happens for a partition without flush.ms, nor for one that nobody
 // writes to. Kafka looks at its logs every log.flush.scheduler.interval.ms,
@@ -27,11 +30,19 @@ import (
 type Flusher struct {
 	now     func() time.Time
 	logger  *slog.Logger
-	workers chan struct{}
+	workers int           // of one directory
 	wake    chan struct{} // capacity 1: an earlier element came
+	busy    sync.WaitGroup
 
-	mu    sync.Mutex // guards queue
+	mu    sync.Mutex // guards what follows
 	queue flushQueue
+	dirs  map[string]*dirFlushes // those in which a worker is at work
+}
+
+// dirFlushes is what is due in one log directory.
+type dirFlushes struct {
+	working int
+	due     []flush // of those that no worker has taken yet
 }
 
 // flush is a partition that is to be flushed at a time.
@@ -44,9 +55,10 @@ type flush struct {
 // as no descriptor.
 const flushRetryMs = 1000
 
-// NewFlusher makes a Flusher that flushes at most workers partitions at a time.
+// NewFlusher makes a Flusher that flushes at most workers partitions of a log
+// directory at a time.
 func NewFlusher(workers int, now func() time.Time, logger *slog.Logger) *Flusher {
-	return &Flusher{now: now, logger: logger, workers: make(chan struct{}, max(1, workers)), wake: make(chan struct{}, 1)}
+	return &Flusher{now: now, logger: logger, workers: max(1, workers), wake: make(chan struct{}, 1), dirs: make(map[string]*dirFlushes)}
 }
 
 func (f *Flusher) add(e flush) {
@@ -78,23 +90,14 @@ func (f *Flusher) next(nowMs int64) (e flush, atMs int64) {
 
 // Run flushes until ctx ends, and returns when no flush is under way.
 func (f *Flusher) Run(ctx context.Context) {
-	var busy sync.WaitGroup
-	defer busy.Wait()
+	defer f.busy.Wait()
 	timer := time.NewTimer(math.MaxInt64)
 	defer timer.Stop()
 	for {
 		nowMs := f.now().UnixMilli()
 		e, atMs := f.next(nowMs)
 		if e.p != nil {
-			select {
-			case f.workers <- struct{}{}:
-			case <-ctx.Done():
-				return
-			}
-			busy.Go(func() {
-				e.p.flushDue(e.atMs)
-				<-f.workers
-			})
+			f.handOver(ctx, e)
 			continue
 		}
 		wait := time.Duration(math.MaxInt64)
@@ -109,6 +112,48 @@ func (f *Flusher) Run(ctx context.Context) {
 			return
 		}
 	}
+}
+
+// handOver gives e to the workers of its directory, and does not wait for them.
+func (f *Flusher) handOver(ctx context.Context, e flush) {
+	dir := "" // of a partition that has no log any more, whose lane waits for nothing
+	if log := e.p.Log(); log != nil {
+		dir = directoryOf(log)
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	d := f.dirs[dir]
+	if d == nil {
+		d = &dirFlushes{}
+		f.dirs[dir] = d
+	}
+	if d.working == f.workers {
+		d.due = append(d.due, e)
+		return
+	}
+	d.working++
+	f.busy.Go(func() {
+		for more := true; more && ctx.Err() == nil; {
+			e.p.flushDue(e.atMs)
+			e, more = f.another(dir)
+		}
+	})
+}
+
+// another is the next that is due in a directory; a worker that finds none ends.
+func (f *Flusher) another(dir string) (e flush, ok bool) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	d := f.dirs[dir]
+	if len(d.due) > 0 {
+		e, d.due[0] = d.due[0], flush{}
+		d.due = d.due[1:]
+		return e, true
+	}
+	if d.working--; d.working == 0 {
+		delete(f.dirs, dir)
+	}
+	return flush{}, false
 }
 
 // FlushWith has the partition flushed by f when flush.ms asks for it. It is

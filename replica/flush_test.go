@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"log/slog"
 	"math"
+	"path/filepath"
 	"sync"
 	"syscall"
 	"testing"
@@ -24,12 +25,21 @@ import (
 // flushed is a partition that leads and that f flushes.
 func flushed(t *testing.T, fs vfs.FS, f *Flusher, index int, flushMs int64) *Partition {
 	t.Helper()
+	return flushedIn(t, fs, "/", f, index, flushMs)
+}
+
+// flushedIn is such a partition in a log directory of that name.
+func flushedIn(t *testing.T, fs vfs.FS, dir string, f *Flusher, index int, flushMs int64) *Partition {
+	t.Helper()
+	if err := fs.MkdirAll(dir); err != nil {
+		t.Fatal(err)
+	}
 	tp := kafka.TopicPartition{Topic: "t", Partition: kafka.PartitionID(index)}
 	p := New(kafka.TopicIDPartition{TopicID: kafka.TopicID{1}, Partition: tp.Partition}, tp, time.Now)
 	p.SetRules(flushRules(flushMs))
 	p.FlushWith(f)
 	err := p.Open(func() (*commitlog.Log, error) {
-		return commitlog.Open(commitlog.Options{FS: fs, Files: segment.NewFiles(fs, 16), Dir: fmt.Sprintf("/t-%d", index), TopicPartition: tp,
+		return commitlog.Open(commitlog.Options{FS: fs, Files: segment.NewFiles(fs, 16), Dir: filepath.Join(dir, fmt.Sprintf("t-%d", index)), TopicPartition: tp,
 			TopicID: kafka.TopicID{1}, Logger: slog.New(slog.DiscardHandler), Now: time.Now, Config: p.Rules().Log})
 	})
 	if err != nil {
@@ -144,6 +154,43 @@ func TestFlushMsAfterARecovery(t *testing.T) {
 		isFlushed(t, again, false)
 		time.Sleep(1001 * time.Millisecond)
 		isFlushed(t, again, true)
+	})
+}
+
+// A lane that hangs in its disk holds up the flushes of its own directory, not
+// those of others, however many are due there.
+func TestFlushMsBesideADirectoryThatHangs(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		memory := vfs.NewMemory()
+		f := runFlusher(t, 1)
+		var hang []*Partition
+		for i := range 3 {
+			hang = append(hang, flushedIn(t, memory, "/a", f, i, 1000))
+		}
+		works := flushedIn(t, memory, "/b", f, 3, 1000)
+		release := make(chan struct{})
+		var over sync.WaitGroup
+		for _, p := range append([]*Partition{works}, hang...) {
+			appendOne(p, "a")
+		}
+		for _, p := range hang {
+			over.Go(func() { p.OnLane(func(*commitlog.Log) { <-release }) })
+		}
+		for range 3 {
+			appendOne(works, "b")
+			time.Sleep(1001 * time.Millisecond)
+			synctest.Wait()
+			isFlushed(t, works, true)
+			for _, p := range hang {
+				isFlushed(t, p, false)
+			}
+		}
+		close(release)
+		over.Wait()
+		synctest.Wait()
+		for _, p := range hang {
+			isFlushed(t, p, true)
+		}
 	})
 }
 
