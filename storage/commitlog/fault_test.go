@@ -238,3 +238,30 @@ func TestFailedFlushOfAnAppendIsItsError(t *testing.T) {
 		}
 	}
 }
+
+// Where the log fails between the records of a chain, those in front of it are
+// written and never synced: who was promised that hears so.
+func TestNoPromiseBesideAFailure(t *testing.T) {
+	for name, c := range map[string]struct {
+		config   Config
+		promised bool
+	}{"flush.messages": {Config{FlushMessages: 1}, true}, "flush.ms": {Config{FlushMs: -1}, true}, "none": {Config{}, false}} {
+		b, fault := faultyBed(t)
+		b.o.Config = c.config
+		b.o.Config.SegmentBytes = 200
+		b.mustOpen()
+		b.mustAppend(plain(1, 1))
+		fault.Add(vfs.Rule{Ops: vfs.OpWrite, Path: "index", Err: syscall.EIO})
+		large := plain(1, 1)
+		large.size = 100
+		chain := &Append{Batches: plain(1, 1).build(), ExpectedEpoch: kafka.NoLeaderEpoch}
+		chain.Next = &Append{Batches: large.build(), ExpectedEpoch: kafka.NoLeaderEpoch}
+		b.l.Append(chain, 0)
+		if !errors.Is(chain.Next.Err, kafka.KafkaStorageError) || len(b.failed) != 1 {
+			t.Fatalf("%s: the segment could not be rolled: %v, %v", name, chain.Next.Err, b.failed)
+		}
+		if got := errors.Is(chain.Err, kafka.KafkaStorageError); got != c.promised || b.l.Tail().Flushed == b.l.Tail().LogEnd && !c.promised {
+			t.Fatalf("%s: the record in front of the failure: %v, %+v", name, chain.Err, b.l.Tail())
+		}
+	}
+}

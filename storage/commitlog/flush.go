@@ -84,18 +84,22 @@ func (l *Log) FlushDue() error {
 // nevertheless, and nobody may be told so.
 func (l *Log) flushIfMany() error {
 	l.mu.Lock()
-	usable := l.pub.loaded && l.pub.err == nil
-	many := int64(l.tail.LogEnd-l.tail.Flushed) >= l.cfg.FlushMessages
+	loaded, failed := l.pub.loaded, l.pub.err
+	due := int64(l.tail.LogEnd-l.tail.Flushed) >= l.cfg.FlushMessages
 	l.mu.Unlock()
-	switch {
-	case !usable:
+	if !loaded {
 		return nil
-	case many:
-		return l.Flush()
-	case l.cfg.FlushMs != math.MaxInt64:
-		return l.FlushDue()
 	}
-	return nil
+	if atMs := l.FlushDueAtMs(); atMs != 0 && atMs <= l.nowMs() {
+		due = true
+	}
+	switch {
+	case !due:
+		return nil
+	case failed != nil: // behind the write of these records, so they are never synced
+		return failed
+	}
+	return l.Flush()
 }
 
 // Synced says that everything below off was made durable from outside (one
