@@ -4,11 +4,8 @@ package controller
 
 import (
 	"encoding/json"
-	"flag"
 	"fmt"
 	"math/rand/v2"
-	"os"
-	"path/filepath"
 	"reflect"
 	"regexp"
 	"strconv"
@@ -21,9 +18,8 @@ import (
 	"gregor/base/kafka"
 	"gregor/cluster/image"
 	"gregor/cluster/metarec"
+	"gregor/test/script"
 )
-
-var rewrite = flag.Bool("rewrite", false, "write the scripts' output into testdata")
 
 // TestScripts runs testdata/*.txt. A block is a command, then ---- and what
 // comes of it: the records and the reply. Commands are
@@ -38,36 +34,10 @@ var rewrite = flag.Bool("rewrite", false, "write the scripts' output into testda
 //	directories                         the directory of each replica
 //	image                               brokers, features and partitions as they are
 func TestScripts(t *testing.T) {
-	files, err := filepath.Glob("testdata/*.txt")
-	if err != nil || len(files) == 0 {
-		t.Fatalf("no scripts: %v", err)
-	}
-	for _, name := range files {
-		t.Run(strings.TrimSuffix(filepath.Base(name), ".txt"), func(t *testing.T) {
-			text, err := os.ReadFile(name)
-			if err != nil {
-				t.Fatal(err)
-			}
-			got := newWorld(t).script(string(text))
-			if *rewrite {
-				if err := os.WriteFile(name, []byte(got), 0o644); err != nil {
-					t.Fatal(err)
-				}
-			} else if got != string(text) {
-				t.Errorf("%s: run with -rewrite and look at the difference\n%s", name, firstDifference(string(text), got))
-			}
-		})
-	}
-}
-
-func firstDifference(want, got string) string {
-	w, g := strings.Split(want, "\n"), strings.Split(got, "\n")
-	for i := range min(len(w), len(g)) {
-		if w[i] != g[i] {
-			return fmt.Sprintf("line %d\nwant %s\ngot  %s", i+1, w[i], g[i])
-		}
-	}
-	return fmt.Sprintf("%d lines, want %d", len(g), len(w))
+	script.Run(t, "testdata/*.txt", func(t *testing.T) func([]string) string {
+		w := newWorld(t)
+		return func(commands []string) string { return w.run(strings.Join(commands, " ")) }
+	})
 }
 
 // world is a cluster's metadata and its active controller.
@@ -134,29 +104,6 @@ func (w *world) handle(req kmsg.Request) Outcome {
 		w.t.Fatal(err)
 	}
 	return out
-}
-
-func (w *world) script(text string) string {
-	var out strings.Builder
-	var command []string
-	skip := false
-	for _, line := range strings.Split(strings.TrimRight(text, "\n"), "\n") {
-		switch {
-		case line == "----":
-			out.WriteString("----\n" + w.run(strings.Join(command, " ")))
-			command, skip = nil, true
-		case line == "":
-			skip = false
-			out.WriteString("\n")
-		case skip:
-		case line[0] == '#':
-			out.WriteString(line + "\n")
-		default:
-			command = append(command, strings.TrimSpace(line))
-			out.WriteString(line + "\n")
-		}
-	}
-	return out.String()
 }
 
 var requests = map[string]func() kmsg.Request{

@@ -4,9 +4,7 @@ package metalog
 
 import (
 	"errors"
-	"flag"
 	"fmt"
-	"os"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -15,56 +13,24 @@ import (
 	"gregor/base/kafka"
 	"gregor/base/vfs"
 	"gregor/cluster/metarec"
+	"gregor/test/script"
 )
 
-var rewrite = flag.Bool("rewrite", false, "write what the scripts in testdata show into them")
-
-// TestScripts runs testdata/*.txt: a command, a line of dashes, what it shows.
+// TestScripts runs testdata/*.txt.
 func TestScripts(t *testing.T) {
-	files, err := filepath.Glob("testdata/*.txt")
-	if err != nil || len(files) == 0 {
-		t.Fatalf("scripts: %v, %v", files, err)
-	}
-	for _, file := range files {
-		t.Run(filepath.Base(file), func(t *testing.T) {
-			in, err := os.ReadFile(file)
-			if err != nil {
-				t.Fatal(err)
-			}
-			got := runScript(t, string(in))
-			if *rewrite {
-				if err := os.WriteFile(file, []byte(got), 0o644); err != nil {
-					t.Fatal(err)
-				}
-			} else if got != string(in) {
-				t.Errorf("%s shows\n%s", file, got)
-			}
-		})
-	}
-}
-
-func runScript(t *testing.T, in string) string {
-	s := &scriptLog{t: t, fs: vfs.NewMemory(), o: Options{Dir: "/meta"}}
-	if err := errors.Join(s.fs.MkdirAll("/meta"), s.fs.SyncDir("/")); err != nil {
-		t.Fatal(err)
-	}
-	var out strings.Builder
-	for _, block := range strings.Split(strings.TrimSpace(in), "\n\n") {
-		var command string
-		for line := range strings.Lines(block) {
-			if strings.HasPrefix(line, "#") {
-				out.WriteString(line)
-			} else if command == "" {
-				command = strings.TrimSpace(line)
-			}
+	script.Run(t, "testdata/*.txt", func(t *testing.T) func([]string) string {
+		s := &scriptLog{t: t, fs: vfs.NewMemory(), o: Options{Dir: "/meta"}}
+		if err := errors.Join(s.fs.MkdirAll("/meta"), s.fs.SyncDir("/")); err != nil {
+			t.Fatal(err)
 		}
-		if command == "" {
-			out.WriteString("\n\n")
-			continue
+		return func(commands []string) string {
+			var out strings.Builder
+			for _, line := range commands {
+				out.WriteString(s.run(strings.Fields(line)))
+			}
+			return out.String()
 		}
-		fmt.Fprintf(&out, "%s\n----\n%s\n", command, s.run(strings.Fields(command)))
-	}
-	return strings.TrimRight(out.String(), "\n") + "\n"
+	})
 }
 
 type scriptLog struct {

@@ -3,10 +3,7 @@
 package group
 
 import (
-	"flag"
 	"fmt"
-	"os"
-	"path/filepath"
 	"reflect"
 	"strconv"
 	"strings"
@@ -17,9 +14,8 @@ import (
 
 	"gregor/base/kafka"
 	"gregor/coordinator/grouprec"
+	"gregor/test/script"
 )
-
-var rewrite = flag.Bool("rewrite", false, "write the scripts' output into testdata")
 
 // TestScripts runs testdata/*.txt. A block is a command, then ---- and what
 // comes of it: records (+) and replies (= with the number of the request).
@@ -47,65 +43,17 @@ var rewrite = flag.Bool("rewrite", false, "write the scripts' output into testda
 //
 // c~1 is a member id: the client's id and the number of the random part.
 func TestScripts(t *testing.T) {
-	files, err := filepath.Glob("testdata/*.txt")
-	if err != nil || len(files) == 0 {
-		t.Fatalf("no scripts: %v", err)
-	}
-	for _, name := range files {
-		t.Run(strings.TrimSuffix(filepath.Base(name), ".txt"), func(t *testing.T) {
-			text, err := os.ReadFile(name)
-			if err != nil {
-				t.Fatal(err)
-			}
-			got := script(t, string(text))
-			if *rewrite {
-				if err := os.WriteFile(name, []byte(got), 0o644); err != nil {
-					t.Fatal(err)
+	script.Run(t, "testdata/*.txt", func(t *testing.T) func([]string) string {
+		w := newWorld(t, nil)
+		t.Cleanup(func() {
+			for _, r := range w.shown {
+				if now := short(show(r.resp)); now != r.text {
+					t.Errorf("a reply has changed after it was given\nfrom %s\nto   %s", r.text, now)
 				}
-			} else if got != string(text) {
-				t.Errorf("%s: run with -rewrite and look at the difference\n%s", name, firstDifference(string(text), got))
 			}
 		})
-	}
-}
-
-func firstDifference(want, got string) string {
-	w, g := strings.Split(want, "\n"), strings.Split(got, "\n")
-	for i := range min(len(w), len(g)) {
-		if w[i] != g[i] {
-			return fmt.Sprintf("line %d\nwant %s\ngot  %s", i+1, w[i], g[i])
-		}
-	}
-	return fmt.Sprintf("%d lines, want %d", len(g), len(w))
-}
-
-func script(t *testing.T, text string) string {
-	var out, command strings.Builder
-	w := newWorld(t, nil)
-	skip := false
-	for _, line := range strings.Split(strings.TrimRight(text, "\n"), "\n") {
-		switch {
-		case line == "----":
-			out.WriteString("----\n" + w.run(t, command.String()))
-			command.Reset()
-			skip = true
-		case line == "":
-			skip = false
-			out.WriteString("\n")
-		case skip:
-		case line[0] == '#':
-			out.WriteString(line + "\n")
-		default:
-			command.WriteString(" " + line)
-			out.WriteString(line + "\n")
-		}
-	}
-	for _, r := range w.shown {
-		if now := short(show(r.resp)); now != r.text {
-			t.Errorf("a reply has changed after it was given\nfrom %s\nto   %s", r.text, now)
-		}
-	}
-	return out.String()
+		return func(commands []string) string { return w.run(t, strings.Join(commands, " ")) }
+	})
 }
 
 // poison overwrites the bytes of a request, as the next one on its connection does.
@@ -248,12 +196,19 @@ func (w *world) change(a args) string {
 func (w *world) setTopics(topics topicSet, deleted []DeletedTopic) {
 	w.topics, w.version = topics, w.version+1
 	view := w.view()
+	if w.beside != nil {
+		w.beside.topics(w)
+	}
 	w.do(func(out *Out) { w.g.MetadataChanged(w.nowMs, view, deleted, out) })
 	w.twin.topics = view
+	w.same()
 }
 
 // send hands a request to the coordinator.
 func (w *world) send(by Caller, req kmsg.Request, to Token, out *Out) {
+	if w.beside != nil {
+		w.beside.sent(w, to, by, req)
+	}
 	switch req := req.(type) {
 	case *kmsg.JoinGroupRequest:
 		w.g.JoinGroup(w.nowMs, by, req, to, out)

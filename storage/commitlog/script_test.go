@@ -3,9 +3,7 @@
 package commitlog
 
 import (
-	"flag"
 	"fmt"
-	"os"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -13,59 +11,32 @@ import (
 
 	"gregor/base/kafka"
 	"gregor/base/vfs"
+	"gregor/test/script"
 	"gregor/wire/batch"
 )
 
-var rewrite = flag.Bool("rewrite", false, "write what the scripts print into them")
-
-// TestScripts runs testdata/scripts: blocks of commands, a line of dashes, and
-// what they print.
+// TestScripts runs testdata/scripts.
 func TestScripts(t *testing.T) {
-	files, err := filepath.Glob("testdata/scripts/*.txt")
-	if err != nil || len(files) == 0 {
-		t.Fatal(files, err)
-	}
-	for _, file := range files {
-		t.Run(strings.TrimSuffix(filepath.Base(file), ".txt"), func(t *testing.T) {
-			text, err := os.ReadFile(file)
-			if err != nil {
-				t.Fatal(err)
-			}
-			s := &script{bed: memoryBed(t)}
+	script.Run(t, "testdata/scripts/*.txt", func(t *testing.T) func([]string) string {
+		s := &scripted{bed: memoryBed(t)}
+		return func(commands []string) string {
 			var out strings.Builder
-			for i, block := range strings.Split(strings.TrimSpace(string(text)), "\n\n") {
-				commands, want, _ := strings.Cut(block, "\n----")
-				want = strings.TrimPrefix(want, "\n")
-				var got strings.Builder
-				for _, line := range strings.Split(commands, "\n") {
-					if line != "" && !strings.HasPrefix(line, "#") {
-						got.WriteString(s.run(line))
-					}
-				}
-				if i > 0 {
-					out.WriteString("\n")
-				}
-				fmt.Fprintf(&out, "%s\n----\n%s", commands, got.String())
-				if !*rewrite && strings.TrimSpace(got.String()) != strings.TrimSpace(want) {
-					t.Errorf("%s\ngot:\n%swant:\n%s", commands, got.String(), want)
-				}
+			for _, line := range commands {
+				out.WriteString(s.run(line))
 			}
-			if *rewrite {
-				if err := os.WriteFile(file, []byte(out.String()), 0o644); err != nil {
-					t.Fatal(err)
-				}
-			}
-		})
-	}
+			return out.String()
+		}
+	})
 }
 
-type script struct {
+// scripted is a log that a script works on.
+type scripted struct {
 	*bed
 	args   map[string]string
 	leader kafka.LeaderEpoch
 }
 
-func (s *script) int(key string, otherwise int64) int64 {
+func (s *scripted) int(key string, otherwise int64) int64 {
 	v, ok := s.args[key]
 	if !ok {
 		return otherwise
@@ -77,7 +48,7 @@ func (s *script) int(key string, otherwise int64) int64 {
 	return n
 }
 
-func (s *script) has(key string) bool { _, ok := s.args[key]; return ok }
+func (s *scripted) has(key string) bool { _, ok := s.args[key]; return ok }
 
 func result(err error) string {
 	if err == nil {
@@ -89,7 +60,7 @@ func result(err error) string {
 	return err.Error() + "\n"
 }
 
-func (s *script) run(line string) string {
+func (s *scripted) run(line string) string {
 	words := strings.Fields(line)
 	s.args = map[string]string{}
 	for _, w := range words[1:] {
@@ -155,7 +126,7 @@ func found(f Found, err error) string {
 	return fmt.Sprintf("offset %d time %d epoch %d\n", f.Offset, f.TimestampMs, f.Epoch)
 }
 
-func (s *script) append() string {
+func (s *scripted) append() string {
 	p := spec{n: int(s.int("n", 1)), ts: s.int("ts", 1000), size: int(s.int("size", 10)), pid: kafka.ProducerID(s.int("pid", -1)),
 		pepoch: kafka.ProducerEpoch(s.int("pepoch", -1)), seq: int32(s.int("seq", -1)), txn: s.has("txn"),
 		base: kafka.Offset(s.int("base", 0)), epoch: kafka.LeaderEpoch(s.int("epoch", 0)), logAppendTime: s.has("appendtime")}
@@ -184,7 +155,7 @@ func (s *script) append() string {
 	return text + "\n"
 }
 
-func (s *script) read() string {
+func (s *scripted) read() string {
 	bound := map[string]Bound{"": ToLogEnd, "hw": ToHighWatermark, "lso": ToLastStable}[s.args["bound"]]
 	r, err := s.l.Read(&Cursor{}, kafka.Offset(s.int("from", 0)), int(s.int("bytes", 1<<20)), bound, !s.has("strict"))
 	if err != nil {
@@ -216,7 +187,7 @@ func (s *script) read() string {
 
 // damage changes a file behind the log's back: cut=N bytes off its end, or
 // flip= the byte at a position.
-func (s *script) damage() string {
+func (s *scripted) damage() string {
 	f, err := s.fs.Open(filepath.Join(s.l.Dir(), s.args["file"]), vfs.ReadWrite, 0)
 	if err != nil {
 		s.t.Fatal(err)
@@ -236,7 +207,7 @@ func (s *script) damage() string {
 	return result(err)
 }
 
-func (s *script) show() string {
+func (s *scripted) show() string {
 	var b strings.Builder
 	t := s.l.Tail()
 	fmt.Fprintf(&b, "start %d local %d end %d hw %d stable %d flushed %d epoch %d\n", t.LogStart, t.LocalLogStart, t.LogEnd, t.HighWatermark, t.LastStable, t.Flushed, t.Epoch)

@@ -3,10 +3,7 @@
 package retention
 
 import (
-	"flag"
 	"fmt"
-	"os"
-	"path/filepath"
 	"strconv"
 	"strings"
 	"testing"
@@ -14,49 +11,22 @@ import (
 	"pgregory.net/rapid"
 
 	"gregor/base/kafka"
+	"gregor/test/script"
 )
-
-var rewrite = flag.Bool("rewrite", false, "write what the scripts print into them")
 
 // TestScripts runs testdata: a log, its rules and the time, a line of dashes,
 // and what goes.
 func TestScripts(t *testing.T) {
-	files, err := filepath.Glob("testdata/*.txt")
-	if err != nil || len(files) == 0 {
-		t.Fatal(files, err)
-	}
-	for _, file := range files {
-		t.Run(strings.TrimSuffix(filepath.Base(file), ".txt"), func(t *testing.T) {
-			text, err := os.ReadFile(file)
-			if err != nil {
-				t.Fatal(err)
-			}
-			var out []string
-			for _, block := range strings.Split(strings.TrimSpace(string(text)), "\n\n") {
-				commands, want, _ := strings.Cut(block, "\n----\n")
-				got := strings.TrimSpace(run(t, commands))
-				out = append(out, commands+"\n----\n"+got)
-				if !*rewrite && got != strings.TrimSpace(want) {
-					t.Errorf("%s\ngot:\n%s\nwant:\n%s", commands, got, want)
-				}
-			}
-			if *rewrite {
-				if err := os.WriteFile(file, []byte(strings.Join(out, "\n\n")+"\n"), 0o644); err != nil {
-					t.Fatal(err)
-				}
-			}
-		})
-	}
+	script.Run(t, "testdata/*.txt", func(t *testing.T) func([]string) string {
+		return func(commands []string) string { return run(t, commands) }
+	})
 }
 
-func run(t *testing.T, commands string) string {
+func run(t *testing.T, commands []string) string {
 	var l Log
 	r := Rules{Ms: -1, Bytes: -1}
 	var out strings.Builder
-	for _, line := range strings.Split(commands, "\n") {
-		if line == "" || strings.HasPrefix(line, "#") {
-			continue
-		}
+	for _, line := range commands {
 		words := strings.Fields(line)
 		args := map[string]int64{}
 		for _, w := range words[1:] {
