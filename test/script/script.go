@@ -2,7 +2,7 @@
 
 // Package script runs the scripts of a test: files in testdata that hold
 // commands and, below a line of dashes, what must come of them. It promises
-// that a script that passes is, to the byte, what -rewrite would write.
+// that a script that passes is, to the byte, what -update would write.
 //
 //	# Lines like this one are kept.
 //	append n=3
@@ -11,7 +11,7 @@
 //	offsets 0 to 2
 //	moved true
 //
-// Blocks are parted by empty lines. With -rewrite the files are given what came
+// Blocks are parted by empty lines. With -update the files are given what came
 // of the commands, to be read as a difference before it is committed.
 package script
 
@@ -24,7 +24,7 @@ import (
 	"testing"
 )
 
-var rewrite = flag.Bool("rewrite", false, "write what comes of the scripts into them")
+var update = flag.Bool("update", false, "write what comes of the scripts into them")
 
 const dashes = "----"
 
@@ -45,12 +45,12 @@ func Run(t *testing.T, pattern string, begin func(t *testing.T) func(commands []
 			}
 			got := play(string(text), begin(t))
 			switch {
-			case *rewrite:
+			case *update:
 				if err := os.WriteFile(file, []byte(got), 0o644); err != nil {
 					t.Fatal(err)
 				}
 			case got != string(text):
-				t.Errorf("%s: run with -rewrite and look at the difference\n%s", file, firstDifference(string(text), got))
+				t.Errorf("%s: run with -update and look at the difference\n%s", file, firstDifference(string(text), got))
 			}
 		})
 	}
