@@ -254,32 +254,85 @@ func (l *Log) MaxTimestamp() (Found, error) {
 }
 
 func (l *Log) greatestOf(views []timeView, from kafka.Offset) (Found, bool, error) {
-	var best *timeView
+	best, newestMs := -1, batch.NoTimestamp
 	for i := range views {
 		v := &views[i]
+		if i+1 < len(views) && views[i+1].seg.base <= from {
+			continue
+		}
 		top, err := l.greatest(v)
+		if err == nil && v.seg.base < from && top.TimestampMs >= 0 {
+			top, err = l.greatestFrom(v, top, from)
+		}
 		if err != nil {
 			return nothingFound(), !l.changed(v.seg, v.file, err), err
 		}
-		if best == nil || top.TimestampMs > best.top.TimestampMs {
-			best = v
+		if top.TimestampMs > newestMs {
+			best, newestMs = i, top.TimestampMs
 		}
 	}
-	if best == nil || best.top.TimestampMs < 0 {
+	if best < 0 || newestMs < 0 {
 		return nothingFound(), true, nil
 	}
-	f, _, err := l.firstIn(best, best.top.TimestampMs, from)
-	return f, !l.changed(best.seg, best.file, err), err
+	v := &views[best]
+	f, _, err := l.firstIn(v, newestMs, from)
+	return f, !l.changed(v.seg, v.file, err), err
+}
+
+// greatestFrom is the greatest timestamp at or behind from, which lies inside
+// the segment, while top is the greatest of the whole segment. DeleteRecords may
+// have taken that one.
+func (l *Log) greatestFrom(v *timeView, top index.Time, from kafka.Offset) (index.Time, error) {
+	none := index.Time{TimestampMs: batch.NoTimestamp, Offset: v.seg.base}
+	if top.Offset >= from {
+		if _, found, err := l.firstIn(v, top.TimestampMs, from); found || err != nil {
+			return top, err
+		}
+	}
+	at, found, err := l.locate(v.seg, v.file, v.sizeBytes, from)
+	if err != nil || !found {
+		return none, err
+	}
+	var w walker
+	w.begin(l, v.seg, v.file, v.sizeBytes, at.posBytes, v.sizeBytes, at.h.BaseOffset, l.endOf(v.seg))
+	w.headers = true
+	defer w.done()
+	newest := none
+	for w.next() {
+		h := &w.Header
+		t := index.Time{TimestampMs: h.MaxTimestampMs, Offset: h.LastOffset()}
+		if h.BaseOffset < from {
+			body, err := w.Body(nil)
+			if err != nil {
+				return none, err
+			}
+			_, ts, found, err := batch.NewestRecord(h, body, from, coder(h))
+			if err != nil {
+				return none, &CorruptError{File: v.file.Path(), PosBytes: w.PosBytes, Reason: err.Error()}
+			}
+			if t.TimestampMs = ts; !found {
+				continue
+			}
+		}
+		if t.TimestampMs > newest.TimestampMs {
+			newest = t
+		}
+	}
+	return newest, w.err
 }
 
 // firstRecord finds the first record of a batch at or behind from whose
 // timestamp is not before timestampMs.
 func firstRecord(h *batch.Header, body []byte, timestampMs int64, from kafka.Offset) (kafka.Offset, int64, bool, error) {
-	var c *compress.Coder
-	if h.Attributes.Codec() != compress.None {
-		c = &compress.Coder{}
+	return batch.FirstRecordAt(h, body, from, timestampMs, coder(h))
+}
+
+// coder reads the records of a batch; nil where they are not compressed.
+func coder(h *batch.Header) *compress.Coder {
+	if h.Attributes.Codec() == compress.None {
+		return nil
 	}
-	return batch.FirstRecordAt(h, body, from, timestampMs, c)
+	return &compress.Coder{}
 }
 
 // checkTimes compares the time index of the segment that is appended to with the

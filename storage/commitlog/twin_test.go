@@ -100,6 +100,19 @@ func (m *twin) forTime(ts int64) (kafka.Offset, int64) {
 	return kafka.NoOffset, -1
 }
 
+// newest is the first record with the greatest timestamp.
+func (m *twin) newest() (kafka.Offset, int64) {
+	found, newest := kafka.NoOffset, int64(-1)
+	for _, b := range m.batches {
+		for off := max(b.base, m.logStart); off <= b.last; off++ {
+			if at := b.ts + int64(off-b.base); at > newest {
+				found, newest = off, at
+			}
+		}
+	}
+	return found, newest
+}
+
 func (m *twin) compare(t *rapid.T, b *bed) {
 	tail := b.l.Tail()
 	if tail.LogEnd != m.end || tail.LogStart != m.logStart {
@@ -128,6 +141,10 @@ func (m *twin) compare(t *rapid.T, b *bed) {
 	f, err := b.l.OffsetForTime(ts)
 	if err != nil || f.Offset != off || f.TimestampMs != at {
 		t.Fatalf("time %d is at offset %d (%d), %v; want %d (%d)", ts, f.Offset, f.TimestampMs, err, off, at)
+	}
+	off, at = m.newest()
+	if f, err := b.l.MaxTimestamp(); err != nil || f.Offset != off || f.TimestampMs != at {
+		t.Fatalf("the newest record is at offset %d (%d), %v; want %d (%d)", f.Offset, f.TimestampMs, err, off, at)
 	}
 }
 

@@ -159,6 +159,12 @@ func TestFirstRecordAtFindsARecordNotABatch(t *testing.T) {
 					t.Errorf("at %d: %d %d %v %v", c.target, offset, ts, found, err)
 				}
 			}
+			for from, want := range map[kafka.Offset][2]int64{0: {102, 60}, 101: {102, 60}, 102: {102, 60}, 103: {103, 55}, 104: {0, 0}} {
+				offset, ts, found, err := NewestRecord(&h, b, from, &compress.Coder{})
+				if err != nil || int64(offset) != want[0] || ts != want[1] || found != (want[1] > 0) {
+					t.Errorf("newest from %d: %d %d %v %v", from, offset, ts, found, err)
+				}
+			}
 		})
 	}
 }

@@ -113,23 +113,46 @@ func (it *Iter) Err() error { return it.err }
 // offset from, whose timestamp is targetMs or later; found is false where there is none. Compressed
 // records are streamed, so that memory stays small whatever the batch holds.
 func FirstRecordAt(h *Header, b []byte, from kafka.Offset, targetMs int64, c *compress.Coder) (offset kafka.Offset, timestampMs int64, found bool, err error) {
+	err = eachTime(h, b, c, func(off kafka.Offset, ts int64) (more bool) {
+		if off >= from && ts >= targetMs {
+			offset, timestampMs, found = off, ts, true
+		}
+		return !found
+	})
+	return offset, timestampMs, found, err
+}
+
+// NewestRecord finds, as FirstRecordAt, the first record with the greatest
+// timestamp of those at or behind from.
+func NewestRecord(h *Header, b []byte, from kafka.Offset, c *compress.Coder) (offset kafka.Offset, timestampMs int64, found bool, err error) {
+	err = eachTime(h, b, c, func(off kafka.Offset, ts int64) (more bool) {
+		if off >= from && (!found || ts > timestampMs) {
+			offset, timestampMs, found = off, ts, true
+		}
+		return true
+	})
+	return offset, timestampMs, found, err
+}
+
+// eachTime calls do with the offset and the timestamp of each record of b, until
+// it wants no more.
+func eachTime(h *Header, b []byte, c *compress.Coder, do func(off kafka.Offset, timestampMs int64) (more bool)) error {
 	if len(b) < h.SizeBytes() {
-		return 0, 0, false, &CorruptError{Reason: fmt.Sprintf("%d bytes of %d", len(b), h.SizeBytes())}
+		return &CorruptError{Reason: fmt.Sprintf("%d bytes of %d", len(b), h.SizeBytes())}
 	}
 	var w walker
 	if err := w.open(h, b, c, 0); err != nil {
-		return 0, 0, false, err
+		return err
 	}
 	for range h.Count {
 		if err := w.next(nil); err != nil {
-			return 0, 0, false, &CorruptError{Reason: err.Error()}
+			return &CorruptError{Reason: err.Error()}
 		}
-		offset, ts := h.BaseOffset+kafka.Offset(w.rec.offsetDelta), h.timestamp(w.rec.timestampDelta)
-		if offset >= from && ts >= targetMs {
-			return offset, ts, true, nil
+		if !do(h.BaseOffset+kafka.Offset(w.rec.offsetDelta), h.timestamp(w.rec.timestampDelta)) {
+			return nil
 		}
 	}
-	return 0, 0, false, nil
+	return nil
 }
 
 // open starts a walk over the records of b, in place or streamed.
