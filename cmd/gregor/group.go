@@ -82,6 +82,27 @@ func (q *groupQuery) described(ctx context.Context, names []string, missing bool
 	return good, nil
 }
 
+// each calls f for every group and its positions. Groups that cannot be
+// described, or whose positions are not known, are problems.
+func (q *groupQuery) each(ctx context.Context, names []string, problems *problems, f func(g *groups.Group, positions []groups.Position) error) error {
+	list, err := q.described(ctx, names, false, problems)
+	if err != nil {
+		return err
+	}
+	for i := range list {
+		g := &list[i]
+		positions, err := groups.Positions(ctx, q.admin, g)
+		if err != nil {
+			problems.add(groupError(g.Name, err))
+			continue
+		}
+		if err := f(g, positions); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // one gives one group, which need not exist where missing says so.
 func (q *groupQuery) one(ctx context.Context, name string, missing bool) (*groups.Group, error) {
 	var problems problems

@@ -85,30 +85,21 @@ the clients gave them.`,
 			}
 			return n.withGroups(c, func(ctx context.Context, q *groupQuery) error {
 				var problems problems
-				list, err := q.described(ctx, names, false, &problems)
-				if err != nil {
-					return err
-				}
 				l := listing{kind: "Group"}
 				first := true
-				for i := range list {
-					g := &list[i]
-					positions, err := groups.Positions(ctx, q.admin, g)
-					if err != nil {
-						problems.add(groupError(g.Name, err))
-						continue
-					}
+				err := q.each(ctx, names, &problems, func(g *groups.Group, positions []groups.Position) error {
 					if output == "table" {
 						if !first {
 							fmt.Fprintln(c.OutOrStdout())
 						}
 						first = false
-						if err := printGroup(c.OutOrStdout(), g, positions, members, offsets); err != nil {
-							return err
-						}
-						continue
+						return printGroup(c.OutOrStdout(), g, positions, members, offsets)
 					}
 					l.items, l.names = append(l.items, itemOf(g, positions)), append(l.names, g.Name)
+					return nil
+				})
+				if err != nil {
+					return err
 				}
 				if output != "table" {
 					if err := l.print(c.OutOrStdout(), output); err != nil {

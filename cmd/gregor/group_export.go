@@ -54,22 +54,17 @@ json and jsonl also keep the leader epochs and the metadata of the commits.`,
 			}
 			return n.withGroups(c, func(ctx context.Context, q *groupQuery) error {
 				var problems problems
-				list, err := q.described(ctx, names, false, &problems)
-				if err != nil {
-					return err
-				}
 				var lines []offsetLine
-				for i := range list {
-					positions, err := groups.Positions(ctx, q.admin, &list[i])
-					if err != nil {
-						problems.add(groupError(list[i].Name, err))
-						continue
-					}
+				err := q.each(ctx, names, &problems, func(g *groups.Group, positions []groups.Position) error {
 					for _, p := range positions {
 						if p.Committed >= 0 && topics.has(p.Topic, p.Partition) {
-							lines = append(lines, offsetLine{list[i].Name, p.Topic, p.Partition, p.Committed, p.LeaderEpoch, p.Metadata})
+							lines = append(lines, offsetLine{g.Name, p.Topic, p.Partition, p.Committed, p.LeaderEpoch, p.Metadata})
 						}
 					}
+					return nil
+				})
+				if err != nil {
+					return err
 				}
 				if err := writeOffsetLines(c.OutOrStdout(), output, lines, len(names) > 1); err != nil {
 					return err

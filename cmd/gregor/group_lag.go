@@ -146,22 +146,12 @@ func (l *lagging) look(ctx context.Context, q *groupQuery, names []string) ([]la
 		}
 		names = all
 	}
-	list, err := q.described(ctx, names, false, &problems)
-	if err != nil {
-		return nil, nil, err
-	}
 	var items []lagItem
-	for i := range list {
-		g := &list[i]
-		positions, err := groups.Positions(ctx, q.admin, g)
-		if err != nil {
-			problems.add(groupError(g.Name, err))
-			continue
-		}
+	err := q.each(ctx, names, &problems, func(g *groups.Group, positions []groups.Position) error {
 		behind, err := q.behind(ctx, positions)
 		if err != nil {
 			problems.add(groupError(g.Name, err))
-			continue
+			return nil
 		}
 		for j := range positions {
 			p := &positions[j]
@@ -174,6 +164,10 @@ func (l *lagging) look(ctx context.Context, q *groupQuery, names []string) ([]la
 			}
 			items = append(items, item)
 		}
+		return nil
+	})
+	if err != nil {
+		return nil, nil, err
 	}
 	return items, problems, nil
 }
