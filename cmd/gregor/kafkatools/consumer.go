@@ -90,15 +90,7 @@ func runConsumer(ctx context.Context, o *given, s Streams) error {
 	if err != nil {
 		return err
 	}
-	p, err := o.clientProperties([]string{"command-config", "consumer.config"}, []string{"command-property", "consumer-property"})
-	if err != nil {
-		return err
-	}
-	opts, err := consumerOptions(o, p)
-	if err != nil {
-		return err
-	}
-	client, err := o.dial(ctx, p, opts...)
+	client, p, err := o.dialConsole(ctx, "consumer", consumerOptions)
 	if err != nil {
 		return err
 	}

@@ -299,6 +299,15 @@ func words(text string, allowed []string, format, valid string) ([]string, error
 	return all, nil
 }
 
+// described gives the groups that the options name.
+func (t *groupTool) described() (names []string, list []groups.Group, err error) {
+	if names, err = t.names(); err != nil {
+		return nil, nil, err
+	}
+	list, err = groups.Describe(t.ctx, t.client, names...)
+	return names, list, err
+}
+
 func (t *groupTool) delete() error {
 	names, err := t.names()
 	if err != nil {

@@ -18,11 +18,7 @@ import (
 const missing = "-"
 
 func (t *groupTool) describe() error {
-	names, err := t.names()
-	if err != nil {
-		return err
-	}
-	list, err := groups.Describe(t.ctx, t.client, names...)
+	_, list, err := t.described()
 	if err != nil {
 		return err
 	}

@@ -23,11 +23,7 @@ func (t *groupTool) reset() error {
 		fmt.Fprintln(t.talk, "WARN: No action will be performed as the --execute option is missing. In version 5.0, this command will require either --dry-run or --execute to be specified. "+
 			"You should add the --dry-run option explicitly if you are scripting this command and want to keep the current default behavior without prompting.")
 	}
-	names, err := t.names()
-	if err != nil {
-		return err
-	}
-	list, err := groups.Describe(t.ctx, t.client, names...)
+	names, list, err := t.described()
 	if err != nil {
 		return err
 	}

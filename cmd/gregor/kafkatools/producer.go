@@ -61,15 +61,7 @@ func runProducer(ctx context.Context, o *given, s Streams) error {
 	if err != nil {
 		return err
 	}
-	p, err := o.clientProperties([]string{"command-config", "producer.config"}, []string{"command-property", "producer-property"})
-	if err != nil {
-		return err
-	}
-	opts, err := producerOptions(o, p)
-	if err != nil {
-		return err
-	}
-	client, err := o.dial(ctx, p, opts...)
+	client, _, err := o.dialConsole(ctx, "producer", producerOptions)
 	if err != nil {
 		return err
 	}
