@@ -55,10 +55,7 @@ func limitsOf(img *image.Image, logger *slog.Logger) *quota.Limits {
 func addQuota(l *quota.Limits, q *image.ClientQuota) bool {
 	var e quota.Entity
 	for _, p := range q.Entity {
-		part := quota.Others
-		if p.Name != nil {
-			part = quota.Named(*p.Name)
-		}
+		part := quota.PartOf(p.Name)
 		switch p.Type {
 		case controller.QuotaUser:
 			e.User = part

@@ -56,6 +56,14 @@ func Named(name string) Part { return Part{named: true, Name: name} }
 // Others is the part that stands for all names without an entity of their own.
 var Others = Part{Default: true}
 
+// PartOf is the part that a record's name stands for: no name stands for Others.
+func PartOf(name *string) Part {
+	if name == nil {
+		return Others
+	}
+	return Named(*name)
+}
+
 // Entity is whom a limit is for: a user, a client id, or both.
 type Entity struct{ User, ClientID Part }
 

@@ -281,10 +281,7 @@ func quotaLimits(items []quotaItem) *quota.Limits {
 	for _, item := range items {
 		var e quota.Entity
 		for _, p := range item.parts {
-			part := quota.Others
-			if p.name != nil {
-				part = quota.Named(*p.name)
-			}
+			part := quota.PartOf(p.name)
 			switch p.kind {
 			case quotaUser:
 				e.User = part
