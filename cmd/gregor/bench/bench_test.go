@@ -74,7 +74,7 @@ func TestRawProduceCountsWhatIsAcknowledged(t *testing.T) {
 			if r.Latency.Count != r.Requests {
 				t.Errorf("%d latencies of %d requests", r.Latency.Count, r.Requests)
 			}
-			if o.Rate > 0 && r.Records > int64(o.Rate*o.Duration.Seconds())+10*int64(batch.records) {
+			if o.Rate > 0 && r.Records > int64(o.Rate*o.Duration.Seconds())+int64(o.Connections*batch.records) {
 				t.Errorf("%d records in %v at %v a second", r.Records, o.Duration, o.Rate)
 			}
 		})

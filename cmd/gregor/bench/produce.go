@@ -168,6 +168,7 @@ func (s *sender) drive(ctx context.Context) error {
 }
 
 func (s *sender) send(ctx context.Context) error {
+	until, bounded := ctx.Deadline()
 	for i := 0; ctx.Err() == nil; i++ {
 		if limit := s.run.requestsMax; limit > 0 && s.run.claimed.Add(1) > limit {
 			return nil
@@ -181,6 +182,9 @@ func (s *sender) send(ctx context.Context) error {
 					return nil
 				case <-time.After(wait):
 				}
+			}
+			if bounded && intended.After(until) {
+				return nil // even where the context ends late
 			}
 		}
 		s.inFlight <- intended
