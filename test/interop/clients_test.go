@@ -18,13 +18,6 @@ import (
 	"gregor/test/interop/kafka"
 )
 
-// Kafka's API keys that parts of these tests wait for.
-const (
-	keyFindCoordinator        = 10
-	keyJoinGroup              = 11
-	keyConsumerGroupHeartbeat = 68
-)
-
 // allClients are those whose language is here.
 func allClients(t *testing.T) []*client.Client {
 	t.Helper()
@@ -39,24 +32,6 @@ func allClients(t *testing.T) []*client.Client {
 	}
 	slices.SortFunc(all, func(a, b *client.Client) int { return bytes.Compare([]byte(a.Name), []byte(b.Name)) })
 	return all
-}
-
-// advertises tells whether the node's ApiVersions lists an API.
-func advertises(t *testing.T, address string, key int16) bool {
-	t.Helper()
-	versions, err := newAdmin(t, address).ApiVersions(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, of := range versions {
-		if of.Err != nil {
-			t.Fatal(of.Err)
-		}
-		if _, ok := of.KeyMaxVersion(key); ok {
-			return true
-		}
-	}
-	return false
 }
 
 const (
@@ -201,10 +176,6 @@ func TestClientsReadEachOther(t *testing.T) {
 			kafka.LeftOut(t, fmt.Sprintf("%s was built with no more codecs than %v", c.Name, codecs))
 		}
 	}
-	groups := advertises(t, n.Address, keyJoinGroup)
-	if !groups {
-		kafka.LeftOut(t, "kafkajs does not read: it does only in a group, and ApiVersions lists no JoinGroup yet")
-	}
 	for _, codec := range []string{"none", "gzip", "snappy", "lz4", "zstd"} {
 		t.Run(codec, func(t *testing.T) {
 			w := &written{topic: "clients-" + codec}
@@ -217,9 +188,9 @@ func TestClientsReadEachOther(t *testing.T) {
 					return // nobody knows what there is to read
 				}
 			}
-			looksAt(t, n, w, codec, all)
+			looksAt(t, n, w, codec)
 			for _, c := range all {
-				if slices.Contains(codecsOf[c], codec) && (groups || !c.Groups) {
+				if slices.Contains(codecsOf[c], codec) {
 					t.Run(c.Name+" reads", func(t *testing.T) { read(t, n, c, w) })
 				}
 			}
@@ -262,16 +233,10 @@ var codecNumbers = map[string]uint8{"none": 0, "gzip": 1, "snappy": 2, "lz4": 3,
 
 // looksAt reads with franz-go: the records, and that batches have the codec
 // and, of idempotent writers, the producer id that they must have.
-func looksAt(t *testing.T, n *kafka.Node, w *written, codec string, all []*client.Client) {
+func looksAt(t *testing.T, n *kafka.Node, w *written, codec string) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), loadTimeout)
 	defer cancel()
-	without := map[string]bool{} // librdkafka does no lz4 where there is no FindCoordinator
-	if codec == "lz4" && !advertises(t, n.Address, keyFindCoordinator) {
-		for _, c := range all {
-			without[c.Name] = c.Librdkafka
-		}
-	}
 	from := map[int32]kgo.Offset{}
 	for p := range int32(clientPartitions) {
 		from[p] = kgo.NewOffset().At(0)
@@ -294,11 +259,7 @@ func looksAt(t *testing.T, n *kafka.Node, w *written, codec string, all []*clien
 			}
 			got = append(got, one)
 			writer := w.writers[r.Partition][r.Offset]
-			want := codecNumbers[codec]
-			if without[writer] {
-				want = 0
-			}
-			if r.Attrs.CompressionType() != want {
+			if want := codecNumbers[codec]; r.Attrs.CompressionType() != want {
 				t.Errorf("%s: offset %d of partition %d has codec %d, not %d", writer, r.Offset, r.Partition, r.Attrs.CompressionType(), want)
 			}
 			if want := w.idempotent[r.Partition][r.Offset]; (r.ProducerID >= 0) != want {

@@ -9,8 +9,6 @@
 // again when the list that pins them changes. A test that lacks a program is
 // skipped and says which; one that cannot fetch what it needs fails.
 //
-// What reads in a group waits until ApiVersions lists JoinGroup.
-//
 // With INTEROP_ORACLE=1 Apache Kafka stands in gregor's place throughout: a
 // test that fails then is wrong about Kafka.
 package interop

@@ -225,9 +225,6 @@ func TestKafkaClusterTools(t *testing.T) {
 func TestKafkaGroupTools(t *testing.T) {
 	kafka.Need(t, "java", "mvn")
 	n := startWith(t, filepath.Join(t.TempDir(), "data"), forGroups...)
-	if !advertises(t, n.Address, keyJoinGroup) {
-		kafka.Skip(t, "consumer-perf, verifiable-consumer, consumer-groups and the console consumer in a group: ApiVersions lists no JoinGroup yet")
-	}
 	all := content{"perf": {partitions: 2, count: 1000}}
 	all.create(t, n.Address)
 	all.write(t, n.Address, 0)

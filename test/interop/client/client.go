@@ -12,10 +12,6 @@ type Client struct {
 	Name    string
 	command []string
 	env     []string
-	// Librdkafka: the client is a face of librdkafka.
-	Librdkafka bool
-	// Groups: the client reads only as a member of a group.
-	Groups bool
 	// EmptyIsNull: the client sends a value of no bytes as no value.
 	EmptyIsNull bool
 }
@@ -71,7 +67,7 @@ type GroupRequest struct {
 	Bootstrap        string   `json:"bootstrap"`
 	Group            string   `json:"group"`
 	Topics           []string `json:"topics"`
-	Protocol         string   `json:"protocol,omitempty"` // classic or consumer
+	Protocol         string   `json:"protocol"` // classic, cooperative (the classic one, with such an assignor) or consumer
 	SessionTimeoutMs int      `json:"session_timeout_ms,omitempty"`
 }
 

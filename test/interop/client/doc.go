@@ -19,5 +19,6 @@
 //	          {"assigned": places}, {"revoked": places}, {"lost": places}, and
 //	          does {"do": "commit"}, answered by {"committed": {place: offset}}
 //	          or an error, and {"do": "close"}, answered by {"done": true};
-//	          {"lacks": true} at once where the client cannot do the protocol
+//	          {"lacks": true} at once where the client cannot do the protocol.
+//	          Heartbeats of the classic protocol are HEARTBEAT_MS apart
 package client

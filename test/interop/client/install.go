@@ -30,9 +30,7 @@ func Python(t testing.TB) []*Client {
 	client := func(name, script string) *Client {
 		return &Client{Name: name, command: []string{interpreter, "-B", filepath.Join(scripts, script)}}
 	}
-	confluent := client("confluent-kafka-python", "confluent.py")
-	confluent.Librdkafka = true
-	return []*Client{confluent, client("kafka-python", "kafkapython.py"), client("aiokafka", "aio.py")}
+	return []*Client{client("confluent-kafka-python", "confluent.py"), client("kafka-python", "kafkapython.py"), client("aiokafka", "aio.py")}
 }
 
 // Interpreter is a Python that has the clients.
@@ -53,9 +51,7 @@ func Interpreter(t testing.TB) string {
 // KafkaJS is the client of that name.
 func KafkaJS(t testing.TB) *Client {
 	t.Helper()
-	c := node(t, "kafkajs", "kafkajs.js", modules(t, "node", nil, "--ignore-scripts"))
-	c.Groups = true
-	return c
+	return node(t, "kafkajs", "kafkajs.js", modules(t, "node", nil, "--ignore-scripts"))
 }
 
 // ConfluentJS is librdkafka for Node. Its package brings a binary where it
@@ -65,7 +61,7 @@ func ConfluentJS(t testing.TB) *Client {
 	t.Helper()
 	kafka.Need(t, "g++", "make", "python3")
 	c := node(t, "confluent-kafka-javascript", "confluent.js", modules(t, "node-librdkafka", []string{"CKJS_LINKING=dynamic"}))
-	c.Librdkafka, c.EmptyIsNull = true, true
+	c.EmptyIsNull = true
 	return c
 }
 

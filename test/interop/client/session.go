@@ -177,6 +177,9 @@ func (s *Session) Wait(t testing.TB) {
 	}
 }
 
+// Stderr is the end of what the script wrote there.
+func (s *Session) Stderr() string { return s.stderr.String() }
+
 // Kill ends the script as kill -9 does.
 func (s *Session) Kill() {
 	_ = s.command.Process.Kill()

@@ -39,6 +39,7 @@ import org.apache.kafka.clients.admin.RecordsToDelete;
 import org.apache.kafka.clients.consumer.ConsumerConfig;
 import org.apache.kafka.clients.consumer.ConsumerRebalanceListener;
 import org.apache.kafka.clients.consumer.ConsumerRecord;
+import org.apache.kafka.clients.consumer.CooperativeStickyAssignor;
 import org.apache.kafka.clients.consumer.KafkaConsumer;
 import org.apache.kafka.clients.consumer.OffsetAndMetadata;
 import org.apache.kafka.clients.consumer.OffsetAndTimestamp;
@@ -63,6 +64,7 @@ import org.apache.kafka.common.serialization.ByteArraySerializer;
  */
 public final class Client {
     private static final long DEADLINE_MS = 60_000;
+    private static final int HEARTBEAT_MS = 500;
     private static final ObjectMapper JSON = new ObjectMapper();
     private static final BufferedReader IN = new BufferedReader(new InputStreamReader(System.in));
     private static final PrintStream OUT = System.out;
@@ -339,11 +341,17 @@ public final class Client {
         });
         reading.setDaemon(true);
         reading.start();
-        String protocol = request.path("protocol").asText("classic");
+        String protocol = request.get("protocol").asText();
         Map<String, Object> more = new HashMap<>(Map.of(ConsumerConfig.GROUP_ID_CONFIG, request.get("group").asText(),
-                ConsumerConfig.AUTO_OFFSET_RESET_CONFIG, "earliest", ConsumerConfig.GROUP_PROTOCOL_CONFIG, protocol));
-        if (protocol.equals("classic")) {
-            more.put(ConsumerConfig.SESSION_TIMEOUT_MS_CONFIG, request.path("session_timeout_ms").asInt(10_000));
+                ConsumerConfig.AUTO_OFFSET_RESET_CONFIG, "earliest"));
+        if (protocol.equals("consumer")) {
+            more.put(ConsumerConfig.GROUP_PROTOCOL_CONFIG, protocol);
+        } else {
+            more.put(ConsumerConfig.SESSION_TIMEOUT_MS_CONFIG, request.get("session_timeout_ms").asInt());
+            more.put(ConsumerConfig.HEARTBEAT_INTERVAL_MS_CONFIG, HEARTBEAT_MS);
+        }
+        if (protocol.equals("cooperative")) {
+            more.put(ConsumerConfig.PARTITION_ASSIGNMENT_STRATEGY_CONFIG, CooperativeStickyAssignor.class.getName());
         }
         List<String> topics = new ArrayList<>();
         request.get("topics").forEach(t -> topics.add(t.asText()));

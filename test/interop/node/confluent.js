@@ -117,18 +117,21 @@ const admin = async () => {
 // group is a member of a group that does what stdin says.
 const group = async () => {
   const request = await c.next();
-  const protocol = request.protocol ?? 'classic';
+  const eager = request.protocol === 'classic';
   const places = (parts) => parts.map((p) => [p.topic, p.partition]).sort();
   const member = new rdkafka.KafkaConsumer({
-    'metadata.broker.list': request.bootstrap, 'group.id': request.group, 'enable.auto.commit': false, 'group.protocol': protocol,
-    ...(protocol === 'classic' ? { 'session.timeout.ms': request.session_timeout_ms ?? 10_000 } : {}),
+    'metadata.broker.list': request.bootstrap, 'group.id': request.group, 'enable.auto.commit': false,
+    ...(request.protocol === 'consumer' ? { 'group.protocol': 'consumer' } : {
+      'session.timeout.ms': request.session_timeout_ms, 'heartbeat.interval.ms': c.HEARTBEAT_MS,
+      'partition.assignment.strategy': eager ? 'range,roundrobin' : 'cooperative-sticky',
+    }),
     rebalance_cb: (error, parts) => {
       if (error.code === rdkafka.CODES.ERRORS.ERR__ASSIGN_PARTITIONS) {
         c.say({ assigned: places(parts) });
-        if (protocol === 'classic') member.assign(parts); else member.incrementalAssign(parts);
+        if (eager) member.assign(parts); else member.incrementalAssign(parts);
       } else {
         c.say({ revoked: places(parts) });
-        if (protocol === 'classic') member.unassign(); else member.incrementalUnassign(parts);
+        if (eager) member.unassign(); else member.incrementalUnassign(parts);
       }
     },
   }, { 'auto.offset.reset': 'earliest' });

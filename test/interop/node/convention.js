@@ -7,6 +7,7 @@
 const readline = require('node:readline');
 
 const DEADLINE_MS = 60_000;
+const HEARTBEAT_MS = 500;
 
 const toBytes = (text) => (text === null || text === undefined ? null : Buffer.from(text, 'base64'));
 const toText = (bytes) => (bytes === null || bytes === undefined ? null : Buffer.from(bytes).toString('base64'));
@@ -90,4 +91,4 @@ const main = (verbs) => {
   );
 };
 
-module.exports = { DEADLINE_MS, Lacks, codeOf, Refused, toBytes, toText, say, next, recordLine, offsetsOf, administer, deadline, main };
+module.exports = { DEADLINE_MS, HEARTBEAT_MS, Lacks, codeOf, Refused, toBytes, toText, say, next, recordLine, offsetsOf, administer, deadline, main };

@@ -171,9 +171,9 @@ const admin = async () => {
 // group is a member of a group that does what stdin says.
 const group = async () => {
   const request = await c.next();
-  if ((request.protocol ?? 'classic') !== 'classic') return c.say({ lacks: true });
+  if (request.protocol !== 'classic') return c.say({ lacks: true });
   const kafka = await connectTo(request);
-  const member = kafka.consumer({ groupId: request.group, sessionTimeout: request.session_timeout_ms ?? 10_000, rebalanceTimeout: 20_000, heartbeatInterval: 500 });
+  const member = kafka.consumer({ groupId: request.group, sessionTimeout: request.session_timeout_ms, rebalanceTimeout: 20_000, heartbeatInterval: c.HEARTBEAT_MS });
   const position = new Map(); // place -> offset of the next record
   member.on(member.events.GROUP_JOIN, ({ payload }) => {
     position.clear();

@@ -154,12 +154,13 @@ class Listener(aiokafka.ConsumerRebalanceListener):
 async def group():
     """A member of a group; commands of stdin are read between polls."""
     request = next(c.lines())
-    if request.get("protocol", "classic") != "classic":
+    if request["protocol"] != "classic":
         c.say(lacks=True)
         return
     member = aiokafka.AIOKafkaConsumer(
         bootstrap_servers=request["bootstrap"], group_id=request["group"], enable_auto_commit=False,
-        auto_offset_reset="earliest", session_timeout_ms=request.get("session_timeout_ms", 10000))
+        auto_offset_reset="earliest", session_timeout_ms=request["session_timeout_ms"],
+        heartbeat_interval_ms=c.HEARTBEAT_MS)
     member.subscribe(request["topics"], listener=Listener())
     await member.start()
     commands = c.Commands()

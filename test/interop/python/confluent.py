@@ -162,11 +162,11 @@ def administer():
 def group():
     """A member of a group; commands of stdin are read between polls."""
     request = next(c.lines())
-    more = {"auto.offset.reset": "earliest", "group.protocol": request.get("protocol", "classic")}
-    if more["group.protocol"] == "classic":
-        more |= {"session.timeout.ms": request.get("session_timeout_ms", 10000),
-                 "partition.assignment.strategy": request.get("assignor", "range,roundrobin")}
-    member = consumer(request, **more)
+    more = {"group.protocol": "consumer"}
+    if request["protocol"] != "consumer":
+        more = {"session.timeout.ms": request["session_timeout_ms"], "heartbeat.interval.ms": c.HEARTBEAT_MS,
+                "partition.assignment.strategy": {"classic": "range,roundrobin", "cooperative": "cooperative-sticky"}[request["protocol"]]}
+    member = consumer(request, **{"auto.offset.reset": "earliest"}, **more)
     commands = c.Commands()
 
     def places(parts):
@@ -187,7 +187,7 @@ def group():
             case "commit":
                 try:
                     done = member.commit(asynchronous=False)
-                    c.say(committed={f"{p.topic}-{p.partition}": p.offset for p in done})
+                    c.say(committed={f"{p.topic}-{p.partition}": p.offset for p in done if p.offset >= 0})
                 except ck.KafkaException as error:
                     c.say(error={"code": code_of(error), "text": str(error)})
             case "close":

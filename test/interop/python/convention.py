@@ -12,6 +12,7 @@ import threading
 import time
 
 DEADLINE_S = 60
+HEARTBEAT_MS = 500
 
 
 class Lacks(Exception):

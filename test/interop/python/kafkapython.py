@@ -173,7 +173,11 @@ def administer():
 
 
 class Listener(kafka.ConsumerRebalanceListener):
+    def __init__(self):
+        self.began = False
+
     def on_partitions_assigned(self, assigned):
+        self.began = self.began or bool(assigned)
         c.say(assigned=sorted(map(list, assigned)))
 
     def on_partitions_revoked(self, revoked):
@@ -183,16 +187,22 @@ class Listener(kafka.ConsumerRebalanceListener):
 def group():
     """A member of a group; commands of stdin are read between polls."""
     request = next(c.lines())
-    if request.get("protocol", "classic") != "classic":
+    if request["protocol"] != "classic":
         c.say(lacks=True)
         return
     member = kafka.KafkaConsumer(
         bootstrap_servers=request["bootstrap"], group_id=request["group"], enable_auto_commit=False,
-        auto_offset_reset="earliest", session_timeout_ms=request.get("session_timeout_ms", 10000))
-    member.subscribe(request["topics"], listener=Listener())
+        auto_offset_reset="earliest", session_timeout_ms=request["session_timeout_ms"],
+        heartbeat_interval_ms=c.HEARTBEAT_MS)
+    listener = Listener()
+    member.subscribe(request["topics"], listener=listener)
     commands = c.Commands()
     while True:
-        for records in member.poll(timeout_ms=100).values():
+        # A member joins before it knows the partitions of its topics, and again
+        # when it does. If poll's time ends between the leader's assignment of
+        # that second time and the answer to its SyncGroup, version 3.0.12
+        # forgets the answer and stays without partitions for ever.
+        for records in member.poll(timeout_ms=100 if listener.began else 30_000).values():
             for record in records:
                 tell(record)
         match commands.next():
