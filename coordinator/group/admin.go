@@ -14,16 +14,20 @@ import (
 )
 
 // ListGroups, v0-5: the groups of this coordinator partition, by id. Filters are
-// by state (v4) and by type (v5), in any case.
+// by state (v4) and by type (v5), in any case; Kafka passes over blanks around a state.
 func (g *Groups) ListGroups(_ int64, _ Caller, req *kmsg.ListGroupsRequest, to Token, out *Out) {
 	resp := kmsg.NewPtrListGroupsResponse()
 	resp.Version = req.Version
 	wanted := func(filter []string, value string) bool {
 		return len(filter) == 0 || slices.ContainsFunc(filter, func(f string) bool { return strings.EqualFold(f, value) })
 	}
+	states := make([]string, 0, len(req.StatesFilter))
+	for _, state := range req.StatesFilter {
+		states = append(states, strings.TrimFunc(state, func(r rune) bool { return r <= ' ' }))
+	}
 	for _, id := range g.groupIDs() {
 		found := g.groups[id]
-		if wanted(req.StatesFilter, found.stateName()) && wanted(req.TypesFilter, string(found.kind())) {
+		if wanted(states, found.stateName()) && wanted(req.TypesFilter, string(found.kind())) {
 			resp.Groups = append(resp.Groups, kmsg.ListGroupsResponseGroup{
 				Group: id, ProtocolType: found.protocolTypeName(), GroupState: found.stateName(), GroupType: string(found.kind()),
 			})

@@ -169,16 +169,21 @@ func longerThan(s string, units int) bool {
 	return n > units
 }
 
-// validateCommit judges a commit as a whole. A group that does not exist is
-// founded by a commit without a generation.
+// validateCommit judges a commit as a whole.
 func (g *Groups) validateCommit(id string, who commitOf, accepted []commit) kafka.Code {
 	if len(accepted) == 0 {
 		return kafka.None
 	}
-	if !g.commitFits(id, accepted) {
-		return kafka.InvalidCommitOffsetSize
+	code := g.mayCommit(g.groups[id], who, accepted)
+	if code == kafka.None && !g.commitFits(id, accepted) {
+		return kafka.InvalidCommitOffsetSize // as Kafka says when it appends
 	}
-	found := g.groups[id]
+	return code
+}
+
+// mayCommit asks the group. One that does not exist is founded by a commit
+// without a generation.
+func (g *Groups) mayCommit(found group, who commitOf, accepted []commit) kafka.Code {
 	if found == nil {
 		switch notFoundFrom := int16(9); {
 		case who.generation < 0:
@@ -206,6 +211,9 @@ func (g *Groups) commitFits(group string, accepted []commit) bool {
 	const fixed = 96 // more than the numbers and lengths of a key and a value take
 	bytes := 0
 	for _, c := range accepted {
+		if c.code != kafka.None {
+			continue
+		}
 		bytes += fixed + len(group) + len(c.topic) + len(c.metadata)
 	}
 	return bytes <= int(g.options.RecordsBytesMax)

@@ -40,12 +40,7 @@ func parseSubscription(b []byte) (consumerSubscription, error) {
 	if r.failed || version < 0 {
 		return s, errSubscription
 	}
-	for range r.count(2) {
-		s.topics = append(s.topics, string(r.take(int(r.int16()))))
-		if r.failed {
-			return s, errSubscription
-		}
-	}
+	s.topics = r.topics()
 	r.nullable(int(r.int32())) // user data
 	if version >= 1 {
 		s.owned = r.partitions()
@@ -77,13 +72,20 @@ func parseAssignment(b []byte) (assigned []namedPartitions, userData bool, err e
 	return assigned, userData, nil
 }
 
-// subscribedTopics visits the topics of metadata, if it can be read.
+// subscribedTopics visits the topics of metadata, if what version 0 has of it
+// can be read. Of what is behind that, and of the version, nothing is asked: as
+// Kafka, the coordinator of a classic group needs no more.
 func subscribedTopics(b []byte, each func(topic string)) error {
-	s, err := parseSubscription(b)
-	if err != nil {
-		return err
+	r := walker{b: b}
+	r.int16() // version
+	topics := r.topics()
+	if n := r.int32(); n > 0 { // user data; any negative length is none
+		r.take(int(n))
 	}
-	for _, topic := range s.topics {
+	if r.failed {
+		return errSubscription
+	}
+	for _, topic := range topics {
 		each(topic)
 	}
 	return nil
@@ -110,6 +112,18 @@ func (r *walker) nullable(n int) []byte {
 		return nil
 	}
 	return r.take(n)
+}
+
+// topics reads an array of names.
+func (r *walker) topics() (all []string) {
+	for range r.count(2) {
+		topic := string(r.take(int(r.int16())))
+		if r.failed {
+			return nil
+		}
+		all = append(all, topic)
+	}
+	return all
 }
 
 // partitions reads an array of topics with their partitions.
