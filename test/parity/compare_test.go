@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"io"
 	"regexp"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -116,8 +117,13 @@ func (s *step) run(at *site) (seen []field) {
 	}
 	frame, key, version := []byte(nil), s.key, s.version
 	mute := s.mute
+	var joins *kmsg.JoinGroupRequest
+	var before kmsg.DescribeGroupsResponseGroup
 	if s.build != nil {
 		req := s.build(at)
+		if joins, _ = req.(*kmsg.JoinGroupRequest); s.parks && joins != nil {
+			before = at.group(joins.Group)
+		}
 		key, version = req.Key(), req.GetVersion()
 		asked.Store(versioned{key, version}, true)
 		frame = payload(id, req)
@@ -143,6 +149,7 @@ func (s *step) run(at *site) (seen []field) {
 		if _, _, err := w.receive(parkedTimeout); !errors.Is(err, errSilence) {
 			return []field{{"connection", fmt.Sprintf("no wait: %v", err)}}
 		}
+		at.taken(joins, before)
 		return []field{{"connection", "open, waits"}}
 	}
 	if mute {
@@ -176,6 +183,46 @@ func (s *step) run(at *site) (seen []field) {
 		return append(seen, field{"connection", "closed after the answer"})
 	}
 	return append(seen, field{"connection", "open"})
+}
+
+// takenTimeout bounds the wait for what shows that a request was taken.
+const takenTimeout = 5 * time.Second
+
+// taken waits until the broker has taken a request that waits there: silence
+// alone does not say so where the broker is slow. Of a JoinGroup its group
+// shows it. Anything else has been read before a request that is sent later
+// over another connection is answered.
+func (s *site) taken(joins *kmsg.JoinGroupRequest, before kmsg.DescribeGroupsResponseGroup) {
+	for range 3 {
+		if w, err := s.conn("setup"); err != nil || !w.alive() {
+			s.drop("setup")
+		}
+	}
+	if joins == nil {
+		return
+	}
+	known := func(g kmsg.DescribeGroupsResponseGroup, id string) bool {
+		return slices.ContainsFunc(g.Members, func(m kmsg.DescribeGroupsResponseGroupMember) bool { return m.MemberID == id })
+	}
+	for deadline := time.Now().Add(takenTimeout); time.Now().Before(deadline); time.Sleep(5 * time.Millisecond) {
+		now := s.group(joins.Group)
+		came := slices.ContainsFunc(now.Members, func(m kmsg.DescribeGroupsResponseGroupMember) bool { return !known(before, m.MemberID) })
+		rejoins := joins.MemberID != "" && known(before, joins.MemberID)
+		if now.State == "PreparingRebalance" && (came || rejoins) {
+			return
+		}
+	}
+}
+
+// group describes a classic group; another one is Dead.
+func (s *site) group(id string) (g kmsg.DescribeGroupsResponseGroup) {
+	ask := step{conn: "setup", build: func(*site) kmsg.Request {
+		req := kmsg.NewPtrDescribeGroupsRequest()
+		req.Version, req.Groups = 5, []string{id}
+		return req
+	}, then: func(_ *site, r kmsg.Response) { g = r.(*kmsg.DescribeGroupsResponse).Groups[0] }}
+	ask.run(s)
+	return g
 }
 
 // read makes fields of an answer.

@@ -9,7 +9,6 @@ import (
 	"os"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
@@ -30,9 +29,10 @@ func TestGroups(t *testing.T) {
 	found := &ledger{allowed: groupsAllowed, used: make([]bool, len(groupsAllowed)), failed: map[string][]string{}}
 	defer found.finish(t)
 	l := start(t, found, "offsets.topic.num.partitions=3", "offsets.topic.replication.factor=1", "group.initial.rebalance.delay.ms=0",
-		"group.max.size=3", "offset.metadata.max.bytes=20", "group.min.session.timeout.ms=1000", "group.max.session.timeout.ms=60000")
+		"group.max.size=3", "offset.metadata.max.bytes=20", "group.min.session.timeout.ms=1000", "group.max.session.timeout.ms=60000",
+		"num.network.threads=1", "num.io.threads=1") // what is sent first is done first
 	l.run(chapter{"no coordinator", l.noCoordinator}, chapter{"membership", l.membership}, chapter{"static members", l.staticMembers},
-		chapter{"committed offsets", l.committedOffsets}, chapter{"groups and admins", l.groupAdmin}, chapter{"time", l.groupTimes}, chapter{"group configurations", l.groupConfigs})
+		chapter{"committed offsets", l.committedOffsets}, chapter{"groups and admins", l.groupAdmin}, chapter{"time", l.groupTimes}, chapter{"corners", l.groupCorners}, chapter{"group configurations", l.groupConfigs})
 }
 
 // member is who sends group requests: a name of the list, which stands for the
@@ -507,7 +507,9 @@ func (l *list) groupAdmin() {
 		return req
 	})
 	l.gone("groups")
-	time.Sleep(500 * time.Millisecond)
+	for _, g := range []string{"offsets", "kept", "life-5"} {
+		l.until(everyOffset(7, g), func(r kmsg.Response) bool { return len(r.(*kmsg.OffsetFetchResponse).Topics) == 0 })
+	}
 	l.from(keyOffsetFetch, 2, "OffsetFetch/of a topic that is gone", func(_ *site, v int16) kmsg.Request { return everyOffset(v, "offsets", "kept", "life-5") })
 }
 
@@ -519,24 +521,26 @@ func (l *list) groupTimes() {
 	l.one("SyncGroup/times", func(s *site) kmsg.Request { return syncing(3, g, s.member("T1"), 1, s.member("T1")) })
 	second := func(*site) kmsg.Request {
 		req := joining(3, g, "", "range")
-		req.SessionTimeoutMillis, req.RebalanceTimeoutMillis = 2000, 2000
+		req.SessionTimeoutMillis, req.RebalanceTimeoutMillis = 3000, 5000
 		return req
 	}
 	l.begins("JoinGroup/times, second", "second", second)
 	l.one("JoinGroup/times, first", func(s *site) kmsg.Request {
 		req := joining(3, g, s.member("T1"), "range")
-		req.SessionTimeoutMillis, req.RebalanceTimeoutMillis = 20_000, 2000
+		req.SessionTimeoutMillis, req.RebalanceTimeoutMillis = 30_000, 5000
 		return req
 	})
 	l.ends("JoinGroup/times, second", "second", second, keeps("T2"))
 	l.one("SyncGroup/times, leader", func(s *site) kmsg.Request { return syncing(3, g, s.member("T1"), 2, s.member("T1"), s.member("T2")) })
+	told := func(member string, code int16) {
+		l.untilOf(func(s *site) kmsg.Request { return beating(3, g, s.member(member), 2) }, func(r kmsg.Response) bool { return r.(*kmsg.HeartbeatResponse).ErrorCode == code })
+	}
 	// The second is silent: its session ends, and the rebalance begins.
-	time.Sleep(2500 * time.Millisecond)
+	told("T1", 27)
 	l.one("Heartbeat/times, the second is gone", func(s *site) kmsg.Request { return beating(3, g, s.member("T1"), 2) })
 	l.one("Heartbeat/times, of the second", func(s *site) kmsg.Request { return beating(3, g, s.member("T2"), 2) })
 	// Nor does the first rejoin: the rebalance ends without it.
-	time.Sleep(2500 * time.Millisecond)
-	l.one("Heartbeat/times, of the first", func(s *site) kmsg.Request { return beating(3, g, s.member("T1"), 2) })
+	told("T1", 25)
 	l.one("DescribeGroups/times", func(*site) kmsg.Request { return version(6, describing(false, g)) })
 	for i := range 5 { // group.max.size is 3
 		conn := fmt.Sprintf("full-%d", i)

@@ -154,13 +154,19 @@ func (l *list) settle(name string, partitions int32) {
 // until asks every broker until its answer is as wanted.
 func (l *list) until(req kmsg.Request, good func(kmsg.Response) bool) {
 	l.t.Helper()
+	l.untilOf(func(*site) kmsg.Request { return req }, good)
+}
+
+// untilOf is until for a request that each broker has its own of.
+func (l *list) untilOf(req func(*site) kmsg.Request, good func(kmsg.Response) bool) {
+	l.t.Helper()
 	for _, s := range l.sites {
 		ok := false
-		ask := step{conn: "setup", build: func(*site) kmsg.Request { return req }, then: func(_ *site, r kmsg.Response) { ok = good(r) }}
+		ask := step{conn: "setup", build: req, then: func(_ *site, r kmsg.Response) { ok = good(r) }}
 		for deadline := time.Now().Add(answerTimeout); !ok; {
 			seen := ask.run(s)
 			if !ok && time.Now().After(deadline) {
-				l.t.Fatalf("%s does not come to %T: %v", s.name, req, seen)
+				l.t.Fatalf("%s does not come to %T: %v", s.name, req(s), seen)
 			}
 			if !ok {
 				time.Sleep(20 * time.Millisecond)
