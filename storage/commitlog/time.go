@@ -254,10 +254,11 @@ func (l *Log) MaxTimestamp() (Found, error) {
 }
 
 func (l *Log) greatestOf(views []timeView, from kafka.Offset) (Found, bool, error) {
-	best, newestMs := -1, batch.NoTimestamp
+	tops := make([]int64, len(views))
+	newestMs := batch.NoTimestamp // of records without a timestamp the first is the newest, as in Kafka
 	for i := range views {
 		v := &views[i]
-		if i+1 < len(views) && views[i+1].seg.base <= from {
+		if tops[i] = belowLogStart; i+1 < len(views) && views[i+1].seg.base <= from {
 			continue
 		}
 		top, err := l.greatest(v)
@@ -267,17 +268,22 @@ func (l *Log) greatestOf(views []timeView, from kafka.Offset) (Found, bool, erro
 		if err != nil {
 			return nothingFound(), !l.changed(v.seg, v.file, err), err
 		}
-		if top.TimestampMs > newestMs {
-			best, newestMs = i, top.TimestampMs
+		tops[i], newestMs = top.TimestampMs, max(newestMs, top.TimestampMs)
+	}
+	for i := range views {
+		v := &views[i]
+		if tops[i] < newestMs {
+			continue
+		}
+		if f, found, err := l.firstIn(v, newestMs, from); found || err != nil {
+			return f, !l.changed(v.seg, v.file, err), err
 		}
 	}
-	if best < 0 || newestMs < 0 {
-		return nothingFound(), true, nil
-	}
-	v := &views[best]
-	f, _, err := l.firstIn(v, newestMs, from)
-	return f, !l.changed(v.seg, v.file, err), err
+	return nothingFound(), true, nil
 }
+
+// belowLogStart stands for the greatest timestamp of a segment of which nothing is left.
+const belowLogStart = batch.NoTimestamp - 1
 
 // greatestFrom is the greatest timestamp at or behind from, which lies inside
 // the segment, while top is the greatest of the whole segment. DeleteRecords may

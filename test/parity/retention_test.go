@@ -112,6 +112,30 @@ func (l *list) retention() {
 	starts("future", 4)
 	look("future", 4)
 
+	hours("at-once", -1, 0)
+	alter("at-once", "retention.ms", "0")
+	starts("at-once", records)
+
+	// What counts is the time at which a record came, whatever it was sent with.
+	hours("arrived", -1, 0, config{"message.timestamp.type", "LogAppendTime"}, config{"retention.ms", fmt.Sprint(hourMs)})
+	starts("arrived", 0)
+	alter("arrived", "retention.ms", "1")
+	starts("arrived", records)
+
+	// Without a timestamp it is the time at which the file was last written.
+	l.topic("timeless", 1, config{"segment.ms", "1"}, config{"retention.ms", fmt.Sprint(hourMs)})
+	for i := range records {
+		l.last("timeless", fmt.Sprint(i), of(spec{timestamp: -1}))
+	}
+	starts("timeless", 0)
+	look("timeless", 0)
+	alter("timeless", "retention.ms", "1")
+	starts("timeless", records)
+
+	// Nothing is tiered, so what is local is all that there is.
+	hours("local", -1, 0, config{"local.retention.ms", "1"}, config{"local.retention.bytes", "1"}, config{"retention.ms", fmt.Sprint(100 * hourMs)}, config{"retention.bytes", "100000"})
+	starts("local", 0)
+
 	hours("compacted", -1, 0, config{"cleanup.policy", "compact"}, config{"retention.ms", "1"}, config{"retention.bytes", "1"}, config{"min.cleanable.dirty.ratio", "1"})
 	starts("compacted", 0)
 	alter("compacted", "cleanup.policy", "compact,delete")
