@@ -64,15 +64,15 @@ func TestRawProduceCountsWhatIsAcknowledged(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if r.Requests == 0 || r.Records != r.Requests*int64(batch.records) || r.Bytes != r.Requests*int64(len(batch.bytes)) {
+			if r.Requests == 0 && o.Duration == 0 || r.Records != r.Requests*int64(batch.records) || r.Bytes != r.Requests*int64(len(batch.bytes)) {
 				t.Errorf("%d requests, %d records, %d bytes of batches of %d records, %d bytes",
 					r.Requests, r.Records, r.Bytes, batch.records, len(batch.bytes))
 			}
 			if o.Records > 0 && (r.Records < o.Records || r.Records >= o.Records+int64(batch.records)) {
 				t.Errorf("%d records, asked for %d in batches of %d", r.Records, o.Records, batch.records)
 			}
-			if r.Latency.Count != r.Requests {
-				t.Errorf("%d latencies of %d requests", r.Latency.Count, r.Requests)
+			if r.Latency == nil && r.Requests > 0 || r.Latency != nil && r.Latency.Count != r.Requests { // a busy machine may send nothing in a while
+				t.Errorf("latencies %+v of %d requests", r.Latency, r.Requests)
 			}
 			if o.Rate > 0 && r.Records > int64(o.Rate*o.Duration.Seconds())+int64(o.Connections*batch.records) {
 				t.Errorf("%d records in %v at %v a second", r.Records, o.Duration, o.Rate)
