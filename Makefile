@@ -57,7 +57,7 @@ parity: build ## One list of requests to Apache Kafka 4.4 and to our node, answe
 limits: build ## What this machine allows: TCP, files, sendfile, fdatasync, CRC
 	./$(BIN) bench limits
 
-bench: build ## Produce, consume, latency, limits, admin, CLI, starts and recovery, in one run (ONLY=admin, loads or durability, ROUNDS)
+bench: build ## Produce, consume, latency, limits, admin, CLI, starts, recovery and groups, in one run (ONLY=admin, durability, groups or loads; ROUNDS)
 	ROUNDS=$(ROUNDS) $(GO) run ./test/bench -gregor ./$(BIN)
 
 fuzz: ## Fuzz every decoder for FUZZTIME each (30s, or a number of runs as 3000x)

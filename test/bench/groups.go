@@ -16,8 +16,8 @@ import (
 )
 
 const (
-	oneGroupStable = "1,000 members, 1,000 partitions, one group: stable after the last join, s"
-	oneGroupJoins  = "1,000 members, 1,000 partitions, one group: first join to the last, s"
+	burstStable = "1,000 members join 1,000 partitions within 1 s: stable after the last join, s"
+	waveStable  = "1,000 members join 1,000 partitions within 10 s: stable after the last join, s"
 
 	beatsCPU     = "10,000 members, 100 groups, at rest: broker CPU, % of a core"
 	beatsCPUEach = "10,000 members, 100 groups, at rest: broker CPU µs a heartbeat"
@@ -29,12 +29,13 @@ const (
 
 	groupTopic = "group-topic"
 
-	manyMembers   = 1000        // of one group, with a partition each
-	manyJoinIn    = time.Second // they come within
-	manyLines     = 20          // the connections that they share
-	crowdGroups   = 100         //
-	crowdMembers  = 100         // of each group, with a partition each
-	crowdLines    = 100         //
+	wideMembers   = 1000 // of one group, with a partition each
+	wideLines     = 20   // the connections that they share
+	burstJoins    = time.Second
+	waveJoins     = 10 * time.Second
+	crowdGroups   = 100
+	crowdMembers  = 100 // of each group, with a partition each
+	crowdLines    = 100
 	crowdMeasured = 20 * time.Second
 	settleMax     = time.Minute
 )
@@ -45,7 +46,7 @@ func (b *session) groups(ctx context.Context, s system, dir string) error {
 	for _, part := range []struct {
 		name    string
 		measure func(context.Context, system, string) error
-	}{{"one", b.oneGroup}, {"crowd", b.crowd}, {"classic", b.classicJoins}, {"load", b.commitLoad}} {
+	}{{"wide", b.wideGroups}, {"crowd", b.crowd}, {"classic", b.classicJoins}, {"load", b.commitLoad}} {
 		if err := part.measure(ctx, s, dir+part.name); err != nil {
 			return fmt.Errorf("%s: %w", part.name, err)
 		}
@@ -96,7 +97,7 @@ func prepareGroups(ctx context.Context, l *line, partitions int) error {
 func findCoordinator(ctx context.Context, l *line, group string) error {
 	find := kmsg.NewPtrFindCoordinatorRequest()
 	find.Version, find.CoordinatorKeys = 4, []string{group}
-	fetch := fetchOf(group, nil)
+	fetch := fetchOf(group, []int32{0})
 	for began := time.Now(); ; time.Sleep(time.Millisecond) {
 		found, err := ask[*kmsg.FindCoordinatorResponse](ctx, l, find)
 		if err != nil {
@@ -145,34 +146,42 @@ func (c *consumers) end() {
 	c.wait.Wait()
 }
 
-// oneGroup lets 1,000 consumers come to one group.
-func (b *session) oneGroup(ctx context.Context, s system, dir string) error {
-	p, err := startForGroups(ctx, s, dir, manyMembers, nil)
+// wideGroups lets 1,000 consumers come to one group, all at once and one after
+// another.
+func (b *session) wideGroups(ctx context.Context, s system, dir string) error {
+	p, err := startForGroups(ctx, s, dir, wideMembers, nil)
 	if err != nil {
 		return err
 	}
 	defer p.stop()
-	lines, err := dialLines(ctx, p.address, manyLines)
+	for _, run := range []struct {
+		group, figure string
+		within        time.Duration
+	}{{"burst", burstStable, burstJoins}, {"wave", waveStable, waveJoins}} {
+		took, err := wideGroup(ctx, p, run.group, run.within)
+		if err != nil {
+			return err
+		}
+		b.figures.add(s.name(), run.figure, took.Seconds())
+	}
+	return nil
+}
+
+// wideGroup gives the time from the last join to where all have what they shall.
+func wideGroup(ctx context.Context, p *process, group string, within time.Duration) (time.Duration, error) {
+	lines, err := dialLines(ctx, p.address, wideLines)
 	if err != nil {
-		return err
+		return 0, err
 	}
 	defer closeLines(lines)
-	c := newCrowd("one", manyMembers, manyMembers)
-	members := make([]*member, manyMembers)
+	c := newCrowd(group, wideMembers, wideMembers)
+	members := make([]*member, wideMembers)
 	for i := range members {
-		members[i] = &member{line: lines[i%manyLines], crowd: c, id: fmt.Sprintf("member-%04d", i)}
+		members[i] = &member{line: lines[i%wideLines], crowd: c, id: fmt.Sprintf("member-%04d", i)}
 	}
-	began := time.Now()
-	running, watched := runMembers(ctx, members, manyJoinIn)
+	running, watched := runMembers(ctx, members, within)
 	defer running.end()
-	took, err := settledWithin(watched, c, lines[0])
-	if err != nil {
-		return err
-	}
-	joined, _, _ := c.whole()
-	b.figures.add(s.name(), oneGroupStable, took.Seconds())
-	b.figures.add(s.name(), oneGroupJoins, joined.Sub(began).Seconds())
-	return nil
+	return settledWithin(watched, c, lines[0])
 }
 
 func settledWithin(ctx context.Context, c *crowd, l *line) (time.Duration, error) {
@@ -205,7 +214,7 @@ func (b *session) crowd(ctx context.Context, s system, dir string) error {
 	}
 	members := make([]*member, crowdGroups*crowdMembers)
 	for i := range members {
-		members[i] = &member{line: lines[i%crowdLines], crowd: crowds[i/crowdLines%crowdGroups], id: fmt.Sprintf("member-%05d", i), beats: seen}
+		members[i] = &member{line: lines[i/crowdGroups%crowdLines], crowd: crowds[i%crowdGroups], id: fmt.Sprintf("member-%05d", i), beats: seen}
 	}
 	// Their heartbeats are to be spread as those of consumers that know nothing of one another.
 	running, watched := runMembers(ctx, members, heartbeatInterval)

@@ -240,7 +240,8 @@ func commitOf(group string, round, first int) *kmsg.OffsetCommitRequest {
 	return req
 }
 
-// fetchOf asks for offsets of a group in the topic, or for all that it has.
+// fetchOf asks for offsets of a group in the topic. Kafka answers a request for
+// none without looking whether the group is loaded.
 func fetchOf(group string, partitions []int32) *kmsg.OffsetFetchRequest {
 	req := kmsg.NewPtrOffsetFetchRequest()
 	req.Version = 9
