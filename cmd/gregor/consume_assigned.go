@@ -5,6 +5,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kgo"
@@ -25,7 +26,17 @@ func (m *membership) assigned(ctx context.Context, _ *kgo.Client, partitions map
 	for at, s := range left {
 		m.left[at] = s
 	}
-	m.seen = true
+	for topic, list := range partitions {
+		for _, id := range list {
+			m.owned[topicPartition{topic, id}] = true
+		}
+	}
+	switch {
+	case len(m.owned) > 0:
+		m.noneSince = time.Time{}
+	case m.noneSince.IsZero():
+		m.noneSince = m.now()
+	}
 }
 
 func (m *membership) stretches(ctx context.Context, partitions map[string][]int32) (map[topicPartition]*stretch, error) {
@@ -44,8 +55,14 @@ func (m *membership) stretches(ctx context.Context, partitions map[string][]int3
 			if err != nil {
 				return nil, topicError(topic, fmt.Errorf("partition %d: %w", id, err))
 			}
-			if o, ok := committed.Lookup(topic, id); ok && o.Err == nil && o.At >= 0 {
-				s.next = o.At
+			if o, ok := committed.Lookup(topic, id); ok && o.Err == nil {
+				within, err := q.within(topic, id, o.At)
+				if err != nil {
+					return nil, topicError(topic, fmt.Errorf("partition %d: %w", id, err))
+				}
+				if within { // else the client begins as it does without a commit
+					s.next = o.At
+				}
 			}
 			if s.next < s.to {
 				left[topicPartition{topic, id}] = s
@@ -69,8 +86,10 @@ func (m *membership) lost(_ context.Context, _ *kgo.Client, partitions map[strin
 	for topic, list := range partitions {
 		for _, id := range list {
 			delete(m.left, topicPartition{topic, id})
+			delete(m.owned, topicPartition{topic, id})
 		}
 	}
+	m.noneSince = time.Time{} // what comes next is told by assigned
 }
 
 // advance takes what was read off what is left.
@@ -87,10 +106,54 @@ func (m *membership) advance(records []*kgo.Record) {
 	}
 }
 
-func (m *membership) done() bool {
+// done reports that what the member has is read. Without a partition it is not:
+// others may have to give some up first, or a rebalance is under way.
+func (m *membership) done() (bool, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	return m.seen && len(m.left) == 0
+	return len(m.owned) > 0 && len(m.left) == 0, m.err
+}
+
+// waits reports that it has had no partition yet, or has none any more.
+func (m *membership) waits() bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return len(m.owned) == 0
+}
+
+// spare reports that the group has partitions for others only, and has read
+// them. While something is left of them it waits for a share, up to the timeout.
+func (m *membership) spare(ctx context.Context, topics []string) (bool, error) {
+	m.mu.Lock()
+	none := m.noneSince
+	m.mu.Unlock()
+	if none.IsZero() {
+		return false, nil
+	}
+	details, err := m.admin.ListTopicsWithInternal(ctx, topics...)
+	if err != nil {
+		return false, failed(fmt.Errorf("look topics up: %w", err))
+	}
+	all := map[string][]int32{}
+	for _, t := range details.Sorted() {
+		if t.Err != nil {
+			return false, topicError(t.Topic, t.Err)
+		}
+		all[t.Topic] = t.Partitions.Numbers()
+	}
+	left, err := m.stretches(ctx, all)
+	switch {
+	case err != nil || len(left) == 0:
+		return err == nil, err
+	case m.now().Sub(none) < m.o.timeout:
+		return false, nil
+	}
+	var offsets int64
+	for _, s := range left {
+		offsets += s.to - s.next
+	}
+	return false, failed(fmt.Errorf("group %q gives this member no partition: its other members have all, and %d offsets are left to them", m.o.group, offsets),
+		"gregor group describe "+m.o.group+" --members", "gregor group lag "+m.o.group)
 }
 
 // lookBehind strikes out partitions of which no record is left.

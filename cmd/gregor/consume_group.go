@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"slices"
 	"strings"
 	"sync"
@@ -101,19 +102,25 @@ func (o *consumeOptions) beginning() (point, kgo.Offset, error) {
 // classic protocol therefore hand partitions over between two polls.
 //
 // Without --follow it ends when all partitions that it has are read up to the
-// ends that they had when they were assigned. What lies behind the last record
-// (a marker, what compaction took) is never seen by a consumer: where nothing
-// comes for a while, one fetch tells whether a record is left.
+// ends that they had when they were assigned, and, where it is given none,
+// when the group has read all. What lies behind the last record (a marker, what
+// compaction took) is never seen by a consumer: where nothing comes for a
+// while, one fetch tells whether a record is left.
 type membership struct {
 	o      *consumeOptions
 	client *kgo.Client  // the member
 	admin  *kadm.Client // asks, on a client of its own
 	begin  point
 
-	mu   sync.Mutex
-	left map[topicPartition]*stretch // assigned, and not at its end
-	seen bool                        // there was an assignment
-	err  error
+	now func() time.Time
+
+	mu    sync.Mutex
+	owned map[topicPartition]bool     // assigned
+	left  map[topicPartition]*stretch // of those, not at its end
+	// noneSince is when it was assigned nothing; zero while it has partitions,
+	// or waits for an assignment.
+	noneSince time.Time
+	err       error
 }
 
 type topicPartition struct {
@@ -125,16 +132,21 @@ type topicPartition struct {
 const (
 	memberPoll     = 250 * time.Millisecond
 	memberIdle     = 2 * time.Second
+	memberPatience = 6 * time.Second // twice the usual delay of a first rebalance
 	memberRecords  = 10_000
 	memberCommitMs = 5000
 )
+
+func newMembership(o *consumeOptions, begin point) *membership {
+	return &membership{o: o, begin: begin, now: time.Now, owned: map[topicPartition]bool{}, left: map[topicPartition]*stretch{}}
+}
 
 func (o *consumeOptions) runMember(ctx context.Context, c *cobra.Command, topics []string, out *recordSink) error {
 	begin, reset, err := o.beginning()
 	if err != nil {
 		return err
 	}
-	m := &membership{o: o, begin: begin, left: map[topicPartition]*stretch{}}
+	m := newMembership(o, begin)
 	opts := []kgo.Opt{
 		kgo.ConsumerGroup(o.group), kgo.ConsumeTopics(topics...), kgo.ConsumeResetOffset(reset), kgo.MetadataMinAge(metadataAge),
 		kgo.BlockRebalanceOnPoll(), kgo.OnPartitionsAssigned(m.assigned), kgo.OnPartitionsRevoked(m.revoked), kgo.OnPartitionsLost(m.lost),
@@ -169,7 +181,10 @@ func (o *consumeOptions) runMember(ctx context.Context, c *cobra.Command, topics
 		return err
 	}
 	defer m.client.CloseAllowingRebalance()
-	err = m.read(ctx, out)
+	err = m.read(ctx, c.ErrOrStderr(), topics, out)
+	if errors.Is(err, errEnough) {
+		err = nil // and a commit that fails is told
+	}
 	if flushed := out.flush(); flushed == nil {
 		err = errors.Join(err, m.leave())
 	} else if err == nil {
@@ -220,8 +235,9 @@ func (m *membership) committed(err error) error {
 }
 
 // read polls and writes until there is enough or all is read.
-func (m *membership) read(ctx context.Context, out *recordSink) error {
-	quiet := time.Now()
+func (m *membership) read(ctx context.Context, talk io.Writer, topics []string, out *recordSink) error {
+	began := m.now()
+	quiet, told := began, false
 	for {
 		waiting, cancel := context.WithTimeout(ctx, memberPoll)
 		fetches := m.client.PollRecords(waiting, memberRecords)
@@ -230,23 +246,30 @@ func (m *membership) read(ctx context.Context, out *recordSink) error {
 			return err
 		}
 		if fetches.NumRecords() > 0 {
-			quiet = time.Now()
+			quiet = m.now()
 		}
 		if err := m.write(ctx, fetches, out); err != nil {
 			return err
 		}
 		m.client.AllowRebalance()
+		if !told && m.now().Sub(began) > memberPatience && m.waits() {
+			fmt.Fprintf(talk, "waiting for partitions of group %s; \"gregor group describe %s --members\" shows who has them\n", m.o.group, m.o.group)
+			told = true
+		}
 		if m.o.follow {
 			continue
 		}
-		if time.Since(quiet) > memberIdle {
+		if m.now().Sub(quiet) > memberIdle {
 			if err := m.lookBehind(ctx); err != nil {
 				return err
 			}
-			quiet = time.Now()
+			if spare, err := m.spare(ctx, topics); spare || err != nil {
+				return err
+			}
+			quiet = m.now()
 		}
-		if m.done() {
-			return nil
+		if done, err := m.done(); done || err != nil {
+			return err
 		}
 	}
 }
@@ -263,8 +286,12 @@ func (m *membership) failed(ctx context.Context, fetches kgo.Fetches) error {
 	}
 	for _, e := range fetches.Errors() {
 		var session *kgo.ErrGroupSession
+		var loss *kgo.ErrDataLoss
 		switch {
 		case errors.Is(e.Err, context.DeadlineExceeded):
+		case errors.As(e.Err, &loss):
+			return failed(fmt.Errorf("topic %q, partition %d: group %q has read up to offset %d, and records from %d on were lost", loss.Topic, loss.Partition, m.o.group, loss.ConsumedTo, loss.ResetTo),
+				fmt.Sprintf("gregor group seek %s --to %d --topic %s:%d --dry-run", m.o.group, loss.ResetTo, loss.Topic, loss.Partition))
 		case errors.As(e.Err, &session):
 			if kerr.IsRetriable(session.Err) || errors.Is(session.Err, kerr.UnknownMemberID) || errors.Is(session.Err, kerr.IllegalGeneration) ||
 				errors.Is(session.Err, kerr.FencedMemberEpoch) {

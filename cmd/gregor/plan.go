@@ -45,6 +45,11 @@ func (q *spanQuery) plan(partitions []int32, selected span, follow bool) (plan, 
 	if err != nil {
 		return nil, failed(fmt.Errorf("look topics up: %w", err))
 	}
+	for _, topic := range q.topics {
+		if !details.Has(topic) {
+			return nil, topicError(topic, kerr.UnknownTopicOrPartition)
+		}
+	}
 	for _, t := range details.Sorted() {
 		if t.Err != nil {
 			return nil, topicError(t.Topic, t.Err)
@@ -117,6 +122,17 @@ func (q *spanQuery) stretch(topic string, partition int32, selected span, follow
 		return nil, err
 	}
 	return &stretch{max(from, start), min(end, last)}, nil
+}
+
+// within reports that at is an offset from which the partition can be read.
+func (q *spanQuery) within(topic string, partition int32, at int64) (bool, error) {
+	start, err := q.lookup("start", topic, partition, q.admin.ListStartOffsets)
+	if err != nil {
+		return false, err
+	}
+	// Offsets up to the high watermark, whatever is stable.
+	end, err := q.lookup("high watermark", topic, partition, q.admin.ListEndOffsets)
+	return start <= at && at <= end, err
 }
 
 func (q *spanQuery) resolve(topic string, partition int32, p point) (int64, error) {

@@ -57,6 +57,12 @@ type Reader struct {
 	client *kgo.Client
 	o      Options
 	now    func() time.Time
+	// What it asks the cluster, so that a test can answer: one fetch of what a
+	// broker leads, the leaders of partitions, and the offset of the record with
+	// the latest timestamp.
+	ask    func(ctx context.Context, group []*cursor, waitMs int32, emit func(piece)) (trouble, err error)
+	lead   func(context.Context, []*cursor) error
+	newest func(ctx context.Context, topic string, partition int32) (int64, error)
 }
 
 // NewReader reads through client.
@@ -64,7 +70,9 @@ func NewReader(client *kgo.Client, o Options) *Reader {
 	if o.Note == nil {
 		o.Note = func(string) {}
 	}
-	return &Reader{client: client, o: o, now: time.Now}
+	r := &Reader{client: client, o: o, now: time.Now}
+	r.ask, r.lead, r.newest = r.fetch, r.leaders, r.newestOffset
+	return r
 }
 
 // PartitionError says which partition cannot be read.
@@ -79,6 +87,9 @@ func (e *PartitionError) Unwrap() error { return e.Err }
 
 // ErrSilent is wrapped when no broker answered for longer than the timeout.
 var ErrSilent = errors.New("the broker does not answer any more")
+
+// errWithheld says that a record is there and is not given.
+var errWithheld = errors.New("the broker gives nothing, though there is more")
 
 // errEnds says that records which were there are not there any more.
 var errEnds = errors.New("it ends before the offset that it had when the command began")

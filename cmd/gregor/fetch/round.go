@@ -59,8 +59,8 @@ func (r *Reader) topics(ctx context.Context, cursors []*cursor) (kadm.TopicDetai
 	return kadm.NewClient(r.client).ListTopicsWithInternal(ctx, names...)
 }
 
-// lead finds the leaders of partitions.
-func (r *Reader) lead(ctx context.Context, cursors []*cursor) error {
+// leaders finds the leaders of partitions.
+func (r *Reader) leaders(ctx context.Context, cursors []*cursor) error {
 	details, err := r.topics(ctx, cursors)
 	if err != nil {
 		return fmt.Errorf("look topics up: %w", err)
@@ -130,20 +130,20 @@ func (p *patience) bad(ctx context.Context, err error, endless bool) error {
 
 // round asks each leader once for what follows, and emits what came.
 func (r *Reader) round(ctx context.Context, cursors []*cursor, wait *patience, emit func(piece)) error {
-	groups := byLeader(cursors)
+	groups, well := byLeader(cursors), true
 	for _, group := range groups {
 		waitMs := int32(endWaitMs)
 		if endless(group) && len(groups) == 1 {
 			waitMs = followWaitMs
 		}
-		trouble, err := r.fetch(ctx, group, waitMs, emit)
+		trouble, err := r.ask(ctx, group, waitMs, emit)
 		if err != nil {
 			return err
 		}
 		if trouble == nil {
-			wait.good()
 			continue
 		}
+		well = false
 		if gone(trouble) {
 			return trouble
 		}
@@ -156,6 +156,9 @@ func (r *Reader) round(ctx context.Context, cursors []*cursor, wait *patience, e
 			}
 			return err
 		}
+	}
+	if well {
+		wait.good()
 	}
 	return nil
 }
@@ -220,7 +223,7 @@ func (r *Reader) fetch(ctx context.Context, group []*cursor, waitMs int32, emit 
 // cured finds what passes by itself: a leader moves, a log is being opened.
 func cured(err error) bool {
 	return kerr.IsRetriable(err) || errors.Is(err, kerr.FencedLeaderEpoch) || errors.Is(err, kerr.UnknownLeaderEpoch) ||
-		errors.Is(err, kerr.OffsetNotAvailable) || errors.Is(err, errEnds)
+		errors.Is(err, kerr.OffsetNotAvailable) || errors.Is(err, errEnds) || errors.Is(err, errWithheld)
 }
 
 func request(group []*cursor, waitMs int32, committed bool) *kmsg.FetchRequest {
@@ -245,9 +248,10 @@ func request(group []*cursor, waitMs int32, committed bool) *kmsg.FetchRequest {
 }
 
 // emptyFor is how long a broker must answer with nothing, at least emptiesMax
-// times, until it means that compaction left nothing between a position and
-// the end of its stretch. A busy broker answers with nothing too, when the
-// fetch's wait is over before the read is.
+// times, until it may mean that compaction left nothing between a position and
+// the end of its stretch. A broker whose reads take longer than a fetch waits
+// (from a tier far away) answers with nothing too: if its newest record lies
+// in the stretch, that is not the end.
 const (
 	emptiesMax = 5
 	emptyFor   = 5 * time.Second
@@ -279,11 +283,40 @@ func (r *Reader) partition(ctx context.Context, c *cursor, p *kmsg.FetchResponse
 		if c.empties < emptiesMax || r.now().Sub(c.emptySince) < emptyFor {
 			return nil
 		}
+		if err := r.left(ctx, c); err != nil {
+			return c.failed(err)
+		}
 		next = c.To
 	}
 	c.empties, c.fetchAt = 0, next
 	emit(piece{cursor: c, batches: whole, next: next, aborted: p.AbortedTransactions})
 	return nil
+}
+
+// left is errWithheld if a record of the stretch is known to be there.
+func (r *Reader) left(ctx context.Context, c *cursor) error {
+	newest, err := r.newest(ctx, c.Topic, c.Partition)
+	switch {
+	case errors.Is(err, kerr.UnsupportedVersion):
+		return nil // a broker before 3.0 cannot say
+	case err != nil:
+		return fmt.Errorf("%w\n%w", kerr.OffsetNotAvailable, err)
+	case newest >= c.fetchAt && newest < c.To:
+		return fmt.Errorf("%w, offset %d for one", errWithheld, newest)
+	}
+	return nil
+}
+
+func (r *Reader) newestOffset(ctx context.Context, topic string, partition int32) (int64, error) {
+	listed, err := kadm.NewClient(r.client).ListMaxTimestampOffsets(ctx, topic)
+	if err != nil {
+		return 0, err
+	}
+	o, ok := listed.Lookup(topic, partition)
+	if !ok {
+		return 0, kerr.UnknownTopicOrPartition
+	}
+	return o.Offset, o.Err
 }
 
 // outOfRange goes on behind what was deleted, and waits where nothing was

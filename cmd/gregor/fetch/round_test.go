@@ -24,12 +24,21 @@ func TestEmptyAnswers(t *testing.T) {
 	}
 	for name, answers := range map[string][]answer{
 		"compacted":            {{20, true, false, false}, {20, true, false, false}, {20, true, false, false}, {20, true, false, false}, {20, true, true, false}},
+		"withheld":             {{20, true, false, false}, {20, true, false, false}, {20, true, false, false}, {20, true, false, false}, {20, true, false, true}, {20, true, false, true}},
+		"of an old broker":     {{20, true, false, false}, {20, true, false, false}, {20, true, false, false}, {20, true, false, false}, {20, true, true, false}},
 		"others had the room":  {{20, false, false, false}, {20, false, false, false}, {20, false, false, false}},
 		"cut off":              {{5, true, false, true}},
 		"in between it served": {{20, true, false, false}, {20, false, false, false}, {20, true, false, false}},
 	} {
 		r, now := NewReader(nil, Options{}), time.Unix(0, 0)
 		r.now = func() time.Time { return now }
+		r.newest = func(context.Context, string, int32) (int64, error) {
+			offset, ok := map[string]int64{"compacted": 6, "withheld": 9}[name]
+			if !ok {
+				return -1, kerr.UnsupportedVersion
+			}
+			return offset, nil
+		}
 		c := &cursor{Stretch: Stretch{Topic: "t", Next: 7, To: 10}, fetchAt: 7}
 		for i, a := range answers {
 			p := &kmsg.FetchResponseTopicPartition{HighWatermark: a.highWatermark}
@@ -94,6 +103,31 @@ func TestPatience(t *testing.T) {
 	ended, cancel := context.WithCancel(t.Context())
 	cancel()
 	if err := p.bad(ended, trouble, true); !errors.Is(err, context.Canceled) {
+		t.Fatal(err)
+	}
+}
+
+// A leader that answers does not make one that fails be waited for without end.
+func TestPatienceOfSeveralLeaders(t *testing.T) {
+	now := time.Unix(0, 0)
+	r := NewReader(nil, Options{Timeout: 2 * time.Second})
+	r.now = func() time.Time { now = now.Add(time.Second); return now }
+	r.lead = func(_ context.Context, cursors []*cursor) error {
+		for _, c := range cursors {
+			c.leader = c.Partition
+		}
+		return nil
+	}
+	r.ask = func(_ context.Context, group []*cursor, _ int32, _ func(piece)) (trouble, err error) {
+		if group[0].leader == 0 {
+			trouble = group[0].failed(kerr.KafkaStorageError)
+		}
+		return trouble, nil
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	err := r.ByTime(ctx, []Stretch{{"t", 0, 0, 5}, {"t", 1, 0, 5}}, &collect{})
+	if !errors.Is(err, kerr.KafkaStorageError) {
 		t.Fatal(err)
 	}
 }

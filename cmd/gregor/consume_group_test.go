@@ -1,0 +1,44 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"errors"
+	"testing"
+	"time"
+)
+
+// A member has read all only while it has partitions: a group that assigns it
+// nothing yet, that takes its partitions back for a while, or an assignment
+// that could not be looked up leave records unread.
+func TestMemberIsDone(t *testing.T) {
+	ctx, orders := t.Context(), map[string][]int32{"orders": {0, 1}}
+	made := func() *membership {
+		m := newMembership(&consumeOptions{follow: true}, point{}) // asks nobody for ends
+		m.now = func() time.Time { return time.Unix(7, 0) }
+		return m
+	}
+	wants := func(what string, m *membership, want, wantNone bool) {
+		t.Helper()
+		if done, err := m.done(); done != want || err != nil || m.noneSince.IsZero() == wantNone {
+			t.Errorf("%s: done %v, %v, without partitions since %v", what, done, err, m.noneSince)
+		}
+	}
+	m := made()
+	wants("not joined", m, false, false)
+	m.assigned(ctx, nil, nil)
+	wants("nothing is assigned", m, false, true)
+	m.assigned(ctx, nil, orders)
+	wants("nothing is left of what is", m, true, false)
+	m.left[topicPartition{"orders", 1}] = &stretch{next: 3, to: 5}
+	wants("records are left", m, false, false)
+	m.revoked(ctx, nil, map[string][]int32{"orders": {1}})
+	wants("another member reads them", m, true, false)
+	m.lost(ctx, nil, map[string][]int32{"orders": {0}})
+	wants("a rebalance is under way", m, false, false)
+	m.err = errors.New("list offsets: no answer")
+	m.assigned(ctx, nil, orders)
+	if done, err := m.done(); err == nil {
+		t.Errorf("done %v, though the offsets are not known", done)
+	}
+}
