@@ -24,17 +24,22 @@ const (
 	loadTopic  = "offsets-load"
 )
 
-// committer commits ever larger offsets of a group without a pause.
+// committer commits ever larger offsets of a group without a pause, while it
+// runs.
 type committer struct {
 	group string
+	at    int64
 	tried [groupPartitions]atomic.Int64
 	acked [groupPartitions]atomic.Int64
 	count atomic.Int64
 }
 
+// run ends with ctx. A commit that is on its way then is not sent again: what
+// the node has afterwards is what it kept, not what it was told anew.
 func (c *committer) run(ctx context.Context, admin *kadm.Client) {
-	for at := int64(1); ctx.Err() == nil; at++ {
-		offsets := kadm.Offsets{}
+	for ctx.Err() == nil {
+		c.at++
+		at, offsets := c.at, kadm.Offsets{}
 		for p := range int32(groupPartitions) {
 			c.tried[p].Store(at)
 			offsets.AddOffset(loadTopic, p, at, -1)
@@ -79,25 +84,14 @@ func TestNodeKeepsEveryCommittedOffset(t *testing.T) {
 	}
 	load := startLoad(ctx, t, n.address, loadTopic)
 	readers := startReaders(ctx, t, n.address)
-	working, stop := context.WithCancel(ctx)
-	defer stop()
-	var running sync.WaitGroup
-	var all []*committer
-	for i := range committers {
-		c := &committer{group: fmt.Sprintf("committer-%d", i)}
-		all = append(all, c)
-		own, err := newAdmin(n.address)
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer own.Close()
-		running.Go(func() { c.run(working, own) })
-	}
+	all := newWorkforce(t, n.address)
+	defer all.stop()
 	seed := uint64(time.Now().UnixNano())
 	t.Log("seed", seed)
 	random := rand.New(rand.NewPCG(seed, 0))
 	for round := range nodeDeaths {
-		for _, c := range all {
+		all.start(ctx)
+		for _, c := range all.of {
 			for before := c.count.Load(); c.count.Load() == before; time.Sleep(time.Millisecond) {
 				if ctx.Err() != nil {
 					t.Fatalf("round %d: %s commits nothing any more\n%s", round, c.group, n.log())
@@ -112,28 +106,21 @@ func TestNodeKeepsEveryCommittedOffset(t *testing.T) {
 		} else {
 			n.kill()
 		}
-		var atDeath [committers][groupPartitions]int64
-		for i, c := range all {
-			for p := range groupPartitions {
-				atDeath[i][p] = c.acked[p].Load()
-			}
-		}
+		all.stop()
 		if err := n.start(ctx); err != nil {
 			t.Fatalf("start %d: %v", round+1, err)
 		}
-		for i, c := range all {
-			checkOffsets(ctx, t, admin, c, atDeath[i])
+		for _, c := range all.of {
+			checkOffsets(ctx, t, admin, c)
 		}
 	}
-	stop()
-	running.Wait()
 	sent := map[int32]int64{}
 	for p, count := range load.stop(ctx, t) {
 		sent[int32(p)] = count
 	}
 	readers.finish(ctx, t, admin, sent)
 	var commits int64
-	for _, c := range all {
+	for _, c := range all.of {
 		commits += c.count.Load()
 	}
 	t.Logf("%d commits of partitions were acknowledged in %d lives of the node; %d records were read, %d of them again", commits, nodeDeaths+1, readers.read.Load(), readers.again.Load())
@@ -142,9 +129,44 @@ func TestNodeKeepsEveryCommittedOffset(t *testing.T) {
 	}
 }
 
+// workforce are all of them, each with a client of its own; they work between
+// start and stop.
+type workforce struct {
+	of      []*committer
+	admins  []*kadm.Client
+	cancel  context.CancelFunc
+	running sync.WaitGroup
+}
+
+func newWorkforce(t *testing.T, bootstrap string) *workforce {
+	t.Helper()
+	all := &workforce{cancel: func() {}}
+	for i := range committers {
+		own, err := newAdmin(bootstrap)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(own.Close)
+		all.of, all.admins = append(all.of, &committer{group: fmt.Sprintf("committer-%d", i)}), append(all.admins, own)
+	}
+	return all
+}
+
+func (a *workforce) start(ctx context.Context) {
+	ctx, a.cancel = context.WithCancel(ctx)
+	for i, c := range a.of {
+		a.running.Go(func() { c.run(ctx, a.admins[i]) })
+	}
+}
+
+func (a *workforce) stop() {
+	a.cancel()
+	a.running.Wait()
+}
+
 // checkOffsets wants a group to be at least where it was acknowledged to be, and
-// no further than it tried.
-func checkOffsets(ctx context.Context, t *testing.T, admin *kadm.Client, c *committer, least [groupPartitions]int64) {
+// no further than it tried. Nobody commits meanwhile.
+func checkOffsets(ctx context.Context, t *testing.T, admin *kadm.Client, c *committer) {
 	t.Helper()
 	for {
 		got, err := admin.FetchOffsets(ctx, c.group)
@@ -157,8 +179,8 @@ func checkOffsets(ctx context.Context, t *testing.T, admin *kadm.Client, c *comm
 		}
 		for p := range int32(groupPartitions) {
 			at, _ := got.Lookup(loadTopic, p)
-			if most := c.tried[p].Load(); at.At < least[p] || at.At > most {
-				t.Fatalf("%s, partition %d: at %d; acknowledged was %d, tried %d", c.group, p, at.At, least[p], most)
+			if least, most := c.acked[p].Load(), c.tried[p].Load(); at.At < least || at.At > most {
+				t.Fatalf("%s, partition %d: at %d; acknowledged was %d, tried %d", c.group, p, at.At, least, most)
 			}
 		}
 		return
