@@ -16,22 +16,19 @@ import (
 // little behind, if raft wrote the checkpoint: of batches that Kafka wrote
 // before one, nobody can tell which change the voters (R4).
 func (l *Log) adopt(b basis, s scanned) error {
-	if !b.exists && len(s.entries) == 0 {
-		return s.torn // nothing but, maybe, a quorum-state and an empty segment
-	}
-	within, ok := s.endsAt(b.c.End)
-	if keep := ok && (within == 0 || s.entries[within-1].epoch == b.c.Epoch); !keep {
-		// The checkpoint is not of this log: it was being installed (R10), or
-		// reaches beyond the log's end. What it contains was durable once, so
-		// bad bytes before its end are no torn tail.
-		if s.torn != nil {
-			return s.torn
+	if !b.exists && len(s.entries) == 0 { // nothing but, maybe, a quorum-state and an empty segment
+		if s.bad != nil {
+			return s.bad.err
 		}
-		if err := l.dropSegments(); err != nil {
+		return l.settleTail(s)
+	}
+	if !s.holds(b.c) {
+		if err := l.leaveBehind(b, s); err != nil {
 			return err
 		}
-		s, within = scanned{base: b.c.End, atStart: true}, 0
+		s = scanned{base: b.c.End, atStart: true}
 	}
+	within, _ := s.endsAt(b.c.End)
 	if !b.tagged && b.exists {
 		if err := l.indexByOlder(&b, s, within); err != nil {
 			return err
@@ -61,7 +58,36 @@ func (l *Log) adopt(b basis, s scanned) error {
 		l.checkpoints[len(l.checkpoints)-1] = b.c
 	}
 	l.dropStaleCheckpoints()
-	return l.cutTail(s)
+	return l.settleTail(s)
+}
+
+// holds reports whether what was scanned is the log that c was written from.
+func (s *scanned) holds(c Checkpoint) bool {
+	within, ok := s.endsAt(c.End)
+	return ok && (within == 0 || s.entries[within-1].epoch == c.Epoch)
+}
+
+// leaveBehind parts with a log that is not the checkpoint's: that was being
+// installed (R10), or reaches beyond the log's end. What it contains was durable
+// once, so bad bytes before its end are no torn tail.
+func (l *Log) leaveBehind(b basis, s scanned) error {
+	proof := l.proofOfMore(b.c.End, b.c.Index)
+	if s.bad == nil && proof == "" {
+		return l.dropSegments()
+	}
+	if s.bad == nil {
+		s.bad = l.missing()
+	} else if proof == "" {
+		proof = fmt.Sprintf("checkpoint %s was written from what was there", b.c.Name())
+	}
+	if l.o.CutOffset != b.c.End || b.c.End == 0 {
+		return &DamagedError{Cause: s.bad.err, From: b.c.End, Proof: proof}
+	}
+	l.o.Logger.Error("metadata is given up", "from_offset", int64(b.c.End), "reason", s.bad.err, "proof", proof)
+	if err := l.forgetMore(b.c.End, b.c.Epoch, b.c.Index); err != nil {
+		return err
+	}
+	return l.setAside(0)
 }
 
 // endsAt counts the batches up to the one that ends at offset end; ok is false
@@ -141,21 +167,4 @@ func (l *Log) dropStaleCheckpoints() {
 		}
 	}
 	l.checkpoints = kept
-}
-
-// cutTail drops what follows the last good batch of the log: an append that
-// was torn, which nobody was told of. It refuses where that is not so.
-func (l *Log) cutTail(s scanned) error {
-	if s.torn == nil {
-		return nil
-	}
-	if l.quorum.HasCommit && l.quorum.Commit > l.lastIndexLocked() {
-		return fmt.Errorf("index %d is committed, but the log ends with %d: %w", l.quorum.Commit, l.lastIndexLocked(), s.torn)
-	}
-	l.o.Logger.Warn("torn tail of the metadata log is cut off", "end_offset", int64(l.endLocked()), "dropped_bytes", s.tornBytes, "reason", s.torn)
-	if err := l.forgetEpochs(); err != nil {
-		return err
-	}
-	l.untidy = true
-	return l.tidy()
 }

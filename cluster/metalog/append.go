@@ -27,9 +27,9 @@ type Entry struct {
 }
 
 // Append makes entries durable, and first cuts away what the log holds from
-// the first one's index on. Nothing of entries is kept or changed. After an
-// error the log is as it was, up to what the cut removed, and the same call
-// may be repeated; whether that makes sense depends on the error.
+// the first one's index on. Nothing of entries is kept or changed. After
+// want of room the log is as it was, up to what the cut removed, and the same
+// call may be repeated; after another error it must not be used any more.
 func (l *Log) Append(entries []Entry) error {
 	if len(entries) == 0 {
 		return nil
@@ -54,7 +54,7 @@ func (l *Log) Append(entries []Entry) error {
 		}
 		entries = entries[n:]
 	}
-	return nil
+	return l.raiseSynced()
 }
 
 // appendSome appends as many entries as go into one segment with one write.
@@ -241,6 +241,12 @@ func (l *Log) cut(index uint64) error {
 		defer l.mu.Unlock()
 		return fmt.Errorf("cut back to index %d, but %d is committed", index, l.committed.Index)
 	}
+	p, _ := l.positionLocked(index)
+	l.mu.Unlock()
+	if err := l.lowerSynced(p.end, p.epoch); err != nil {
+		return fmt.Errorf("cut the metadata log: %w", err)
+	}
+	l.mu.Lock()
 	keep := int(index - l.before.index)
 	victim := l.entries[keep] // of the caller: there is one
 	// The maps shrink first: nobody is led to bytes that are about to go.

@@ -96,6 +96,9 @@ func (l *Log) install(c Checkpoint) error {
 	if err := l.SaveQuorum(marked); err != nil {
 		return err
 	}
+	if err := l.lowerSynced(0, 0); err != nil {
+		return err
+	}
 	if err := l.fs.Rename(l.path(c.Name()+partSuffix), l.path(c.Name())); err != nil {
 		return err
 	}

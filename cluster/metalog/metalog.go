@@ -8,6 +8,8 @@
 //	  00000000000000000000-0000000000.checkpoint  who forms the cluster; records to be proposed
 //	  00000000000000001234-0000000007.checkpoint  the state up to offset 1234, written in epoch 7
 //	  quorum-state                                 term, vote, leader; commit index
+//	  gregor.synced                                how far the log is durable; ours, may be deleted
+//	  *.torn, *.damaged                            what was cut off the log; nobody reads them
 //
 // One raft entry is one record batch v2. Its partition leader epoch is the
 // term; base offset and epoch lie before what the CRC covers and are put in at
@@ -60,6 +62,9 @@ type Options struct {
 	// BatchBytesMax bounds a batch that is read from disk or from a peer.
 	// Default 64 MiB.
 	BatchBytesMax int
+	// CutOffset is where whoever runs the node gives up a damaged log: what a
+	// DamagedError says. 0: nowhere.
+	CutOffset kafka.Offset
 }
 
 func (o *Options) ensureDefaults() {
@@ -90,12 +95,32 @@ func (o *Options) ensureDefaults() {
 // Invariants: entries follow each other without a gap in index and offset, the
 // last one ends where the last segment ends; committed is at or above every
 // checkpoint and never moves back.
+//
+// How it ends. An append is one write and one fdatasync, and nobody is told of it
+// before; then gregor.synced is written, which says how far the log is durable. So
+// a crash can only have torn the last write, and a start that finds bad bytes asks
+// in this order:
+//
+//  1. Does the newest checkpoint hold all that is bad? Then the damaged segment is
+//     set aside and the log begins at the checkpoint's end, with what follows it.
+//  2. Is it known to have been durable: by gregor.synced, by the commit index in
+//     quorum-state, by a segment that follows? Then it is damage.
+//  3. Has the bad batch all its sectors, none of zeros and none beyond the end of
+//     the file? Then all of it was written, and it is damage too. This is what is
+//     left after a power cut, which may have kept an old gregor.synced.
+//  4. Else it was torn: it is cut off, and kept in a file beside the log.
+//
+// Damage refuses the start: a voter that forgets what it has acknowledged loses what
+// was committed. Kafka cuts at the first bad batch wherever it is, and has the rest
+// from the other voters, if there are any. Whoever runs the node may give up what is
+// damaged by naming its offset.
 type Log struct {
 	o   Options
 	fs  vfs.FS
 	dir string
 
 	// Of the writer alone.
+	synced     synced
 	epochsGone bool       // leader-epoch-checkpoint was removed (R6)
 	untidy     bool       // the files hold more than the maps below
 	gone       []*segment // to be removed by tidy
@@ -347,7 +372,7 @@ func (l *Log) Close() error {
 	for _, s := range segments {
 		errs = append(errs, l.release(s))
 	}
-	return errors.Join(errs...)
+	return errors.Join(append(errs, l.closeSynced())...)
 }
 
 // release gives back one reference.

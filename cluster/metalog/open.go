@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"slices"
 	"sort"
 	"strconv"
 	"strings"
@@ -17,7 +18,8 @@ import (
 // Open opens the metadata log of a directory, and makes its folder if there is
 // none. It reads the newest checkpoint's head and, with CRC, every batch of the
 // segments from the one on that the checkpoint ends in. A torn tail is cut off;
-// anything else that is wrong is an error that names file and byte.
+// anything else that is wrong, and that no checkpoint makes good, is an error that
+// names file and byte.
 func Open(o Options) (*Log, error) {
 	o.ensureDefaults()
 	l := &Log{o: o, fs: o.FS, dir: filepath.Join(o.Dir, DirName)}
@@ -40,6 +42,7 @@ func (l *Log) open() error {
 	if err := l.loadQuorumState(); err != nil {
 		return err
 	}
+	l.loadSynced()
 	base, err := l.basis()
 	if err != nil {
 		return err
@@ -51,7 +54,15 @@ func (l *Log) open() error {
 	if err != nil {
 		return err
 	}
-	return l.adopt(base, s)
+	if s.bad != nil && !s.holds(base.c) {
+		if s, err = l.skipDamage(base, s); err != nil {
+			return err
+		}
+	}
+	if err := l.adopt(base, s); err != nil {
+		return err
+	}
+	return l.renewSynced()
 }
 
 // list finds segments and checkpoints, and removes what was never finished.
@@ -138,7 +149,7 @@ func (l *Log) headOf(c Checkpoint) (checkpointHead, error) {
 	if err != nil {
 		return head, err
 	}
-	r := reader{f: f, name: c.Name(), size: size, batchBytesMax: l.o.BatchBytesMax}
+	r := reader{f: f, name: l.path(c.Name()), size: size, batchBytesMax: l.o.BatchBytesMax}
 	for !head.footer {
 		b, h, err := r.next()
 		if err != nil {
@@ -149,12 +160,12 @@ func (l *Log) headOf(c Checkpoint) (checkpointHead, error) {
 		}
 		if !h.Attributes.IsControl() {
 			if !head.header {
-				return head, &CorruptError{File: c.Name(), Reason: "does not begin with a snapshot header"}
+				return head, &CorruptError{File: l.path(c.Name()), Reason: "does not begin with a snapshot header"}
 			}
 			break
 		}
 		if err := head.control(b); err != nil {
-			return head, &CorruptError{File: c.Name(), Pos: r.pos - int64(len(b)), Reason: err.Error()}
+			return head, &CorruptError{File: l.path(c.Name()), Pos: r.pos - int64(len(b)), Reason: err.Error()}
 		}
 	}
 	return head, nil
@@ -188,14 +199,13 @@ func (l *Log) dropSegments() error {
 }
 
 // scanned is what the segments hold from the one on that the newest checkpoint
-// ends in.
+// ends in, up to the first batch that is not as it was written.
 type scanned struct {
-	entries   []entry
-	members   []Members // Index counts entries from 1
-	base      kafka.Offset
-	atStart   bool  // no segment lies before it
-	torn      error // why the last segment's end is no batch; seg.size is without it
-	tornBytes int64
+	entries []entry
+	members []Members // Index counts entries from 1
+	base    kafka.Offset
+	atStart bool // no segment lies before it
+	bad     *bad // nil: there is none; else seg.size of its segment is without it
 }
 
 // scan reads the segments from the last one on that begins at or below end.
@@ -208,49 +218,58 @@ func (l *Log) scan(end kafka.Offset) (scanned, error) {
 	}
 	from := sort.Search(len(l.segments), func(i int) bool { return l.segments[i].base > end }) - 1
 	s := scanned{base: l.segments[from].base, atStart: from == 0}
-	next := s.base
-	for i, seg := range l.segments[from:] {
-		if seg.base != next {
-			return s, &CorruptError{File: seg.name, Reason: fmt.Sprintf("starts at offset %d, but the segment before ends at %d", seg.base, next)}
-		}
-		last := from+i == len(l.segments)-1
-		if err := l.scanSegment(&s, seg, last); err != nil {
+	for i := from; i < len(l.segments) && s.bad == nil; i++ {
+		if err := l.scanSegment(&s, i); err != nil {
 			return s, err
 		}
-		if n := len(s.entries); n > 0 {
-			next = s.entries[n-1].end()
-		}
 	}
+	l.judgeLastEpoch(&s)
 	return s, nil
+}
+
+// end is the offset behind what was read.
+func (s *scanned) end() kafka.Offset {
+	if n := len(s.entries); n > 0 {
+		return s.entries[n-1].end()
+	}
+	return s.base
 }
 
 // ErrNoCheckpoint is the error of a log that starts above offset 0 without a
 // checkpoint that reaches its start (R11).
 var ErrNoCheckpoint = errors.New("metadata before the start of the log is missing")
 
-// scanSegment adds the batches of one segment to s. Only the last segment may
-// end in bytes that are no batch.
-func (l *Log) scanSegment(s *scanned, seg *segment, last bool) error {
+// scanSegment adds the batches of one segment to s.
+func (l *Log) scanSegment(s *scanned, number int) error {
+	seg, next := l.segments[number], s.end()
+	if seg.base != next {
+		before := l.segments[number-1]
+		s.bad = &bad{seg: number - 1, pos: before.size, size: before.size, err: &CorruptError{
+			File: l.path(seg.name), Reason: fmt.Sprintf("starts at offset %d, but the segment before ends at %d", seg.base, next)}}
+		return nil
+	}
 	f, err := l.fs.Open(l.path(seg.name), vfs.ReadWrite, 0)
 	if err != nil {
 		return err
 	}
 	seg.file = f
-	r := reader{f: f, name: seg.name, size: seg.size, batchBytesMax: l.o.BatchBytesMax}
-	next := seg.base
+	r := reader{f: f, name: l.path(seg.name), size: seg.size, batchBytesMax: l.o.BatchBytesMax}
 	for {
 		pos := r.pos
 		b, h, err := r.next()
 		if err == nil && b == nil {
 			break
 		}
-		if err == nil && (h.BaseOffset != next || len(s.entries) > 0 && h.LeaderEpoch < s.entries[len(s.entries)-1].epoch) {
+		if n := len(s.entries); err == nil && (h.BaseOffset != next || n > 0 && h.LeaderEpoch < s.entries[n-1].epoch || h.LeaderEpoch < 0) {
+			if h.LeaderEpoch >= 0 && h.BaseOffset == next && (n == 1 || h.LeaderEpoch >= s.entries[n-2].epoch) {
+				l.dropLast(s, fmt.Sprintf("a batch of epoch %d, and epoch %d behind it", s.entries[n-1].epoch, h.LeaderEpoch))
+				return nil
+			}
 			r.pos = pos
 			err = r.corrupt(fmt.Sprintf("a batch of offset %d and epoch %d where offset %d is due", h.BaseOffset, h.LeaderEpoch, next))
 		}
-		if isCorrupt(err) && last {
-			s.torn = err
-			s.tornBytes = seg.size - pos
+		if isCorrupt(err) {
+			s.bad = &bad{err: err, seg: number, pos: pos, size: seg.size}
 			seg.size = pos
 			return nil
 		}
@@ -263,7 +282,7 @@ func (l *Log) scanSegment(s *scanned, seg *segment, last bool) error {
 		}
 		m, ok, err := membersOf(b, &h, uint64(len(s.entries)+1), before)
 		if err != nil {
-			return fmt.Errorf("%s at byte %d: %w", seg.name, pos, err)
+			return fmt.Errorf("%s at byte %d: %w", l.path(seg.name), pos, err)
 		}
 		if ok {
 			s.members = append(s.members, m)
@@ -272,9 +291,38 @@ func (l *Log) scanSegment(s *scanned, seg *segment, last bool) error {
 		s.entries = append(s.entries, e)
 		next = e.end()
 	}
-	if last {
+	if number == len(l.segments)-1 {
 		// What a process wrote before it was killed may not be durable yet.
 		return f.SyncData()
 	}
 	return nil
+}
+
+// judgeLastEpoch looks at the last batch: no CRC covers its epoch, and no batch
+// behind it bears it out.
+func (l *Log) judgeLastEpoch(s *scanned) {
+	n := len(s.entries)
+	if n == 0 || s.bad != nil || !l.quorum.HasCommit {
+		return
+	}
+	switch e := s.entries[n-1]; {
+	case l.synced.end == e.end() && l.synced.epoch != e.epoch:
+		l.dropLast(s, fmt.Sprintf("a batch of epoch %d, but %d was written, %s says", e.epoch, l.synced.epoch, syncedName))
+	case l.synced.end < e.end() && l.quorum.Epoch > 0 && l.quorum.Epoch < e.epoch:
+		l.dropLast(s, fmt.Sprintf("a batch of epoch %d, but %s knows none beyond %d", e.epoch, quorumStateName, l.quorum.Epoch))
+	}
+}
+
+// dropLast ends s in front of the last batch that was read, which is bad after
+// all.
+func (l *Log) dropLast(s *scanned, reason string) {
+	n := len(s.entries) - 1
+	e := s.entries[n]
+	s.entries = s.entries[:n]
+	if m := len(s.members); m > 0 && s.members[m-1].Index > uint64(n) {
+		s.members = s.members[:m-1]
+	}
+	s.bad = &bad{seg: slices.Index(l.segments, e.seg), pos: e.pos, size: e.seg.size, err: &CorruptError{
+		File: l.path(e.seg.name), Pos: e.pos, Reason: reason}}
+	e.seg.size = e.pos
 }

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -61,6 +62,9 @@ func number(s string) int64 {
 }
 
 func (s *scriptLog) command(name string, args []string) (string, error) {
+	if s.log == nil && slices.Contains([]string{"form", "append", "commit", "checkpoint", "state", "log", "replay", "quorum", "receive", "install"}, name) {
+		return "", errors.New("not open")
+	}
 	switch name {
 	case "open": // open [segmentBytes [retentionBytes]]
 		if s.log != nil {
@@ -68,7 +72,7 @@ func (s *scriptLog) command(name string, args []string) (string, error) {
 				return "", err
 			}
 		}
-		s.o.FS = s.fs
+		s.o.FS, s.log = s.fs, nil
 		if len(args) > 0 {
 			s.o.SegmentBytesMax = number(args[0])
 		}
@@ -81,6 +85,9 @@ func (s *scriptLog) command(name string, args []string) (string, error) {
 			return "", err
 		}
 		return s.state(), nil
+	case "cutat": // cutat offset: gregor.metadata.cut.offset of the next starts
+		s.o.CutOffset = kafka.Offset(number(args[0]))
+		return "", nil
 	case "crash": // what was not synced is lost
 		s.fs = s.fs.CrashClone(vfs.Loss{Data: vfs.KeepNone, Entries: vfs.KeepNone})
 		return s.command("open", nil)
@@ -112,6 +119,11 @@ func (s *scriptLog) command(name string, args []string) (string, error) {
 			}
 			b[0] ^= 0xff
 			_, err := f.WriteAt(b, number(args[1]))
+			return err
+		})
+	case "zero": // zero file pos bytes: as sectors that were never written
+		return "", s.edit(args[0], func(f vfs.File, _ int64) error {
+			_, err := f.WriteAt(make([]byte, number(args[2])), number(args[1]))
 			return err
 		})
 	case "write": // write file text

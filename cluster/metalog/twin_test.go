@@ -216,14 +216,15 @@ func crashHistory(o Options) (w *twin, durable uint64, err error) {
 	}
 	durable = 1
 	for round := range 12 {
+		// A term is in quorum-state before it is in the log.
+		if err := l.SaveQuorum(QuorumState{Leader: 1, Epoch: kafka.LeaderEpoch(1 + round/4), Voted: 1, Commit: durable, HasCommit: true}); err != nil {
+			return w, durable, err
+		}
 		if err := l.Append(w.put(w.last()+1, kafka.LeaderEpoch(1+round/4), []int{1 + round%3, 2})); err != nil {
 			return w, durable, err
 		}
 		durable = w.last()
 		l.Commit(durable)
-		if err := l.SaveQuorum(QuorumState{Leader: 1, Epoch: kafka.LeaderEpoch(1 + round/4), Voted: 1, Commit: durable, HasCommit: true}); err != nil {
-			return w, durable, err
-		}
 		if round%3 == 2 {
 			if _, err := l.WriteCheckpoint(State{End: w.end(), ConfState: []byte("conf"), MetadataVersion: 33, Records: noRecords}); err != nil {
 				return w, durable, err
