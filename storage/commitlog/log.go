@@ -397,13 +397,3 @@ func (l *Log) updateStableLocked() {
 		l.tail.LastStable, l.pub.lso = first, place{}
 	}
 }
-
-// HasLateTransaction reports whether the oldest open transaction has been
-// silent for longer than maxTimeoutMs and the five minutes that Kafka adds.
-func (l *Log) HasLateTransaction(nowMs, maxTimeoutMs int64) bool {
-	const bufferMs = 5 * 60 * 1000
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	ms, ok := l.pub.txns.OldestActiveMs()
-	return ok && ms > 0 && nowMs-ms > maxTimeoutMs+bufferMs
-}

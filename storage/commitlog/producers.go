@@ -180,11 +180,9 @@ func (r *recovery) noteTxn(h *batch.Header, v prodstate.Verdict) { noteTxn(&r.tx
 func noteTxn(t *prodstate.Txns, h *batch.Header, v prodstate.Verdict) {
 	switch {
 	case v.Began:
-		t.Begin(prodstate.Txn{ProducerID: h.ProducerID, First: v.TxnStart, ActiveMs: h.MaxTimestampMs})
+		t.Begin(prodstate.Txn{ProducerID: h.ProducerID, First: v.TxnStart})
 	case v.Ended:
 		t.End(h.ProducerID, v.TxnStart, h.LastOffset())
-	case v.TxnStart != kafka.NoOffset:
-		t.Touch(v.TxnStart, h.MaxTimestampMs)
 	}
 }
 

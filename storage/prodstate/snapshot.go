@@ -100,7 +100,7 @@ func (s *State) OpenTxns() []Txn {
 	var list []Txn
 	for _, e := range s.producers {
 		if e.txnStart != kafka.NoOffset {
-			list = append(list, Txn{ProducerID: e.id, First: e.txnStart, Last: kafka.NoOffset, ActiveMs: e.timestampMs})
+			list = append(list, Txn{ProducerID: e.id, First: e.txnStart, Last: kafka.NoOffset})
 		}
 	}
 	return list

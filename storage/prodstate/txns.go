@@ -14,7 +14,6 @@ type Txn struct {
 	ProducerID kafka.ProducerID
 	First      kafka.Offset
 	Last       kafka.Offset // of the marker; kafka.NoOffset while it is open
-	ActiveMs   int64        // greatest timestamp of its latest batch; 0 where unknown
 }
 
 // Txns is what holds the last stable offset back: transactions that are open,
@@ -42,16 +41,6 @@ func (t *Txns) End(id kafka.ProducerID, first, last kafka.Offset) {
 	for i := range t.list {
 		if x := &t.list[i]; x.ProducerID == id && x.First == first && x.Last == kafka.NoOffset {
 			x.Last = last
-			return
-		}
-	}
-}
-
-// Touch notes another batch of the open transaction that began at first.
-func (t *Txns) Touch(first kafka.Offset, activeMs int64) {
-	for i := range t.list {
-		if x := &t.list[i]; x.First == first {
-			x.ActiveMs = activeMs
 			return
 		}
 	}
@@ -85,17 +74,6 @@ func (t *Txns) StableAfter(id kafka.ProducerID, last kafka.Offset) kafka.Offset 
 		}
 	}
 	return last + 1
-}
-
-// OldestActiveMs is when the oldest open transaction last wrote; ok is false
-// where none is open.
-func (t *Txns) OldestActiveMs() (ms int64, ok bool) {
-	for _, x := range t.list {
-		if x.Last == kafka.NoOffset {
-			return x.ActiveMs, true
-		}
-	}
-	return 0, false
 }
 
 // Len is the number of transactions that hold the last stable offset back.
