@@ -6,7 +6,6 @@
 package kafka
 
 import (
-	"crypto/rand"
 	"encoding/base64"
 	"errors"
 	"fmt"
@@ -118,15 +117,6 @@ func NewUUID(random io.Reader) (UUID, error) {
 			return u, nil
 		}
 	}
-}
-
-// RandomUUID is NewUUID on the system's randomness, which cannot fail.
-func RandomUUID() UUID {
-	u, err := NewUUID(rand.Reader)
-	if err != nil {
-		panic(err)
-	}
-	return u
 }
 
 // The topics of the coordinators. Clients may read them, not write to them.

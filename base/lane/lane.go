@@ -45,7 +45,7 @@ const (
 	runner role = true
 )
 
-// Lane is ready once it has a run function (New). It must not be copied.
+// Lane is ready once it has a run function (Init). It must not be copied.
 type Lane[T any] struct {
 	run func(chain *Job[T])
 
@@ -55,16 +55,9 @@ type Lane[T any] struct {
 	tail *Job[T]
 }
 
-// New returns a lane that works off chains with run. A panic in run ends the
-// process, whoever stands above and would recover it: what is behind the lane
-// is not trusted any more, and others wait for it.
-func New[T any](run func(chain *Job[T])) *Lane[T] {
-	l := &Lane[T]{}
-	l.Init(run)
-	return l
-}
-
-// Init is New for a lane that is a field of another struct.
+// Init has the lane work off chains with run. A panic in run ends the process,
+// whoever stands above and would recover it: what is behind the lane is not
+// trusted any more, and others wait for it.
 func (l *Lane[T]) Init(run func(chain *Job[T])) { l.run = run }
 
 // Do runs j on the lane and returns when it is done. It must not be called

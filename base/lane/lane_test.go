@@ -17,7 +17,7 @@ func TestOneAtATimeInOrderAndCombined(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var inside, runs atomic.Int32
 		var seen []int // guarded by the lane
-		l := New(func(chain *Job[int]) {
+		l := newLane(func(chain *Job[int]) {
 			if inside.Add(1) != 1 {
 				t.Error("two runners at once")
 			}
@@ -53,7 +53,7 @@ func TestOneAtATimeInOrderAndCombined(t *testing.T) {
 func TestPostDoesNotWaitAndMixesWithDo(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var sum int
-		l := New(func(chain *Job[int]) {
+		l := newLane(func(chain *Job[int]) {
 			time.Sleep(time.Millisecond)
 			for j := chain; j != nil; j = j.Next() {
 				sum += j.V
@@ -85,7 +85,7 @@ func TestPostDoesNotWaitAndMixesWithDo(t *testing.T) {
 }
 
 func TestDoAllocatesNothingUncontended(t *testing.T) {
-	l := New(func(*Job[int]) {})
+	l := newLane(func(*Job[int]) {})
 	j := &Job[int]{}
 	if n := testing.AllocsPerRun(100, func() { l.Do(j) }); n != 0 {
 		t.Fatalf("%v allocations", n)
@@ -93,7 +93,7 @@ func TestDoAllocatesNothingUncontended(t *testing.T) {
 }
 
 func BenchmarkDo(b *testing.B) {
-	l := New(func(*Job[int]) {})
+	l := newLane(func(*Job[int]) {})
 	b.RunParallel(func(pb *testing.PB) {
 		j := &Job[int]{}
 		for pb.Next() {
@@ -106,7 +106,7 @@ func BenchmarkDo(b *testing.B) {
 // often a connection's goroutine. The process must end all the same.
 func TestPanicEndsTheProcess(t *testing.T) {
 	if os.Getenv("LANE_TEST_PANIC") != "" {
-		l := New(func(*Job[int]) { panic("a bug") })
+		l := newLane(func(*Job[int]) { panic("a bug") })
 		func() {
 			defer func() { _ = recover() }()
 			l.Do(&Job[int]{})
@@ -122,4 +122,10 @@ func TestPanicEndsTheProcess(t *testing.T) {
 	if !strings.Contains(string(out), "lane: a bug") || !strings.Contains(string(out), "lane_test.go") {
 		t.Fatalf("the end of the process does not tell what happened where:\n%s", out)
 	}
+}
+
+func newLane(run func(chain *Job[int])) *Lane[int] {
+	var l Lane[int]
+	l.Init(run)
+	return &l
 }

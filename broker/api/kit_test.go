@@ -4,6 +4,7 @@ package api
 
 import (
 	"context"
+	cryptorand "crypto/rand"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -106,7 +107,7 @@ func start(t testing.TB, changes ...func(*setup)) *node {
 		Quorum:   func(context.Context) (metalog.Quorum, error) { return metalog.Quorum{Leader: self}, nil },
 		Sessions: fetchsession.NewCache(s.slots, 1000, 42, time.Now), Logger: logger, LogLevel: new(slog.LevelVar), Now: time.Now,
 		Telemetry: telemetry.NewManager(telemetry.Options{ClientsMax: 100, PushBytesMax: int(cfg.Int(config.TelemetryMaxBytes)),
-			Limits: telemetry.Limits{SeriesMax: 1000, ClientSeriesMax: 100}, RandomUUID: kafka.RandomUUID}),
+			Limits: telemetry.Limits{SeriesMax: 1000, ClientSeriesMax: 100}, RandomUUID: randomUUID}),
 		Groups: n.groups, Quotas: newQuotas()})
 	n.limits = conn.DefaultLimits()
 	if s.limits != nil {
@@ -419,4 +420,9 @@ func values(t testing.TB, b []byte) (out []string) {
 func inBubble(t *testing.T, f func(t *testing.T)) {
 	t.Helper()
 	synctest.Test(t, f)
+}
+
+func randomUUID() kafka.UUID {
+	u, _ := kafka.NewUUID(cryptorand.Reader) // it never fails
+	return u
 }
