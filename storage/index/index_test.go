@@ -120,7 +120,7 @@ func TestTimesRiseAndAreFound(t *testing.T) {
 		t.Fatal(err)
 	}
 	for ts, offset := range map[int64]kafka.Offset{49: 100, 50: 101, 89: 110, 90: 130, 1000: 130} {
-		if got, err := x.Floor(ts); err != nil || got.Offset != offset {
+		if _, got, err := x.FloorTwo(ts); err != nil || got.Offset != offset {
 			t.Fatalf("time %d is at %+v, %v; want %d", ts, got, err, offset)
 		}
 	}

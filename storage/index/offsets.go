@@ -172,19 +172,8 @@ func (x *Times) Add(t Time) {
 	x.top, x.any = t, true
 }
 
-// Floor is the last entry whose timestamp is at or below timestampMs; the
-// segment's start where there is none.
-func (x *Times) Floor(timestampMs int64) (Time, error) {
-	var e [TimeEntryBytes]byte
-	slot, err := x.floor(e[:], timestampMs, timestamp)
-	if err != nil || slot < 0 {
-		return Time{TimestampMs: -1, Offset: x.base}, err
-	}
-	return x.decode(e[:]), nil
-}
-
-// FloorTwo is Floor and the entry in front of it, the segment's start where there
-// is none.
+// FloorTwo is the last entry whose timestamp is at or below timestampMs and the
+// entry in front of it; the segment's start where there is none.
 func (x *Times) FloorTwo(timestampMs int64) (before, at Time, err error) {
 	var e [TimeEntryBytes]byte
 	at = Time{TimestampMs: -1, Offset: x.base}

@@ -83,16 +83,6 @@ func (p *Plan) Count() int {
 	return n
 }
 
-// ReasonOf tells why the i-th segment goes.
-func (p *Plan) ReasonOf(i int) Reason {
-	for r := range Reasons {
-		if i -= p.Segments[r]; i < 0 {
-			return r
-		}
-	}
-	return Time
-}
-
 // Decide makes the plan.
 //
 // A segment goes only when all of it lies below the high watermark, and only

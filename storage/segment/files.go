@@ -56,9 +56,6 @@ func NewFiles(fs vfs.FS, openMax int) *Files {
 	return f
 }
 
-// FS is the file system that the files are on.
-func (fs *Files) FS() vfs.FS { return fs.fs }
-
 // Scratch lends a buffer; give it back with Unscratch.
 func (fs *Files) Scratch() *[ScratchBytes]byte { return fs.scratch.Get().(*[ScratchBytes]byte) }
 
