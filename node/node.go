@@ -171,9 +171,6 @@ func (n *Node) Addresses() (kafka []Address, others []Address) {
 // NodeID is the id that the node has taken.
 func (n *Node) NodeID() kafka.NodeID { return n.ident.node }
 
-// ClusterID is the cluster that the node belongs to.
-func (n *Node) ClusterID() string { return n.ident.cluster }
-
 // Failed receives why the node cannot go on; it must be killed then.
 func (n *Node) Failed() <-chan error { return n.failed }
 

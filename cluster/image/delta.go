@@ -68,9 +68,6 @@ func NewDelta(base *Image) *Delta {
 	}
 }
 
-// Base is the image that the delta started from.
-func (d *Delta) Base() *Image { return d.base }
-
 // Changed tells which kinds of metadata changed.
 func (d *Delta) Changed() Kinds { return d.changed }
 

@@ -199,12 +199,6 @@ func (s *Leader) Refused(nowMs int64) Effects {
 	return s.effects(s.advance(nowMs))
 }
 
-// Epoch is the leader epoch.
-func (s *Leader) Epoch() kafka.LeaderEpoch { return s.epoch }
-
-// PartitionEpoch goes with a proposal.
-func (s *Leader) PartitionEpoch() kafka.PartitionEpoch { return s.partitionEpoch }
-
 // HighWatermark is where it stands.
 func (s *Leader) HighWatermark() kafka.Offset { return s.highWatermark }
 

@@ -53,9 +53,6 @@ func (b *Builder) Begin(o Options) {
 // Count is the number of records so far.
 func (b *Builder) Count() int { return int(b.count) }
 
-// RecordsBytes is the length of the records so far, before compression.
-func (b *Builder) RecordsBytes() int { return len(b.records) }
-
 // Add appends a record at the next offset.
 func (b *Builder) Add(timestampMs int64, key, value []byte, headers ...RecordHeader) {
 	b.AddAt(b.lastOffset+1, timestampMs, key, value, headers...)

@@ -19,7 +19,6 @@ package compress
 import (
 	"errors"
 	"fmt"
-	"strings"
 )
 
 // Codec is a compression type by the id that batches carry.
@@ -45,20 +44,6 @@ func (c Codec) String() string {
 		return fmt.Sprintf("codec(%d)", int8(c))
 	}
 	return codecNames[c]
-}
-
-// ParseCodec finds a codec by its name; compression.type says uncompressed
-// for none.
-func ParseCodec(name string) (Codec, error) {
-	if strings.EqualFold(name, "uncompressed") {
-		return None, nil
-	}
-	for i, n := range codecNames {
-		if strings.EqualFold(name, n) {
-			return Codec(i), nil
-		}
-	}
-	return None, fmt.Errorf("unknown compression type %q", name)
 }
 
 // DefaultLevel is the level that Kafka uses when nothing is configured. Codecs

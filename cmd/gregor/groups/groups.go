@@ -102,16 +102,6 @@ type Group struct {
 // Active reports whether it has members, so that its offsets are theirs.
 func (g *Group) Active() bool { return len(g.Members) > 0 }
 
-// Owner finds the member that a partition is assigned to.
-func (g *Group) Owner(topic string, partition int32) *Member {
-	for i := range g.Members {
-		if slices.Contains(g.Members[i].Assigned[topic], partition) {
-			return &g.Members[i]
-		}
-	}
-	return nil
-}
-
 // Partitions are sets of partitions by topic, sorted.
 type Partitions map[string][]int32
 
