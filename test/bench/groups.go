@@ -34,8 +34,8 @@ const (
 	burstJoins    = time.Second
 	waveJoins     = 10 * time.Second
 	crowdGroups   = 100
-	crowdMembers  = 100 // of each group, with a partition each
-	crowdLines    = 100
+	crowdMembers  = 100                        // of each group, with a partition each
+	crowdLines    = crowdGroups * crowdMembers // one each, as consumers have
 	crowdMeasured = 20 * time.Second
 	settleMax     = time.Minute
 )
@@ -214,7 +214,7 @@ func (b *session) crowd(ctx context.Context, s system, dir string) error {
 	}
 	members := make([]*member, crowdGroups*crowdMembers)
 	for i := range members {
-		members[i] = &member{line: lines[i/crowdGroups%crowdLines], crowd: crowds[i%crowdGroups], id: fmt.Sprintf("member-%05d", i), beats: seen}
+		members[i] = &member{line: lines[i], crowd: crowds[i%crowdGroups], id: fmt.Sprintf("member-%05d", i), beats: seen}
 	}
 	// Their heartbeats are to be spread as those of consumers that know nothing of one another.
 	running, watched := runMembers(ctx, members, heartbeatInterval)

@@ -147,7 +147,7 @@ func (l *line) write() {
 }
 
 func (l *line) read() {
-	in := bufio.NewReaderSize(l.conn, 32<<10)
+	in := bufio.NewReaderSize(l.conn, 4<<10)
 	var buf []byte
 	for {
 		var size [4]byte
