@@ -95,11 +95,28 @@ func (g *Groups) consumerHeartbeat(nowMs int64, by Caller, req *kmsg.ConsumerGro
 	g.beat(p, &before, &updated)
 	resp := HeartbeatRefused(req.Version, kafka.None)
 	resp.MemberID, resp.MemberEpoch = &updated.id, updated.epoch
-	resp.HeartbeatIntervalMillis = g.groupConfig(req.Group).HeartbeatIntervalMs
+	resp.HeartbeatIntervalMillis = p.nextHeartbeatMs(&updated, req.MemberEpoch == epochJoin)
 	if req.MemberEpoch == epochJoin || tellsAll(req) || !member.assigned.equal(updated.assigned) {
 		resp.Assignment = updated.assigned.response()
 	}
 	return resp, nil
+}
+
+// nextHeartbeatMs is how long after this heartbeat a member shall be heard of
+// again. What others give up, and what the next target takes from it, it learns
+// only then. So a member that still has to be given something comes sooner, and
+// so do all for an interval after the group was assigned anew: changes come in
+// waves, as when many consumers start one after another. The answer to a join
+// need not say so: who gets something by it is heard of again at once.
+func (p *consumerPlan) nextHeartbeatMs(m *memberData, joins bool) int32 {
+	c := p.c
+	intervalMs := p.g.groupConfig(c.id).HeartbeatIntervalMs
+	waits := m.state == memberUnreleased || c.assignmentEpoch < c.epoch || len(c.resolving) != 0
+	inWave := !joins && p.nowMs < c.assignmentMs+int64(intervalMs)
+	if soonMs := p.g.options.ConsumerRebalanceIntervalMs; soonMs > 0 && (waits || inWave) {
+		return min(intervalMs, soonMs)
+	}
+	return intervalMs
 }
 
 // tellsAll: the request holds everything, as after an answer that was lost, so the reply must too.

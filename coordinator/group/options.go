@@ -35,6 +35,10 @@ type Options struct {
 	ConsumerSessionTimeoutMs int32
 	// ConsumerHeartbeatIntervalMs is group.consumer.heartbeat.interval.ms, 5000.
 	ConsumerHeartbeatIntervalMs int32
+	// ConsumerRebalanceIntervalMs is gregor.group.consumer.rebalance.heartbeat.interval.ms:
+	// how soon members come again while their group changes. Zero is as in Kafka:
+	// at the interval of all times.
+	ConsumerRebalanceIntervalMs int32
 	// ConsumerAssignmentIntervalMs is group.consumer.assignment.interval.ms, 1000; zero is zero.
 	ConsumerAssignmentIntervalMs int32
 	// ConsumerMaxSize is group.consumer.max.size, 2147483647.
