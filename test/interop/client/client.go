@@ -14,6 +14,8 @@ type Client struct {
 	env     []string
 	// EmptyIsNull: the client sends a value of no bytes as no value.
 	EmptyIsNull bool
+	// LeavesSmall: the client does not compress a batch that gains nothing by it.
+	LeavesSmall bool
 }
 
 // Header is a pair of a name and a value, which may be nil.
@@ -90,20 +92,10 @@ func (c *Client) Produce(t testing.TB, request ProduceRequest) []int64 {
 	return line.Offsets
 }
 
-// Consume reads records in the order in which the client gives them.
-func (c *Client) Consume(t testing.TB, request ConsumeRequest) []Record {
+// Reader begins a session of reads.
+func (c *Client) Reader(t testing.TB) *Session {
 	t.Helper()
-	s := c.start(t, "consume")
-	s.Send(t, request)
-	var records []Record
-	for line := s.Next(t); !line.Done; line = s.Next(t) {
-		if line.Record == nil {
-			t.Fatalf("%s: a line without a record: %s", c.Name, line.text)
-		}
-		records = append(records, *line.Record)
-	}
-	s.Wait(t)
-	return records
+	return c.start(t, "consume")
 }
 
 // Administer begins a session of admin calls.

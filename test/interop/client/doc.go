@@ -11,7 +11,7 @@
 //
 //	describe  {"version", "codecs"}
 //	produce   one ProduceRequest; {"offsets": [one for each record]}
-//	consume   one ConsumeRequest; {"record": Record} for each, then {"done": true}
+//	consume   ConsumeRequests; to each {"record": Record} for each, then {"done": true}
 //	admin     {"bootstrap"}, then calls {"call": name, ...}, each answered by
 //	          {"answer": any}, {"error": {"code", "text"}} with Kafka's code,
 //	          or {"lacks": true} where the client has no such function

@@ -28,7 +28,7 @@ func Python(t testing.TB) []*Client {
 	t.Helper()
 	interpreter, scripts := Interpreter(t), filepath.Join(kafka.Folder(t), "python")
 	client := func(name, script string) *Client {
-		return &Client{Name: name, command: []string{interpreter, "-B", filepath.Join(scripts, script)}}
+		return &Client{Name: name, LeavesSmall: true, command: []string{interpreter, "-B", filepath.Join(scripts, script)}}
 	}
 	return []*Client{client("confluent-kafka-python", "confluent.py"), client("kafka-python", "kafkapython.py"), client("aiokafka", "aio.py")}
 }
@@ -61,7 +61,7 @@ func ConfluentJS(t testing.TB) *Client {
 	t.Helper()
 	kafka.Need(t, "g++", "make", "python3")
 	c := node(t, "confluent-kafka-javascript", "confluent.js", modules(t, "node-librdkafka", []string{"CKJS_LINKING=dynamic"}))
-	c.EmptyIsNull = true
+	c.EmptyIsNull, c.LeavesSmall = true, true
 	return c
 }
 

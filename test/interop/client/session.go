@@ -155,6 +155,20 @@ func (s *Session) Call(t testing.TB, call string, arguments map[string]any) Line
 	return s.Next(t)
 }
 
+// Consume reads records in the order in which the client gives them.
+func (s *Session) Consume(t testing.TB, request ConsumeRequest) []Record {
+	t.Helper()
+	s.Send(t, request)
+	var records []Record
+	for line := s.Next(t); !line.Done; line = s.Next(t) {
+		if line.Record == nil {
+			t.Fatalf("%s: a line without a record: %s", s.client.Name, line.text)
+		}
+		records = append(records, *line.Record)
+	}
+	return records
+}
+
 // Do gives a member of a group a command.
 func (s *Session) Do(t testing.TB, what string) {
 	t.Helper()

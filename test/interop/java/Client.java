@@ -76,7 +76,7 @@ public final class Client {
         switch (arguments[0]) {
             case "describe" -> say(Map.of("version", version(), "codecs", List.of("none", "gzip", "snappy", "lz4", "zstd")));
             case "produce" -> produce(next());
-            case "consume" -> consume(next());
+            case "consume" -> consume();
             case "admin" -> administer(next());
             case "group" -> group(next());
             default -> throw new IllegalArgumentException(arguments[0]);
@@ -159,7 +159,13 @@ public final class Client {
         say(JSON.createObjectNode().set("record", record));
     }
 
-    private static void consume(JsonNode request) throws Exception {
+    private static void consume() throws Exception {
+        for (JsonNode request = next(); request != null; request = next()) {
+            read(request);
+        }
+    }
+
+    private static void read(JsonNode request) throws Exception {
         List<TopicPartition> parts = new ArrayList<>();
         for (JsonNode partition : request.get("partitions")) {
             parts.add(new TopicPartition(request.get("topic").asText(), partition.asInt()));

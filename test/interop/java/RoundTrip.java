@@ -29,8 +29,8 @@ import org.apache.kafka.common.serialization.ByteArraySerializer;
 
 /**
  * The Java client with its defaults (idempotent, acks=all) against one broker:
- * writes and reads a topic in one codec, then asks what an application asks.
- * Arguments: bootstrap, topic, codec, records. Prints "ok" or fails.
+ * writes and reads a topic in each codec, then asks what an application asks.
+ * Arguments: bootstrap, records, codecs. Prints each codec that is done.
  */
 public final class RoundTrip {
     private static final int PARTITIONS = 3;
@@ -41,16 +41,18 @@ public final class RoundTrip {
     private final String codec;
     private final int records;
 
-    private RoundTrip(String[] arguments) {
-        bootstrap = arguments[0];
-        topic = arguments[1];
-        codec = arguments[2];
-        records = Integer.parseInt(arguments[3]);
+    private RoundTrip(String bootstrap, int records, String codec) {
+        this.bootstrap = bootstrap;
+        this.topic = "java-" + codec;
+        this.codec = codec;
+        this.records = records;
     }
 
     public static void main(String[] arguments) throws Exception {
-        new RoundTrip(arguments).run();
-        System.out.println("ok");
+        for (String codec : List.of(arguments).subList(2, arguments.length)) {
+            new RoundTrip(arguments[0], Integer.parseInt(arguments[1]), codec).run();
+            System.out.println(codec + " is done");
+        }
     }
 
     private void run() throws Exception {

@@ -116,7 +116,7 @@ func StartApache(t testing.TB, dir string, o Options) *Node {
 		t.Fatal(err)
 	}
 	if _, err := os.Stat(filepath.Join(dir, "meta.properties")); err != nil {
-		arguments := []string{"-Xmx256m", "-cp", classes, "kafka.tools.StorageTool", "format", "--standalone", "-t", "MkU3OEVBNTcwNTJENDM2Qg", "-c", properties}
+		arguments := []string{"-Xmx256m", "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", "-cp", classes, "kafka.tools.StorageTool", "format", "--standalone", "-t", "MkU3OEVBNTcwNTJENDM2Qg", "-c", properties}
 		for _, feature := range o.Features {
 			arguments = append(arguments, "--feature", feature)
 		}
@@ -124,7 +124,8 @@ func StartApache(t testing.TB, dir string, o Options) *Node {
 			t.Fatalf("format: %v\n%s", err, out)
 		}
 	}
-	n.command = exec.Command("java", "-Xmx512m", "-cp", classes, "kafka.Kafka", properties)
+	// It lives for seconds: what makes it start fast counts.
+	n.command = exec.Command("java", "-Xmx512m", "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", "-cp", classes, "kafka.Kafka", properties)
 	n.run(t)
 	go n.reap()
 	for deadline := time.Now().Add(startTimeout); ; {

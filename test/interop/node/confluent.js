@@ -47,7 +47,10 @@ const tell = (m) => {
 };
 
 const consume = async () => {
-  const request = await c.next();
+  for (let request = await c.next(); request !== null; request = await c.next()) await read(request);
+};
+
+const read = async (request) => {
   const done = c.deadline('consume');
   const reader = new rdkafka.KafkaConsumer(
     { 'metadata.broker.list': request.bootstrap, 'group.id': request.group ?? 'not-used', 'enable.auto.commit': false, 'check.crcs': true },

@@ -25,8 +25,11 @@ const codecs = {
   lz4: CompressionTypes.LZ4, zstd: CompressionTypes.ZSTD,
 };
 
+let initialized = null; // once: a second time breaks what uses the first
+
 const connectTo = async (request) => {
-  await zstd.init();
+  initialized ??= zstd.init();
+  await initialized;
   return new Kafka({ clientId: 'interop', brokers: [request.bootstrap], logLevel: logLevel.NOTHING, retry: { retries: 2 } });
 };
 
@@ -62,9 +65,12 @@ const tell = (partition, message) => {
   c.recordLine(partition, message.offset, message.timestamp, message.key, message.value, headers);
 };
 
-// consume reads as the only member of a group and seeks to what was asked for.
 const consume = async () => {
-  const request = await c.next();
+  for (let request = await c.next(); request !== null; request = await c.next()) await read(request);
+};
+
+// read reads as the only member of a group and seeks to what was asked for.
+const read = async (request) => {
   const done = c.deadline('consume');
   const kafka = await connectTo(request);
   const from = new Map();

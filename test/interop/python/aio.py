@@ -43,7 +43,11 @@ def tell(record):
 
 
 async def consume():
-    request = next(c.lines())
+    for request in c.lines():
+        await read(request)
+
+
+async def read(request):
     reader = aiokafka.AIOKafkaConsumer(bootstrap_servers=request["bootstrap"], group_id=None, auto_offset_reset="none", check_crcs=True)
     await reader.start()
     parts = [aiokafka.TopicPartition(request["topic"], p) for p in request["partitions"]]

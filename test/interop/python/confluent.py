@@ -56,7 +56,11 @@ def tell(message):
 
 
 def consume():
-    request = next(c.lines())
+    for request in c.lines():
+        read(request)
+
+
+def read(request):
     reader = consumer(request)
     parts = [ck.TopicPartition(request["topic"], p) for p in request["partitions"]]
     if "time" in request:

@@ -41,7 +41,11 @@ def tell(record):
 
 
 def consume():
-    request = next(c.lines())
+    for request in c.lines():
+        read(request)
+
+
+def read(request):
     reader = kafka.KafkaConsumer(bootstrap_servers=request["bootstrap"], group_id=None, auto_offset_reset="none", check_crcs=True)
     parts = [kafka.TopicPartition(request["topic"], p) for p in request["partitions"]]
     reader.assign(parts)
