@@ -9,7 +9,6 @@ import (
 	"fmt"
 	"io"
 	"strconv"
-	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -180,22 +179,4 @@ func shownRecord(r *kgo.Record) record.Record {
 		shown.Headers = append(shown.Headers, record.Header{Key: []byte(h.Key), Value: h.Value})
 	}
 	return shown
-}
-
-var codecNames = []string{"none", "gzip", "snappy", "lz4", "zstd"}
-
-func codecOf(name string) (kgo.CompressionCodec, error) {
-	switch name {
-	case "none":
-		return kgo.NoCompression(), nil
-	case "gzip":
-		return kgo.GzipCompression(), nil
-	case "snappy":
-		return kgo.SnappyCompression(), nil
-	case "lz4":
-		return kgo.Lz4Compression(), nil
-	case "zstd":
-		return kgo.ZstdCompression(), nil
-	}
-	return kgo.CompressionCodec{}, usage("-z %s: allowed are %s", name, strings.Join(codecNames, ", "))
 }

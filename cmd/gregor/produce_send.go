@@ -19,6 +19,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
 
+	"gregor/cmd/gregor/codec"
 	"gregor/cmd/gregor/pace"
 )
 
@@ -52,21 +53,21 @@ var (
 
 func (o *sendOptions) flags(c *cobra.Command) {
 	f := c.Flags()
-	f.StringVarP(&o.codec, "compression", "z", "none", strings.Join(codecNames, ", "))
+	f.StringVarP(&o.codec, "compression", "z", "none", strings.Join(codec.Names(), ", "))
 	f.StringVar(&o.acks, "acks", "all", "who must have a record before it counts: all (-1), leader (1), none (0)")
 	f.StringVar(&o.partitioner, "partitioner", "murmur2", "how keys choose partitions: murmur2 (Kafka), crc32 (librdkafka), fnv1a (Sarama), roundrobin, nokeys (spread all)")
 	f.Int32Var(&o.batchBytes, "batch-bytes", batchBytesDefault, "most bytes of a batch")
 	f.DurationVar(&o.linger, "linger", lingerDefault, "how long a batch that is not full waits for more records")
-	_ = c.RegisterFlagCompletionFunc("compression", cobra.FixedCompletions(codecNames, cobra.ShellCompDirectiveNoFileComp))
+	_ = c.RegisterFlagCompletionFunc("compression", cobra.FixedCompletions(codec.Names(), cobra.ShellCompDirectiveNoFileComp))
 	_ = c.RegisterFlagCompletionFunc("acks", cobra.FixedCompletions(acksNames, cobra.ShellCompDirectiveNoFileComp))
 	_ = c.RegisterFlagCompletionFunc("partitioner", cobra.FixedCompletions(partitionerNames, cobra.ShellCompDirectiveNoFileComp))
 }
 
 // clientOptions turns the flags into options of the client.
 func (o *sendOptions) clientOptions() ([]kgo.Opt, error) {
-	codec, err := codecOf(o.codec)
-	if err != nil {
-		return nil, err
+	chosen, ok := codec.Of(o.codec)
+	if !ok {
+		return nil, usage("-z %s: allowed are %s", o.codec, strings.Join(codec.Names(), ", "))
 	}
 	choice, err := partitionerOf(o.partitioner)
 	if err != nil {
@@ -78,7 +79,7 @@ func (o *sendOptions) clientOptions() ([]kgo.Opt, error) {
 	if o.linger < 0 || o.linger > time.Minute {
 		return nil, usage("--linger %v: between 0 and 1m", o.linger)
 	}
-	opts := []kgo.Opt{kgo.ProducerBatchCompression(codec), kgo.AllowAutoTopicCreation(), kgo.UnknownTopicRetries(4),
+	opts := []kgo.Opt{kgo.ProducerBatchCompression(chosen), kgo.AllowAutoTopicCreation(), kgo.UnknownTopicRetries(4),
 		kgo.RecordPartitioner(given{choice}), kgo.MaxBufferedRecords(recordsUnderWay),
 		kgo.ProducerBatchMaxBytes(o.batchBytes), kgo.ProducerLinger(o.linger),
 		kgo.BrokerMaxWriteBytes(max(100<<20, 2*o.batchBytes))}

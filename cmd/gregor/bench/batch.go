@@ -11,21 +11,20 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"gregor/cmd/gregor/codec"
 )
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
 // parseCodec names a codec's compressor; none is nil.
-func parseCodec(codec string) (kgo.Compressor, error) {
-	codecs := map[string]kgo.CompressionCodec{
-		"gzip": kgo.GzipCompression(), "snappy": kgo.SnappyCompression(), "lz4": kgo.Lz4Compression(), "zstd": kgo.ZstdCompression(),
-	}
-	if codec == "none" {
+func parseCodec(name string) (kgo.Compressor, error) {
+	if name == "none" {
 		return nil, nil
 	}
-	chosen, ok := codecs[codec]
+	chosen, ok := codec.Of(name)
 	if !ok {
-		return nil, fmt.Errorf("codec %q: none, gzip, snappy, lz4 or zstd", codec)
+		return nil, fmt.Errorf("codec %q: none, gzip, snappy, lz4 or zstd", name)
 	}
 	return kgo.DefaultCompressor(chosen)
 }
@@ -54,8 +53,8 @@ const batchHeaderBytes = 61
 
 // encodeBatch packs records of one size until the batch has the wanted size;
 // it holds at least one.
-func encodeBatch(batchBytes, recordBytes int, codec string, now time.Time) (encodedBatch, error) {
-	compressor, err := parseCodec(codec)
+func encodeBatch(batchBytes, recordBytes int, codecName string, now time.Time) (encodedBatch, error) {
+	compressor, err := parseCodec(codecName)
 	if err != nil {
 		return encodedBatch{}, err
 	}

@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
+
+	"gregor/cmd/gregor/codec"
 )
 
 // clientAcks is client mode's default: what applications use.
@@ -23,20 +25,10 @@ func clientAcks(acks int16) kgo.Opt {
 
 // producerOptions build whole producers. Idempotence goes with acks=all.
 func producerOptions(o Options, linger time.Duration) []kgo.Opt {
-	codec := kgo.NoCompression()
-	switch o.Codec {
-	case "gzip":
-		codec = kgo.GzipCompression()
-	case "snappy":
-		codec = kgo.SnappyCompression()
-	case "lz4":
-		codec = kgo.Lz4Compression()
-	case "zstd":
-		codec = kgo.ZstdCompression()
-	}
+	chosen, _ := codec.Of(o.Codec) // prepare has looked
 	options := []kgo.Opt{
 		kgo.SeedBrokers(o.Bootstrap), kgo.ClientID(clientID), kgo.RecordPartitioner(kgo.ManualPartitioner()),
-		clientAcks(o.Acks), kgo.ProducerBatchCompression(codec), kgo.ProducerLinger(linger),
+		clientAcks(o.Acks), kgo.ProducerBatchCompression(chosen), kgo.ProducerLinger(linger),
 		kgo.ProducerBatchMaxBytes(int32(max(o.BatchBytes, o.RecordBytes+1024))), kgo.MaxBufferedRecords(1 << 20), kgo.MaxBufferedBytes(64 << 20),
 	}
 	if o.Acks == 1 {

@@ -16,6 +16,7 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kgo"
 
+	"gregor/cmd/gregor/codec"
 	"gregor/cmd/gregor/terminal"
 )
 
@@ -71,10 +72,6 @@ func runProducer(ctx context.Context, o *given, s Streams) error {
 
 var acks = map[string]kgo.Acks{"0": kgo.NoAck(), "1": kgo.LeaderAck(), "-1": kgo.AllISRAcks(), "all": kgo.AllISRAcks()}
 
-var codecs = map[string]kgo.CompressionCodec{
-	"none": kgo.NoCompression(), "gzip": kgo.GzipCompression(), "snappy": kgo.SnappyCompression(), "lz4": kgo.Lz4Compression(), "zstd": kgo.ZstdCompression(),
-}
-
 // setting is an option, or where that is not given a property of the client,
 // or else what the option falls back to.
 func (o *given) setting(p properties, option, key string) string {
@@ -101,11 +98,11 @@ func producerOptions(o *given, p properties) ([]kgo.Opt, error) {
 	if name == "" {
 		name = "none"
 	}
-	codec, ok := codecs[name]
+	chosen, ok := codec.Of(name)
 	if !ok {
 		return nil, refuse("compression codec %s: allowed are none, gzip, snappy, lz4 and zstd", name)
 	}
-	opts = append(opts, kgo.ProducerBatchCompression(codec))
+	opts = append(opts, kgo.ProducerBatchCompression(chosen))
 	batchOption := "batch-size"
 	if o.has("max-partition-memory-bytes") && !o.has("batch-size") {
 		batchOption = "max-partition-memory-bytes"
