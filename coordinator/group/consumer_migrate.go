@@ -49,8 +49,12 @@ func (p *consumerPlan) upgrade(classic *classicGroup) error {
 	}
 	c := newConsumerGroup(classic.id)
 	c.epoch, c.assignmentEpoch = classic.generation, classic.generation
+	protocol := deref(classic.protocol)
+	if classic.protocol == nil { // its first rebalance is under way
+		protocol = classic.selectProtocol()
+	}
 	for _, old := range classic.members {
-		m, err := p.g.upgradeMember(classic, old)
+		m, err := p.g.upgradeMember(classic, old, protocol)
 		if err != nil {
 			return unable(err.Error())
 		}
@@ -80,7 +84,7 @@ func (p *consumerPlan) upgrade(classic *classicGroup) error {
 	return nil
 }
 
-func (g *Groups) upgradeMember(classic *classicGroup, old *classicMember) (memberData, error) {
+func (g *Groups) upgradeMember(classic *classicGroup, old *classicMember, protocol string) (memberData, error) {
 	m := newMemberData(old.id)
 	assigned, userData, err := parseAssignment(old.assignment)
 	if err != nil {
@@ -89,7 +93,7 @@ func (g *Groups) upgradeMember(classic *classicGroup, old *classicMember) (membe
 	if userData {
 		return m, errUserData
 	}
-	said, err := parseSubscription(old.metadataOf(classic.protocol))
+	said, err := parseSubscription(old.metadataOf(&protocol))
 	if err != nil {
 		return m, err
 	}

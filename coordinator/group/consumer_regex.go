@@ -173,6 +173,14 @@ func (c *consumerGroup) fire(g *Groups, _ *timer, nowMs int64, out *Out) {
 		p.put(&grouprec.ConsumerGroupRegularExpressionKey{GroupID: c.id, RegularExpression: regex},
 			&grouprec.ConsumerGroupRegularExpressionValue{Topics: topics, Version: g.topics.Version(), Timestamp: nowMs})
 	}
+	for _, regex := range sortedKeys(c.resolved) { // of a member whose id another one took over
+		if c.regexes[regex] == 0 {
+			p.del(&grouprec.ConsumerGroupRegularExpressionKey{GroupID: c.id, RegularExpression: regex})
+			for _, name := range c.resolved[regex].topics {
+				addName(names, name, 0, -1)
+			}
+		}
+	}
 	if hash := g.metadataHash(names); bump || hash != c.metadataHash {
 		p.putEpoch(c.epoch+1, hash)
 		p.freshUntilMs = nowMs + metadataFreshMs
