@@ -108,13 +108,26 @@ func findCoordinator(ctx context.Context, l *line, group string) error {
 			if askErr != nil {
 				return askErr
 			}
-			if err = kerr.ErrorForCode(fetched.Groups[0].ErrorCode); err == nil {
+			if err = kerr.ErrorForCode(answerOf(fetched)); err == nil {
 				return nil
 			}
 		}
 		if !kerr.IsRetriable(err) || time.Since(began) > startLimit {
 			return fmt.Errorf("coordinator of %s: %w", group, err)
 		}
+	}
+}
+
+// answerOf is the error of an OffsetFetch of one partition. Kafka leaves a topic
+// out that it does not know yet, and says so of nothing else.
+func answerOf(resp *kmsg.OffsetFetchResponse) int16 {
+	switch g := &resp.Groups[0]; {
+	case g.ErrorCode != 0:
+		return g.ErrorCode
+	case len(g.Topics) != 1 || len(g.Topics[0].Partitions) != 1:
+		return kerr.UnknownTopicOrPartition.Code
+	default:
+		return g.Topics[0].Partitions[0].ErrorCode
 	}
 }
 
