@@ -46,11 +46,7 @@ func (a *API) epochEnd(c *call.Call, replicaID int32, topic string, asked *kmsg.
 	if replicaID >= 0 && !c.Conn.Listener.InterBroker {
 		return commitlog.EpochEnd{}, kafka.TopicAuthorizationFailed
 	}
-	t := a.image().Topic(topic)
-	if t == nil {
-		return commitlog.EpochEnd{}, kafka.UnknownTopicOrPartition
-	}
-	p, err := a.partition(t, kafka.PartitionID(asked.Partition), left)
+	p, err := a.partitionOf(topic, asked.Partition, left)
 	if err != nil {
 		return commitlog.EpochEnd{}, err
 	}

@@ -81,11 +81,7 @@ func (a *API) findOffset(c *call.Call, req *kmsg.ListOffsetsRequest, topic strin
 	case req.ReplicaID >= 0 && !c.Conn.Listener.InterBroker:
 		return commitlog.Found{}, kafka.TopicAuthorizationFailed
 	}
-	t := a.image().Topic(topic)
-	if t == nil {
-		return commitlog.Found{}, kafka.UnknownTopicOrPartition
-	}
-	p, err := a.partition(t, kafka.PartitionID(asked.Partition), left)
+	p, err := a.partitionOf(topic, asked.Partition, left)
 	if err != nil {
 		return commitlog.Found{}, err
 	}

@@ -69,6 +69,15 @@ func (a *API) partition(t *image.Topic, id kafka.PartitionID, left *patience) (*
 	return nil, kafka.NotLeaderForPartition
 }
 
+// partitionOf finds the replica of a partition of a topic that a request names.
+func (a *API) partitionOf(topic string, id int32, left *patience) (*replica.Partition, error) {
+	t := a.image().Topic(topic)
+	if t == nil {
+		return nil, kafka.UnknownTopicOrPartition
+	}
+	return a.partition(t, kafka.PartitionID(id), left)
+}
+
 // leader is what a client that came to the wrong broker is told (KIP-951): the
 // leader by the image, and where to reach it.
 func (a *API) leader(listener string, topic kafka.TopicID, id kafka.PartitionID) (node kafka.NodeID, epoch kafka.LeaderEpoch, at frame.NodeEndpoint, known bool) {

@@ -136,11 +136,7 @@ func (w *markers) write(c *call.Call, m *kmsg.WriteTxnMarkersRequestMarker, r *m
 // markerPartition finds a partition that markers may be written to. A partition
 // that is not here, or whose directory is offline, is unknown, as Kafka says.
 func (a *API) markerPartition(topic string, id int32, left *patience) (*replica.Partition, error) {
-	t := a.image().Topic(topic)
-	if t == nil {
-		return nil, kafka.UnknownTopicOrPartition
-	}
-	p, err := a.partition(t, kafka.PartitionID(id), left)
+	p, err := a.partitionOf(topic, id, left)
 	if err != nil || p.Status().Role == replica.Offline {
 		return nil, kafka.UnknownTopicOrPartition
 	}
