@@ -5,9 +5,10 @@ package vfs
 import (
 	"io"
 	"io/fs"
+	"maps"
 	"math"
 	"path/filepath"
-	"sort"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -254,7 +255,7 @@ func (m *Memory) RemoveAll(name string) error {
 }
 
 func (m *Memory) clearLocked(n *inode) {
-	for _, name := range sortedNames(n.entries) {
+	for _, name := range slices.Sorted(maps.Keys(n.entries)) {
 		m.clearLocked(n.entries[name])
 		m.applyLocked(entrySet{n, name, nil})
 	}
@@ -446,21 +447,12 @@ func (m *Memory) ReadDir(dir string) ([]FileInfo, error) {
 	if err != nil {
 		return nil, pathError("readdir", dir, err)
 	}
-	names := sortedNames(n.entries)
+	names := slices.Sorted(maps.Keys(n.entries))
 	infos := make([]FileInfo, len(names))
 	for i, name := range names {
 		infos[i] = n.entries[name].info(name)
 	}
 	return infos, nil
-}
-
-func sortedNames(entries map[string]*inode) []string {
-	names := make([]string, 0, len(entries))
-	for name := range entries {
-		names = append(names, name)
-	}
-	sort.Strings(names)
-	return names
 }
 
 // Lock implements FS.

@@ -3,6 +3,7 @@
 package vfs
 
 import (
+	"maps"
 	"math/rand/v2"
 	"slices"
 )
@@ -116,7 +117,7 @@ func (c *cloner) clone(n *inode) *inode {
 		entries = n.durable
 	}
 	twin.entries, twin.durable = map[string]*inode{}, map[string]*inode{}
-	for _, name := range sortedNames(entries) { // in order: the seed decides
+	for _, name := range slices.Sorted(maps.Keys(entries)) { // in order: the seed decides
 		child := c.clone(entries[name])
 		twin.entries[name], twin.durable[name] = child, child
 	}
@@ -127,7 +128,7 @@ func (c *cloner) cloneData(n, twin *inode) {
 	keepTo, size := c.sizes(n)
 	twin.pages = make(map[int64]*page, len(n.pages))
 	twin.sizeBytes, twin.durableBytes, twin.shortestBytes = size, size, size
-	for _, i := range sortedPages(n.pages) {
+	for _, i := range slices.Sorted(maps.Keys(n.pages)) {
 		pg, start := n.pages[i], i*pageBytes
 		b := pg.durable
 		if pg.dirty {
@@ -203,13 +204,4 @@ func allZero(b []byte) bool {
 		}
 	}
 	return true
-}
-
-func sortedPages(pages map[int64]*page) []int64 {
-	all := make([]int64, 0, len(pages))
-	for i := range pages {
-		all = append(all, i)
-	}
-	slices.Sort(all)
-	return all
 }
