@@ -11,6 +11,7 @@ import (
 
 	"github.com/spf13/cobra"
 	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kgo"
 
 	"gregor/base/kafka"
 )
@@ -32,16 +33,11 @@ func newTopicCommand() *cobra.Command {
 
 // withAdmin runs f with an admin client that stops at a signal.
 func (n *connection) withAdmin(c *cobra.Command, f func(ctx context.Context, admin *kadm.Client) error) error {
-	ctx, cancel := interruptible(c)
-	defer cancel()
-	client, err := n.dial(ctx, c)
-	if err != nil {
-		return err
-	}
-	defer client.Close()
-	admin := kadm.NewClient(client)
-	admin.SetTimeoutMillis(int32(n.timeout.Milliseconds()))
-	return f(ctx, admin)
+	return n.withClient(c, func(ctx context.Context, client *kgo.Client) error {
+		admin := kadm.NewClient(client)
+		admin.SetTimeoutMillis(int32(n.timeout.Milliseconds()))
+		return f(ctx, admin)
+	})
 }
 
 // topicItem is a topic in JSON.
