@@ -113,7 +113,8 @@ func (o *Options) ensureDefaults() {
 // Damage refuses the start: a voter that forgets what it has acknowledged loses what
 // was committed. Kafka cuts at the first bad batch wherever it is, and has the rest
 // from the other voters, if there are any. Whoever runs the node may give up what is
-// damaged by naming its offset.
+// damaged by naming its offset. For a checkpoint that is damaged the one before it
+// and the log make up, as long as they are kept.
 type Log struct {
 	o   Options
 	fs  vfs.FS
@@ -252,6 +253,27 @@ func (l *Log) OffsetAfter(index uint64) (end kafka.Offset, ok bool) {
 	defer l.mu.Unlock()
 	p, ok := l.positionLocked(index)
 	return p.end, ok
+}
+
+// BytesBehind is how many bytes of batches up to the one at index lie behind the
+// newest checkpoint.
+func (l *Log) BytesBehind(index uint64) int64 {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	first := l.before.index + 1
+	if n := len(l.checkpoints); n > 0 {
+		first = max(first, l.checkpoints[n-1].Index+1)
+	}
+	index = min(index, l.lastIndexLocked())
+	if index < first {
+		return 0
+	}
+	from, to := &l.entries[first-l.before.index-1], &l.entries[index-l.before.index-1]
+	bytes := to.pos + int64(to.size) - from.pos
+	for i := slices.Index(l.segments, from.seg); l.segments[i] != to.seg; i++ {
+		bytes += l.segments[i].size
+	}
+	return bytes
 }
 
 func (l *Log) positionLocked(index uint64) (position, bool) {

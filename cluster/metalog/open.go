@@ -104,73 +104,6 @@ func isLeftover(name string) bool {
 	return name == quorumStateTmp
 }
 
-// basis is the checkpoint that the indexes and the quorum count from. Its zero
-// value with index 1 stands for a log that begins at offset 0 without one.
-type basis struct {
-	c       Checkpoint
-	tagged  bool // the checkpoint knows its index
-	exists  bool
-	members Members
-}
-
-func (l *Log) basis() (basis, error) {
-	if len(l.checkpoints) == 0 {
-		return basis{c: Checkpoint{Index: 1}}, nil
-	}
-	c := &l.checkpoints[len(l.checkpoints)-1]
-	head, err := l.headOf(*c)
-	if err != nil {
-		return basis{}, err
-	}
-	return head.describe(c), nil
-}
-
-// describe completes c by its head.
-func (h *checkpointHead) describe(c *Checkpoint) basis {
-	c.TimestampMs = h.timestampMs
-	c.Index = uint64(c.End) + 1 // never below the number of batches (R9)
-	if h.tag != nil {
-		c.Index, c.ConfState = h.tag.index, h.tag.confState
-	}
-	b := basis{c: *c, tagged: h.tag != nil, exists: true, members: h.members}
-	b.members.Index, b.members.VotersHere, b.members.Change = c.Index, false, nil
-	return b
-}
-
-// headOf reads the control records at the beginning of a checkpoint.
-func (l *Log) headOf(c Checkpoint) (checkpointHead, error) {
-	var head checkpointHead
-	f, err := l.fs.Open(l.path(c.Name()), vfs.ReadOnly, 0)
-	if err != nil {
-		return head, err
-	}
-	defer f.Close()
-	size, err := f.Size()
-	if err != nil {
-		return head, err
-	}
-	r := reader{f: f, name: l.path(c.Name()), size: size, batchBytesMax: l.o.BatchBytesMax}
-	for !head.footer {
-		b, h, err := r.next()
-		if err != nil {
-			return head, err
-		}
-		if b == nil {
-			return head, r.corrupt("no footer at the end of the file")
-		}
-		if !h.Attributes.IsControl() {
-			if !head.header {
-				return head, &CorruptError{File: l.path(c.Name()), Reason: "does not begin with a snapshot header"}
-			}
-			break
-		}
-		if err := head.control(b); err != nil {
-			return head, &CorruptError{File: l.path(c.Name()), Pos: r.pos - int64(len(b)), Reason: err.Error()}
-		}
-	}
-	return head, nil
-}
-
 // finishInstall drops the log that an installation, cut short behind its
 // rename, has left beside its checkpoint (R10).
 func (l *Log) finishInstall(b basis) error {
@@ -248,12 +181,14 @@ func (l *Log) scanSegment(s *scanned, number int) error {
 			File: l.path(seg.name), Reason: fmt.Sprintf("starts at offset %d, but the segment before ends at %d", seg.base, next)}}
 		return nil
 	}
-	f, err := l.fs.Open(l.path(seg.name), vfs.ReadWrite, 0)
-	if err != nil {
-		return err
+	if seg.file == nil {
+		f, err := l.fs.Open(l.path(seg.name), vfs.ReadWrite, 0)
+		if err != nil {
+			return err
+		}
+		seg.file = f
 	}
-	seg.file = f
-	r := reader{f: f, name: l.path(seg.name), size: seg.size, batchBytesMax: l.o.BatchBytesMax}
+	r := reader{f: seg.file, name: l.path(seg.name), size: seg.size, batchBytesMax: l.o.BatchBytesMax}
 	for {
 		pos := r.pos
 		b, h, err := r.next()
@@ -293,7 +228,7 @@ func (l *Log) scanSegment(s *scanned, number int) error {
 	}
 	if number == len(l.segments)-1 {
 		// What a process wrote before it was killed may not be durable yet.
-		return f.SyncData()
+		return seg.file.SyncData()
 	}
 	return nil
 }

@@ -6,7 +6,6 @@ import (
 	"fmt"
 
 	"gregor/base/kafka"
-	"gregor/base/vfs"
 )
 
 // skipDamage lets the log begin behind what is bad where the newest checkpoint
@@ -16,9 +15,6 @@ func (l *Log) skipDamage(b basis, s scanned) (scanned, error) {
 	seg := l.segments[s.bad.seg]
 	if !b.exists || seg.base >= b.c.End {
 		return s, nil
-	}
-	if err := l.verifyCheckpoint(b.c); err != nil {
-		return s, fmt.Errorf("%w; and the checkpoint behind it is no help: %w", s.bad.err, err)
 	}
 	from, found, err := l.findNext(s.bad, b.c.End)
 	if err != nil {
@@ -91,15 +87,4 @@ func (l *Log) findNext(b *bad, due kafka.Offset) (pos int64, found bool, err err
 			return pos, true, nil
 		}
 	}
-}
-
-// verifyCheckpoint reads all of a checkpoint.
-func (l *Log) verifyCheckpoint(c Checkpoint) error {
-	f, err := l.fs.Open(l.path(c.Name()), vfs.ReadOnly, 0)
-	if err != nil {
-		return err
-	}
-	defer f.Close()
-	_, err = l.walkCheckpoint(f, l.path(c.Name()), nil)
-	return err
 }

@@ -206,7 +206,7 @@ func (n *Node) checkpoint(ctx context.Context) {
 		n.core.store.wanted = n.core.store.wanted && n.o.Image != nil
 		return
 	}
-	if ck, _ := n.log.Checkpoint(); !n.core.store.wanted && n.core.applied-min(ck.Index, n.core.applied) < n.o.CheckpointEvery {
+	if !n.core.store.wanted && !n.checkpointDue() {
 		return
 	}
 	n.writing = true
@@ -222,6 +222,20 @@ func (n *Node) checkpoint(ctx context.Context) {
 		})
 	})
 }
+
+// checkpointDue: so much lies behind the newest checkpoint that reading it would
+// make a start slow. A node that is killed again and again writes two records for
+// each partition at each start, in a few batches.
+func (n *Node) checkpointDue() bool {
+	ck, _ := n.log.Checkpoint()
+	if n.core.applied-min(ck.Index, n.core.applied) >= n.o.CheckpointEvery {
+		return true
+	}
+	return n.log.BytesBehind(n.core.applied) >= min(n.o.CheckpointBytesEvery, max(checkpointBytesLeast, 2*ck.SizeBytes))
+}
+
+// checkpointBytesLeast is what is read in no time.
+const checkpointBytesLeast = 1 << 20
 
 func (n *Node) checkpointDone(err error) {
 	switch {

@@ -68,6 +68,9 @@ type Options struct {
 	// CheckpointEvery is how many batches may lie behind the newest checkpoint.
 	// Default 20,000: reading more would make a start slow.
 	CheckpointEvery uint64
+	// CheckpointBytesEvery is how many bytes may lie there. Default 20 MiB, as
+	// Kafka's; while a checkpoint is small, fewer: twice its size, or 1 MiB.
+	CheckpointBytesEvery int64
 	// UncommittedBytesMax bounds what a leader has in flight. Default 64 MiB.
 	UncommittedBytesMax uint64
 	// BatchBytesMax bounds one proposal. Default 8 MiB, as Kafka's.
@@ -103,6 +106,9 @@ func (o *Options) ensureDefaults() {
 	set(&o.RetryEvery, 100*time.Millisecond)
 	if o.CheckpointEvery == 0 {
 		o.CheckpointEvery = 20_000
+	}
+	if o.CheckpointBytesEvery == 0 {
+		o.CheckpointBytesEvery = 20 << 20
 	}
 	if o.UncommittedBytesMax == 0 {
 		o.UncommittedBytesMax = 64 << 20
