@@ -145,7 +145,7 @@ func (n *Node) openGroups() error {
 			return coordinatorLog(ctx, n.images.Load(), n.table, kafka.OffsetsTopic, p, epoch)
 		},
 		Refresh: func(m groupMachine, nowMs int64, out *groupOut) {
-			m.MetadataChanged(nowMs, imageTopics{g.latest.Load()}, nil, &out.out)
+			m.MetadataChanged(nowMs, imageTopics{g.latest.Load()}, group.TopicsChange{Created: true}, &out.out)
 		},
 		LoadBufferBytes: int(c.Int(config.OffsetsLoadBufferSize)),
 		CommitTimeout:   millis(int64(c.Int(config.OffsetsCommitTimeoutMs))),
@@ -244,20 +244,21 @@ func (g *groups) elect(elect []shard.Election) {
 // requests see them.
 func (g *groups) changed(d *image.Delta, img *image.Image) {
 	g.latest.Store(img)
-	var deleted []group.DeletedTopic
-	changed := false
+	var change group.TopicsChange
 	for t := range d.Topics() {
 		switch {
 		case t.After == nil:
-			deleted = append(deleted, group.DeletedTopic{Name: t.Name, ID: t.ID})
-			changed = true
-		case t.Before == nil || t.Before.PartitionCount() != t.After.PartitionCount() || replicasMoved(t.Before, t.After):
-			changed = true
+			change.Deleted = append(change.Deleted, group.DeletedTopic{Name: t.Name, ID: t.ID})
+		case t.Before == nil:
+			change.Created = true
+		case t.Before.PartitionCount() == t.After.PartitionCount() && !replicasMoved(t.Before, t.After):
+			continue
 		}
+		change.Names = append(change.Names, t.Name)
 	}
-	if changed {
+	if change.Names != nil {
 		g.PostAll(func(m groupMachine, nowMs int64, out *groupOut) {
-			m.MetadataChanged(nowMs, imageTopics{img}, deleted, &out.out)
+			m.MetadataChanged(nowMs, imageTopics{img}, change, &out.out)
 		})
 	}
 }

@@ -70,8 +70,8 @@ type Groups struct {
 	// sequence is above that of every commit applied so far. While loading it
 	// is the offset of the record; only the order counts.
 	sequence int64
-	// topicsVersion is that of the metadata when topics last came or went;
-	// topicHashes are of topics as they are now.
+	// topicsVersion is that of the metadata when topics last came; topicHashes
+	// are of topics as they are now.
 	topicsVersion int64
 	topicHashes   map[string]uint64
 }
@@ -204,17 +204,25 @@ func (g *Groups) fits(out *Out, bytes int) bool {
 func (g *Groups) NextDueMs() (int64, bool) { return g.timers.next() }
 
 // MetadataChanged brings a newer view of the topics. Offsets of deleted topics
-// are deleted, pending ones too. Groups of the new protocol look at their topics
-// with the next heartbeat.
-func (g *Groups) MetadataChanged(nowMs int64, topics Topics, deleted []DeletedTopic, out *Out) {
-	g.topics, g.topicsVersion = topics, topics.Version()
-	clear(g.topicHashes)
+// are deleted, pending ones too. A group of the new protocol that reads one of
+// the topics looks at all of its own with the next heartbeat.
+func (g *Groups) MetadataChanged(nowMs int64, topics Topics, change TopicsChange, out *Out) {
+	g.topics = topics
+	if change.Created { // a topic that has only grown, or is gone, matches no regex that it did not match before
+		g.topicsVersion = topics.Version()
+	}
+	if change.Names == nil {
+		clear(g.topicHashes)
+	}
+	for _, name := range change.Names {
+		delete(g.topicHashes, name)
+	}
 	for _, found := range g.groups {
-		if c, ok := found.(*consumerGroup); ok {
+		if c, ok := found.(*consumerGroup); ok && (change.Names == nil || slices.ContainsFunc(change.Names, c.subscribes)) {
 			c.freshUntilMs = 0
 		}
 	}
-	g.deleted = append(g.deleted, deleted...)
+	g.deleted = append(g.deleted, change.Deleted...)
 	g.deleteTopicOffsets(nowMs, out)
 }
 

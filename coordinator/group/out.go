@@ -85,6 +85,14 @@ type DeletedTopic struct {
 	ID   kafka.TopicID
 }
 
+// TopicsChange is how a view of the topics differs from the one before.
+type TopicsChange struct {
+	// Names are those of topics that came, grew, moved or went; nil: perhaps of all.
+	Names   []string
+	Created bool // there are topics that were not there
+	Deleted []DeletedTopic
+}
+
 // Topics is a view of the metadata that does not change while it is in use.
 type Topics interface {
 	Topic(name string) (id kafka.TopicID, partitions int32, ok bool)

@@ -275,12 +275,14 @@ func TestPoint43OffsetsGoWithTheirTopic(t *testing.T) {
 		t.Fatal(code)
 	}
 	other := DeletedTopic{Name: "t", ID: topicID("t of another life")}
-	w.do(func(out *Out) { w.g.MetadataChanged(w.nowMs, w.topics, []DeletedTopic{other}, out) })
+	w.do(func(out *Out) {
+		w.g.MetadataChanged(w.nowMs, w.topics, TopicsChange{Deleted: []DeletedTopic{other}}, out)
+	})
 	if w.g.offsets["g"] == nil {
 		t.Fatal("the deletion of a topic of the same name took it")
 	}
 	w.do(func(out *Out) {
-		w.g.MetadataChanged(w.nowMs, topicSet{}, []DeletedTopic{{Name: "t", ID: topicID("t")}}, out)
+		w.g.MetadataChanged(w.nowMs, topicSet{}, TopicsChange{Deleted: []DeletedTopic{{Name: "t", ID: topicID("t")}}}, out)
 	})
 	if w.g.offsets["g"] != nil {
 		t.Fatal("still there after its topic has gone")

@@ -194,12 +194,25 @@ func (w *world) change(a args) string {
 }
 
 func (w *world) setTopics(topics topicSet, deleted []DeletedTopic) {
+	change := TopicsChange{Names: []string{}, Deleted: deleted}
+	for name, n := range topics {
+		had, ok := w.topics[name]
+		change.Created = change.Created || !ok
+		if n != had {
+			change.Names = append(change.Names, name)
+		}
+	}
+	for name := range w.topics {
+		if _, ok := topics[name]; !ok {
+			change.Names = append(change.Names, name)
+		}
+	}
 	w.topics, w.version = topics, w.version+1
 	view := w.view()
 	if w.beside != nil {
 		w.beside.topics(w)
 	}
-	w.do(func(out *Out) { w.g.MetadataChanged(w.nowMs, view, deleted, out) })
+	w.do(func(out *Out) { w.g.MetadataChanged(w.nowMs, view, change, out) })
 	w.twin.topics = view
 	w.same()
 }

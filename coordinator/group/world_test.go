@@ -50,9 +50,27 @@ func (s topicSet) Version() int64                           { return 1 }
 type topicView struct {
 	topicSet
 	version int64
+	lives   map[string]byte
 }
 
 func (v topicView) Version() int64 { return v.version }
+
+// Topic has the number of the topic's life in the last byte but one of the id:
+// in a hash table of Java's such ids are in their order.
+func (v topicView) Topic(name string) (kafka.TopicID, int32, bool) {
+	id, n, ok := v.topicSet.Topic(name)
+	if ok {
+		id[14] = v.lives[name]
+	}
+	return id, n, ok
+}
+
+func (v topicView) TopicName(id kafka.TopicID) (string, bool) {
+	life := id[14]
+	id[14] = 0
+	name, ok := v.topicSet.TopicName(id)
+	return name, ok && v.lives[name] == life
+}
 
 type logged struct {
 	rec    grouprec.Record
@@ -71,14 +89,16 @@ type fataler interface {
 // After each event the twin must hold the same durable state, and every token
 // must have been answered at most once.
 type world struct {
-	t        fataler
-	options  Options
-	g, twin  *Groups
-	nowMs    int64
-	log      []logged
-	out      Out
-	topics   topicSet
-	version  int64 // of topics
+	t       fataler
+	options Options
+	g, twin *Groups
+	nowMs   int64
+	log     []logged
+	out     Out
+	topics  topicSet
+	version int64 // of topics
+	// lives counts how often a topic has been deleted, if it is not nil.
+	lives    map[string]byte
 	token    Token
 	waiting  map[Token]bool
 	replies  []Reply // of the last event
@@ -124,7 +144,7 @@ func newWorld(t fataler, change func(*Options)) *world {
 	return w
 }
 
-func (w *world) view() Topics { return topicView{w.topics, w.version} }
+func (w *world) view() Topics { return topicView{w.topics, w.version, maps.Clone(w.lives)} }
 
 // do runs an event and appends what it gives.
 func (w *world) do(event func(out *Out)) {
