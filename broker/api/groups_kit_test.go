@@ -6,7 +6,6 @@ import (
 	"context"
 	"iter"
 	"log/slog"
-	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -14,19 +13,18 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"gregor/base/kafka"
-	"gregor/base/park"
 	"gregor/cluster/image"
 	"gregor/coordinator/group"
 	"gregor/coordinator/grouprec"
 	"gregor/coordinator/shard"
-	"gregor/wire/batch"
+	"gregor/test/memlog"
 )
 
 // coordinators are groups on shards over logs in memory, which a test can hold.
 type coordinators struct {
 	*shard.Shards[machine, *machineOut]
 	mu   sync.Mutex
-	logs map[kafka.PartitionID]*heldLog
+	logs map[kafka.PartitionID]*memlog.Log
 	open chan struct{} // a load waits for it
 	held bool          // of logs to come
 }
@@ -91,7 +89,7 @@ func (t topicsOf) Names() iter.Seq[string] {
 func (t topicsOf) Version() int64 { return int64(t.images.Load().Offset()) }
 
 func newCoordinators(images *Images) *coordinators {
-	s := &coordinators{logs: map[kafka.PartitionID]*heldLog{}, open: make(chan struct{})}
+	s := &coordinators{logs: map[kafka.PartitionID]*memlog.Log{}, open: make(chan struct{})}
 	close(s.open)
 	n := byte(0)
 	s.Shards = shard.New(shard.Options[machine, *machineOut]{
@@ -110,11 +108,12 @@ func newCoordinators(images *Images) *coordinators {
 	return s
 }
 
-func (s *coordinators) log(p kafka.PartitionID) *heldLog {
+func (s *coordinators) log(p kafka.PartitionID) *memlog.Log {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.logs[p] == nil {
-		s.logs[p] = &heldLog{held: s.held}
+		s.logs[p] = &memlog.Log{}
+		s.logs[p].Hold(s.held)
 	}
 	return s.logs[p]
 }
@@ -129,75 +128,6 @@ func (s *coordinators) follow(d *image.Delta) {
 		s.Elect(e.Partition, e.Epoch)
 	}
 }
-
-// heldLog is a partition in memory. While it is held nothing is committed.
-type heldLog struct {
-	mu      sync.Mutex
-	bytes   []byte
-	end     kafka.Offset
-	high    kafka.Offset
-	held    bool
-	waiters park.List
-}
-
-func (l *heldLog) hold(held bool) {
-	l.mu.Lock()
-	l.held = held
-	if !held {
-		l.high = l.end
-	}
-	high := l.high
-	l.mu.Unlock()
-	l.waiters.Wake(int64(high))
-}
-
-func (l *heldLog) Append(b []byte, _ kafka.LeaderEpoch) (kafka.Offset, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	b = slices.Clone(b)
-	for rest := b; len(rest) > 0; {
-		h, err := batch.Parse(rest)
-		if err != nil {
-			return -1, err
-		}
-		batch.SetBaseOffset(rest, l.end)
-		l.end += h.NextOffset() - h.BaseOffset
-		rest = rest[h.SizeBytes():]
-	}
-	l.bytes = append(l.bytes, b...)
-	if !l.held {
-		l.high = l.end
-	}
-	return l.end - 1, nil
-}
-
-func (l *heldLog) AppendMarker(b []byte, _ int8, epoch kafka.LeaderEpoch) (kafka.Offset, error) {
-	return l.Append(b, epoch)
-}
-
-func (l *heldLog) Read(buf []byte, from kafka.Offset, _ int) ([]byte, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if from < l.end {
-		buf = append(buf, l.bytes...)
-	}
-	return buf, nil
-}
-
-func (l *heldLog) Bounds() (kafka.Offset, kafka.Offset) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return 0, l.end
-}
-
-func (l *heldLog) Committed(last kafka.Offset, _ kafka.LeaderEpoch) (bool, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return last < l.high, nil
-}
-func (l *heldLog) Await(e *park.Entry, at kafka.Offset) { l.waiters.Add(e, int64(at)) }
-func (l *heldLog) Forget(e *park.Entry)                 { l.waiters.Remove(e) }
-func (l *heldLog) BatchBytesMax() int                   { return 1_048_588 }
 
 // coordinated makes the topic of groups, and waits for its coordinators.
 func (n *node) coordinated(t *testing.T) *client {

@@ -262,11 +262,11 @@ func TestAnswersWaitForTheHighWatermark(t *testing.T) {
 		id := n.topic("t", 1)
 		c := n.coordinated(t)
 		log := n.groups.log(shard.PartitionOf("g", 50))
-		log.hold(true)
+		log.Hold(true)
 		commit, fetch := committing(8, "g", "", -1, id, 7), offsetsOf(8, id, "g", "h")
 		first, then := c.send(commit), c.send(fetch)
 		began := time.Now()
-		time.AfterFunc(2*time.Second, func() { log.hold(false) })
+		time.AfterFunc(2*time.Second, func() { log.Hold(false) })
 		if code := c.receive(commit, first).(*kmsg.OffsetCommitResponse).Topics[0].Partitions[0].ErrorCode; code != 0 || time.Since(began) != 2*time.Second {
 			t.Errorf("commit: %v after %v", kafka.Code(code), time.Since(began))
 		}
@@ -275,7 +275,7 @@ func TestAnswersWaitForTheHighWatermark(t *testing.T) {
 			t.Errorf("fetched %v %v", offsets, codes)
 		}
 		// It is not committed in time: the client asks again, and finds that it was written.
-		log.hold(true)
+		log.Hold(true)
 		began = time.Now()
 		if code := commitCode(c, committing(8, "g", "", -1, id, 8)); code != kafka.CoordinatorNotAvailable || time.Since(began) < 5*time.Second || time.Since(began) > 6*time.Second {
 			t.Errorf("commit: %v after %v", code, time.Since(began))

@@ -235,11 +235,11 @@ func TestMarkersOfPendingOffsets(t *testing.T) {
 		if got := offset(); got != -1 {
 			t.Errorf("a pending offset is told: %d", got)
 		}
-		n.groups.log(p).hold(true)
+		n.groups.log(p).Hold(true)
 		sent, began := c.send(end), time.Now()
 		go func() {
 			time.Sleep(time.Second)
-			n.groups.log(p).hold(false)
+			n.groups.log(p).Hold(false)
 		}()
 		want := fmt.Sprintf("[7 __consumer_offsets-%d NONE 8 __consumer_offsets-50 UNKNOWN_TOPIC_OR_PARTITION]", p)
 		if got := said(c.receive(end, sent)); fmt.Sprint(got) != want || time.Since(began) != time.Second {

@@ -4,11 +4,9 @@ package group
 
 import (
 	"context"
-	"fmt"
 	"log/slog"
 	"slices"
 	"strings"
-	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -16,10 +14,9 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"gregor/base/kafka"
-	"gregor/base/park"
 	"gregor/coordinator/grouprec"
 	"gregor/coordinator/shard"
-	"gregor/wire/batch"
+	"gregor/test/memlog"
 )
 
 // These tests run the coordinator where it runs: on shards, over a log, with
@@ -52,61 +49,9 @@ func (o *outOnShard) Replies(yield func(shard.Token, kmsg.Response) bool) {
 	}
 }
 
-// shortLog is a partition in memory, committed as it is appended.
-type shortLog struct {
-	mu      sync.Mutex
-	bytes   []byte
-	end     kafka.Offset
-	waiters park.List
-}
-
-func (l *shortLog) AppendMarker(b []byte, _ int8, epoch kafka.LeaderEpoch) (kafka.Offset, error) {
-	return l.Append(b, epoch)
-}
-
-func (l *shortLog) Append(b []byte, _ kafka.LeaderEpoch) (kafka.Offset, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	b = slices.Clone(b)
-	for rest := b; len(rest) > 0; {
-		h, err := batch.Parse(rest)
-		if err != nil {
-			return -1, fmt.Errorf("append: %w", err)
-		}
-		batch.SetBaseOffset(rest, l.end)
-		l.end += h.NextOffset() - h.BaseOffset
-		rest = rest[h.SizeBytes():]
-	}
-	l.bytes = append(l.bytes, b...)
-	return l.end - 1, nil
-}
-
-func (l *shortLog) Read(buf []byte, from kafka.Offset, _ int) ([]byte, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if from < l.end {
-		buf = append(buf, l.bytes...)
-	}
-	return buf, nil
-}
-
-func (l *shortLog) Bounds() (kafka.Offset, kafka.Offset) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return 0, l.end
-}
-
-func (l *shortLog) Committed(last kafka.Offset, _ kafka.LeaderEpoch) (bool, error) {
-	_, end := l.Bounds()
-	return last < end, nil
-}
-func (l *shortLog) Await(e *park.Entry, at kafka.Offset) { l.waiters.Add(e, int64(at)) }
-func (l *shortLog) Forget(e *park.Entry)                 { l.waiters.Remove(e) }
-func (l *shortLog) BatchBytesMax() int                   { return 1_048_588 }
-
 type shards = shard.Shards[onShard, *outOnShard]
 
-func newShards(log *shortLog) *shards {
+func newShards(log *memlog.Log) *shards {
 	n := byte(0)
 	s := shard.New(shard.Options[onShard, *outOnShard]{
 		Name: "__consumer_offsets",
@@ -152,7 +97,7 @@ func result[R kmsg.Response](t *testing.T, ticket *shard.Ticket) R {
 
 func TestOnShards(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		log := &shortLog{}
+		log := &memlog.Log{}
 		s := newShards(log)
 		s.Elect(0, 1)
 		join := func(member string) *shard.Ticket {
