@@ -30,6 +30,7 @@ const (
 	GregorOpenFilesMax                          IntKey = "gregor.open.files.max"
 	GregorRequestStallMaxMs                     IntKey = "gregor.request.stall.max.ms"
 	GregorGroupConsumerRegexMaxBytes            IntKey = "gregor.group.consumer.regex.max.bytes"
+	GregorGroupConsumerRebalanceIntervalMs      IntKey = "gregor.group.consumer.rebalance.heartbeat.interval.ms"
 	GroupConsumerAssignmentIntervalMs           IntKey = "group.consumer.assignment.interval.ms"
 	GroupConsumerHeartbeatIntervalMs            IntKey = "group.consumer.heartbeat.interval.ms"
 	GroupConsumerMaxSize                        IntKey = "group.consumer.max.size"

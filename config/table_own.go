@@ -10,6 +10,8 @@ var ownKeys = []Definition{
 		Doc: "Requests of one connection that may wait for their replies at once. Replies leave in order of the requests."},
 	{Name: "gregor.fetch.session.slot.partitions.max", Type: Int, Default: "1000", Check: atLeast(1), Effect: Works,
 		Doc: "Partitions of all fetch sessions, for each of `max.incremental.fetch.session.cache.slots`. Consumers that find no room go on with full fetches."},
+	{Name: "gregor.group.consumer.rebalance.heartbeat.interval.ms", Type: Int, Default: "1000", Check: atLeast(0), Effect: Works,
+		Doc: "Consumer groups: heartbeat interval given to members that still have to get partitions, and for a while to all members of a group that was assigned anew; never longer than `group.consumer.heartbeat.interval.ms`. 0: always that one, as in Kafka."},
 	{Name: "gregor.group.consumer.regex.max.bytes", Type: Int, Default: "4096", Check: between(1, 1<<20), Effect: Works,
 		Doc: "Longest pattern to which a member of a consumer group may subscribe, its counted repetitions written out; a longer one is answered INVALID_REGULAR_EXPRESSION."},
 	{Name: "gregor.group.coordinator.pending.max", Type: Int, Default: "100000", Check: atLeast(1), Effect: Works,

@@ -194,6 +194,7 @@ func groupOptions(c *config.Node, latest func() *image.Image, ids *uuids) group.
 		ConsumerSessionTimeoutMs:        c.Int(config.GroupConsumerSessionTimeoutMs),
 		ConsumerHeartbeatIntervalMs:     c.Int(config.GroupConsumerHeartbeatIntervalMs),
 		ConsumerAssignmentIntervalMs:    c.Int(config.GroupConsumerAssignmentIntervalMs),
+		ConsumerRebalanceIntervalMs:     c.Int(config.GregorGroupConsumerRebalanceIntervalMs),
 		ConsumerMaxSize:                 c.Int(config.GroupConsumerMaxSize),
 		ConsumerAssignors:               c.List(config.GroupConsumerAssignors),
 		ConsumerMigration:               migrationOf(c.Text(config.GroupConsumerMigrationPolicy)),

@@ -86,7 +86,10 @@ func TestGroupVersionAndGroupConfig(t *testing.T) {
 		if resp, err := set.RequestWith(ctx, c); err != nil || resp.Resources[0].ErrorCode != 0 {
 			t.Fatalf("%v %+v", err, resp)
 		}
-		time.Sleep(time.Second)
+		if resp := heartbeat(ctx, t, c, "a", joined.MemberEpoch); resp.ErrorCode != 0 || resp.HeartbeatIntervalMillis != 1000 {
+			t.Errorf("of a group that has just changed: %+v", resp)
+		}
+		time.Sleep(7 * time.Second)
 		if resp := heartbeat(ctx, t, c, "a", joined.MemberEpoch); resp.ErrorCode != 0 || resp.HeartbeatIntervalMillis != 7000 {
 			t.Errorf("with its own interval: %+v", resp)
 		}

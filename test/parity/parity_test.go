@@ -47,7 +47,7 @@ func startBeside(t *testing.T, found *ledger, more kafka.Options, settings ...st
 	})
 	for i, mode := range names[1:] {
 		all.Go(func() {
-			nodes[i+1] = kafka.StartGregor(t, filepath.Join(dir, mode), kafka.Options{Settings: append([]string{"gregor.produce.validation=" + mode}, settings...)})
+			nodes[i+1] = kafka.StartGregor(t, filepath.Join(dir, mode), kafka.Options{Settings: append([]string{"gregor.produce.validation=" + mode, "gregor.group.consumer.rebalance.heartbeat.interval.ms=0"}, settings...)})
 		})
 	}
 	all.Wait()
