@@ -53,6 +53,7 @@ interop: build ## Kafka's tools, Apache Kafka 4.4, kcat and clients of Java, Pyt
 
 parity: build ## One list of requests to Apache Kafka 4.4 and to our node, answers compared (java, mvn)
 	GREGOR_BIN=$(CURDIR)/$(BIN) $(GO) test -count=1 -timeout 18m -tags parity ./test/parity/...
+	$(GO) test -count=1 -timeout 10m -tags parity -run Lockstep ./coordinator/group
 
 limits: build ## What this machine allows: TCP, files, sendfile, fdatasync, CRC
 	./$(BIN) bench limits

@@ -181,7 +181,10 @@ func (g *Groups) validateConsumerHeartbeat(req *kmsg.ConsumerGroupHeartbeatReque
 	return nil
 }
 
-func isBlank(s *string) bool { return s != nil && strings.TrimSpace(*s) == "" }
+// isBlank is Java's: of what Unicode calls a space, only those of ASCII count.
+func isBlank(s *string) bool {
+	return s != nil && !strings.ContainsFunc(*s, func(r rune) bool { return r > ' ' })
+}
 
 // uuid makes a member id as Kafka does: never one that a tool takes for an option.
 func (g *Groups) uuid() string {

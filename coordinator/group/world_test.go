@@ -65,6 +65,14 @@ func (v topicView) Topic(name string) (kafka.TopicID, int32, bool) {
 	return id, n, ok
 }
 
+// Racks are those of one topic, in no order; the others have none.
+func (v topicView) Racks(name string, p kafka.PartitionID) []string {
+	if v.lives == nil || name != "u" {
+		return nil
+	}
+	return []string{fmt.Sprintf("r%d", p%2), "é", "a"}
+}
+
 func (v topicView) TopicName(id kafka.TopicID) (string, bool) {
 	life := id[14]
 	id[14] = 0
