@@ -14,6 +14,8 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
+
+	"gregor/cmd/gregor/reach"
 )
 
 // connection are the flags of every command that talks to a cluster.
@@ -53,11 +55,18 @@ func (n *connection) addresses() (list []string, source string) {
 // address is told at once rather than after a minute of retries.
 func (n *connection) dial(ctx context.Context, c *cobra.Command, opts ...kgo.Opt) (*kgo.Client, error) {
 	servers, source := n.addresses()
+	switch {
+	case len(servers) == 0:
+		return nil, usage("%s names no broker; want host:port,...", source)
+	case n.timeout < timeoutMin:
+		return nil, usage("--timeout %s: want %s or more", n.timeout, timeoutMin)
+	}
 	opts = append([]kgo.Opt{
 		kgo.SeedBrokers(servers...),
 		kgo.ClientID("gregor-cli"),
 		kgo.DialTimeout(n.timeout),
 		kgo.RetryTimeout(n.timeout),
+		kgo.RequestTimeoutOverhead(n.timeout),
 	}, opts...)
 	client, err := kgo.NewClient(opts...)
 	if err != nil {
@@ -65,8 +74,8 @@ func (n *connection) dial(ctx context.Context, c *cobra.Command, opts ...kgo.Opt
 	}
 	ctx, cancel := context.WithTimeout(ctx, n.timeout)
 	defer cancel()
-	if err := client.Ping(ctx); err != nil {
-		client.Close()
+	if err := reach.Ping(ctx, client); err != nil {
+		go client.Close() // it may wait for who does not answer
 		if errors.Is(err, context.Canceled) {
 			return nil, failed(err)
 		}
@@ -76,6 +85,9 @@ func (n *connection) dial(ctx context.Context, c *cobra.Command, opts ...kgo.Opt
 	}
 	return client, nil
 }
+
+// timeoutMin is the shortest time that the client knows.
+const timeoutMin = 100 * time.Millisecond
 
 // cause takes the client's own words off an error of the network.
 func cause(err error) error {

@@ -13,6 +13,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kgo"
 
+	"gregor/cmd/gregor/reach"
 	"gregor/config"
 )
 
@@ -96,8 +97,8 @@ func asked(c *cobra.Command, question func(ctx context.Context, admin *kadm.Clie
 	if err != nil {
 		return nil, none
 	}
-	defer client.Close()
-	if client.Ping(ctx) != nil {
+	defer func() { go client.Close() }() // who presses a key does not wait for it
+	if reach.Ping(ctx, client) != nil {
 		return nil, none
 	}
 	return question(ctx, kadm.NewClient(client)), none

@@ -106,8 +106,10 @@ func (l *lagging) run(ctx context.Context, c *cobra.Command, q *groupQuery, name
 		}
 		over := l.above(items)
 		if !l.watch {
-			if err := l.print(out, l.rows(items), true); err != nil {
-				return err
+			if len(items) > 0 || len(problems) == 0 || l.output == "json" {
+				if err := l.print(out, l.rows(items), true); err != nil {
+					return err
+				}
 			}
 			return errors.Join(problems.end(c), tooFar(over))
 		}

@@ -148,8 +148,11 @@ func (s *seeking) plan(ctx context.Context, q *groupQuery, g *groups.Group) ([]s
 	if err != nil {
 		return nil, err
 	}
-	if len(wanted) == 0 {
-		return nil, failed(fmt.Errorf("group %q has committed nothing there; say which topics it shall read with --topic", g.Name), "gregor group describe "+g.Name)
+	switch {
+	case len(wanted) == 0 && len(s.topics.found) > 0:
+		return nil, failed(fmt.Errorf("group %q has committed nothing there", g.Name), "gregor group seek "+g.Name+" --to start --topic "+sortedKeys(s.topics.found)[0]+" --dry-run")
+	case len(wanted) == 0:
+		return nil, failed(fmt.Errorf("group %q has committed nothing there; say which topics it shall read with --topic", g.Name), "gregor group seek "+g.Name+" --to start --topic TOPIC --dry-run")
 	}
 	asked := map[string]bool{}
 	for _, w := range wanted {

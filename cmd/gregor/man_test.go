@@ -3,22 +3,21 @@
 package main
 
 import (
-	"flag"
 	"io"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 	"time"
-)
 
-var update = flag.Bool("update", false, "write docs/man anew")
+	"gregor/test/golden"
+)
 
 // TestManPages: docs/man is what gregor man writes.
 func TestManPages(t *testing.T) {
 	dir := filepath.Join("..", "..", "docs", "man")
 	pages := manPages(newRootCommand(stdio{strings.NewReader(""), io.Discard, io.Discard}, time.Time{}))
-	if *update {
+	if golden.Update() {
 		if err := os.RemoveAll(dir); err != nil {
 			t.Fatal(err)
 		}
@@ -29,15 +28,7 @@ func TestManPages(t *testing.T) {
 	known := map[string]bool{}
 	for _, p := range pages {
 		known[p.Name] = true
-		path := filepath.Join(dir, p.Name)
-		if *update {
-			if err := os.WriteFile(path, []byte(p.Text), 0o644); err != nil {
-				t.Fatal(err)
-			}
-		}
-		if b, err := os.ReadFile(path); err != nil || string(b) != p.Text {
-			t.Errorf("%s is not what the command says (%v): go test ./cmd/gregor -run TestManPages -update", path, err)
-		}
+		golden.Check(t, filepath.Join(dir, p.Name), p.Text)
 	}
 	entries, err := os.ReadDir(dir)
 	if err != nil {

@@ -178,7 +178,7 @@ func (e *deliveryError) Unwrap() error { return e.err }
 func (e *deliveryError) explain(topic string) error {
 	if errors.Is(e.err, kerr.MessageTooLarge) || errors.Is(e.err, kerr.RecordListTooLarge) {
 		return failed(fmt.Errorf("topic %q: record %d has %d bytes of key and value, which is more than --batch-bytes or the topic's max.message.bytes", topic, e.n, e.size),
-			"gregor config get topic "+topic, "gregor topic alter "+topic+" --set max.message.bytes=N")
+			"gregor config get max.message.bytes --topic "+topic, "gregor topic alter "+topic+" --set max.message.bytes=N")
 	}
 	if e.partition >= 0 && strings.Contains(e.err.Error(), "partitioning choice") {
 		return failed(fmt.Errorf("record %d: topic %q has no partition %d", e.n, topic, e.partition),

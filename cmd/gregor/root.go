@@ -3,7 +3,10 @@
 package main
 
 import (
+	"errors"
 	"fmt"
+	"regexp"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -31,7 +34,7 @@ Data goes to stdout, talk to stderr. Exit codes: 0 done, 1 something failed, 2 w
 	root.SetErr(s.err)
 	root.CompletionOptions.DisableDefaultCmd = true
 	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
-		return &failure{exitUsage, err, []string{c.CommandPath() + " --help"}}
+		return &failure{exitUsage, flagError(err), []string{c.CommandPath() + " --help"}}
 	})
 	root.AddCommand(newStartCommand(execAt), newVersionCommand(), newTopicCommand(), newConfigCommand(), newQuotaCommand(), newGroupCommand(), newClusterCommand(), newDoctorCommand(), newProduceCommand(), newConsumeCommand(), newStorageCommand(), newBenchCommand())
 	root.AddCommand(newCompletionCommand(), newManCommand())
@@ -39,6 +42,22 @@ Data goes to stdout, talk to stderr. Exit codes: 0 done, 1 something failed, 2 w
 	setCompletion(root)
 	usageErrors(root)
 	return root
+}
+
+// parsers are the words of Go's library about a value that it cannot read.
+var parsers = regexp.MustCompile(`: (?:strconv\.\w+: parsing "[^"]*": (?:invalid syntax|value out of range)|time: .*)$`)
+
+// flagError says what is wrong with a flag's value without naming functions.
+func flagError(err error) error {
+	return errors.New(parsers.ReplaceAllStringFunc(err.Error(), func(text string) string {
+		switch {
+		case strings.HasSuffix(text, "value out of range"):
+			return ": out of range"
+		case strings.HasSuffix(text, "invalid syntax"):
+			return ": not a number"
+		}
+		return ": not a time; want for example 500ms, 10s or 5m"
+	}))
 }
 
 // usageErrors makes wrong arguments and unknown commands exit with 2, and has

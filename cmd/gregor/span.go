@@ -43,6 +43,27 @@ const spanHelp = `what to read of each partition:
 
 // parseSpan reads the grammar of --at.
 func parseSpan(text string, now time.Time) (span, error) {
+	s, err := parseEnds(text, now)
+	if err == nil && s.reversed() {
+		err = fmt.Errorf("--at %q ends before it begins", text)
+	}
+	return s, err
+}
+
+// reversed finds what selects nothing whatever a partition holds.
+func (s span) reversed() bool {
+	switch {
+	case s.from.kind == atEnd && s.to.kind == atStart:
+		return true
+	case s.from.kind != s.to.kind:
+		return false
+	case s.from.kind == beforeEnd:
+		return s.from.n < s.to.n
+	}
+	return s.from.n > s.to.n || s.from.since.After(s.to.since)
+}
+
+func parseEnds(text string, now time.Time) (span, error) {
 	if from, to, mixed := strings.Cut(text, ".."); mixed {
 		return parseMixed(from, to, now)
 	}

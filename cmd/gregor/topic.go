@@ -105,7 +105,7 @@ func newTopicListCommand(n *connection) *cobra.Command {
 func newTopicCreateCommand(n *connection) *cobra.Command {
 	var partitions int32
 	var replicas int16
-	var configs []string
+	var configs, sets []string
 	var exists, dry bool
 	c := &cobra.Command{
 		Use:     "create TOPIC...",
@@ -114,7 +114,7 @@ func newTopicCreateCommand(n *connection) *cobra.Command {
 		Example: "  gregor topic create orders --partitions 6\n  gregor topic create orders -c retention.ms=86400000 -c cleanup.policy=compact",
 		RunE: func(c *cobra.Command, names []string) error {
 			settings := map[string]*string{}
-			for _, s := range configs {
+			for _, s := range append(configs, sets...) {
 				key, value, ok := strings.Cut(s, "=")
 				if !ok {
 					return usage("-c %s: a setting is key=value", s)
@@ -149,7 +149,9 @@ func newTopicCreateCommand(n *connection) *cobra.Command {
 	}
 	c.Flags().Int32VarP(&partitions, "partitions", "p", -1, "partitions of each topic (-1: the broker's num.partitions)")
 	c.Flags().Int16VarP(&replicas, "replicas", "r", -1, "replicas of each partition (-1: the broker's default.replication.factor)")
-	c.Flags().StringArrayVarP(&configs, "config", "c", nil, "a topic setting, key=value; may be repeated")
+	c.Flags().StringArrayVarP(&configs, "config", "c", nil, "a topic setting, key=value; may be repeated (--set is the same)")
+	c.Flags().StringArrayVar(&sets, "set", nil, "as --config, by the name that it has in topic alter")
+	_ = c.Flags().MarkHidden("set")
 	c.Flags().BoolVar(&exists, "if-not-exists", false, "do not mind topics that exist")
 	c.Flags().BoolVar(&dry, "dry-run", false, "only say what would happen")
 	return c

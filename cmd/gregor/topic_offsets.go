@@ -62,7 +62,7 @@ func newTopicOffsetsCommand(n *connection) *cobra.Command {
 
 const pointHelp = `  start  end   the log start; the high watermark
   N  +N  -N    offset N; N after the start; N before the end
-  @T           the first record at or after T: 2006-01-02, 2006-01-02T15:04:05Z, -90m, or Unix milliseconds`
+  @T           the first record at or after T: 2006-01-02, 2006-01-02T15:04:05Z, -90m, -7d, now, or Unix milliseconds`
 
 // parseOnePoint reads one point of the grammar of --at.
 func parseOnePoint(flag, text string, now time.Time) (point, error) {

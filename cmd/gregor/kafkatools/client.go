@@ -16,6 +16,8 @@ import (
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
+
+	"gregor/cmd/gregor/reach"
 )
 
 // properties are those of a client, as files and options give them.
@@ -123,8 +125,8 @@ func (o *given) dial(ctx context.Context, p properties, opts ...kgo.Opt) (*kgo.C
 	}
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
-	if err := client.Ping(ctx); err != nil {
-		client.Close()
+	if err := reach.Ping(ctx, client); err != nil {
+		go client.Close() // it may wait for who does not answer
 		return nil, fmt.Errorf("cannot reach a broker at %s: %w", strings.Join(servers, ", "), err)
 	}
 	return client, nil
