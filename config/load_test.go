@@ -4,7 +4,6 @@ package config
 
 import (
 	"errors"
-	"flag"
 	"fmt"
 	"io/fs"
 	"net/netip"
@@ -13,9 +12,9 @@ import (
 	"reflect"
 	"strings"
 	"testing"
-)
 
-var update = flag.Bool("update", false, "write expected results and docs/config.md anew")
+	"gregor/test/golden"
+)
 
 // The scripts in testdata/load are one start each: a file, an environment and
 // flags, and below "-- want --" what comes of them.
@@ -30,17 +29,8 @@ func TestLoad(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			input, want, _ := strings.Cut(string(text), "-- want --\n")
-			got := outcome(sources(input))
-			if *update {
-				if err := os.WriteFile(file, []byte(input+"-- want --\n"+got), 0o644); err != nil {
-					t.Fatal(err)
-				}
-				return
-			}
-			if got != want {
-				t.Errorf("got:\n%s\nwant:\n%s", got, want)
-			}
+			input, _, _ := strings.Cut(string(text), "-- want --\n")
+			golden.Check(t, file, input+"-- want --\n"+outcome(sources(input)))
 		})
 	}
 }
@@ -200,17 +190,7 @@ func TestEditDistance(t *testing.T) {
 }
 
 func TestDocumentIsFresh(t *testing.T) {
-	const path = "../docs/config.md"
-	want := Document()
-	if *update {
-		if err := os.WriteFile(path, []byte(want), 0o644); err != nil {
-			t.Fatal(err)
-		}
-	}
-	got, err := os.ReadFile(path)
-	if err != nil || string(got) != want {
-		t.Errorf("docs/config.md is stale (%v); run: make generate", err)
-	}
+	golden.Check(t, "../docs/config.md", Document())
 }
 
 // No file makes a start panic, and what is taken can be used.

@@ -5,13 +5,11 @@ package ops
 import (
 	"context"
 	"errors"
-	"flag"
 	"fmt"
 	"io"
 	"log/slog"
 	"net"
 	"net/http"
-	"os"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -37,9 +35,8 @@ import (
 	"gregor/storage/logdir"
 	"gregor/storage/retention"
 	"gregor/storage/segment"
+	"gregor/test/golden"
 )
-
-var update = flag.Bool("update", false, "write docs/metrics.md anew")
 
 // fakeLog and fakeDir stand in for parts that would need files.
 type fakeLog struct{}
@@ -320,15 +317,5 @@ func TestEveryMetricIsFilled(t *testing.T) {
 }
 
 func TestDocumentIsFresh(t *testing.T) {
-	const path = "../docs/metrics.md"
-	want := Document()
-	if *update {
-		if err := os.WriteFile(path, []byte(want), 0o644); err != nil {
-			t.Fatal(err)
-		}
-	}
-	got, err := os.ReadFile(path)
-	if err != nil || string(got) != want {
-		t.Errorf("docs/metrics.md is stale (%v); run: make generate", err)
-	}
+	golden.Check(t, "../docs/metrics.md", Document())
 }

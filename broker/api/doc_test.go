@@ -3,18 +3,13 @@
 package api
 
 import (
-	"flag"
 	"fmt"
-	"os"
 	"strings"
 	"testing"
 
 	"gregor/broker/call"
+	"gregor/test/golden"
 )
-
-var update = flag.Bool("update", false, "write docs/protocol.md anew")
-
-const protocolPage = "../../docs/protocol.md"
 
 // protocolDoc is docs/protocol.md, made from the table.
 func protocolDoc() string {
@@ -73,17 +68,5 @@ Bytes behind a request's last field are let pass.
 }
 
 func TestProtocolPage(t *testing.T) {
-	want := protocolDoc()
-	if *update {
-		if err := os.WriteFile(protocolPage, []byte(want), 0o644); err != nil {
-			t.Fatal(err)
-		}
-	}
-	got, err := os.ReadFile(protocolPage)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if string(got) != want {
-		t.Error("docs/protocol.md is not what the table says: go test ./broker/api -run TestProtocolPage -update")
-	}
+	golden.Check(t, "../../docs/protocol.md", protocolDoc())
 }

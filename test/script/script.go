@@ -16,15 +16,13 @@
 package script
 
 import (
-	"flag"
-	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
-)
 
-var update = flag.Bool("update", false, "write what comes of the scripts into them")
+	"gregor/test/golden"
+)
 
 const dashes = "----"
 
@@ -43,15 +41,7 @@ func Run(t *testing.T, pattern string, begin func(t *testing.T) func(commands []
 			if err != nil {
 				t.Fatal(err)
 			}
-			got := play(string(text), begin(t))
-			switch {
-			case *update:
-				if err := os.WriteFile(file, []byte(got), 0o644); err != nil {
-					t.Fatal(err)
-				}
-			case got != string(text):
-				t.Errorf("%s: run with -update and look at the difference\n%s", file, firstDifference(string(text), got))
-			}
+			golden.Check(t, file, play(string(text), begin(t)))
 		})
 	}
 }
@@ -90,14 +80,4 @@ func play(text string, run func([]string) string) string {
 	}
 	finish()
 	return out.String()
-}
-
-func firstDifference(want, got string) string {
-	w, g := strings.Split(want, "\n"), strings.Split(got, "\n")
-	for i := range min(len(w), len(g)) {
-		if w[i] != g[i] {
-			return fmt.Sprintf("line %d\nwant %s\ngot  %s", i+1, w[i], g[i])
-		}
-	}
-	return fmt.Sprintf("%d lines, want %d", len(g), len(w))
 }

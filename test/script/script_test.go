@@ -34,14 +34,3 @@ func TestPlay(t *testing.T) {
 		}
 	}
 }
-
-func TestFirstDifference(t *testing.T) {
-	for want, c := range map[string][2]string{
-		"line 2\nwant b\ngot  c": {"a\nb\n", "a\nc\n"},
-		"2 lines, want 3":        {"a\nb\nc", "a\nb"},
-	} {
-		if got := firstDifference(c[0], c[1]); got != want {
-			t.Errorf("got %q, want %q", got, want)
-		}
-	}
-}
