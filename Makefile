@@ -48,7 +48,7 @@ clients: build ## franz-go, Sarama, segmentio and librdkafka against bin/gregor;
 
 interop: build ## Kafka's tools, Apache Kafka 4.4, kcat and clients of Java, Python and Node; says what it skips for want of a program
 	@rm -f bin/interop-skipped
-	GREGOR_BIN=$(CURDIR)/$(BIN) INTEROP_SKIPPED=$(CURDIR)/bin/interop-skipped $(GO) test -count=1 -timeout 28m -tags interop ./test/interop/...; \
+	GREGOR_BIN=$(CURDIR)/$(BIN) INTEROP_SKIPPED=$(CURDIR)/bin/interop-skipped $(GO) test -count=1 -timeout 28m -parallel 4 -tags interop ./test/interop/...; \
 		code=$$?; if [ -f bin/interop-skipped ]; then sort -u bin/interop-skipped; fi; exit $$code
 
 parity: build ## One list of requests to Apache Kafka 4.4 and to our node, answers compared (java, mvn)

@@ -38,8 +38,10 @@ const ahead = time.Hour + 5*time.Minute
 // cleans what gregor wrote, and writes; gregor opens it again. Every node is
 // stopped, or else every node is killed.
 func TestBothWays(t *testing.T) {
+	t.Parallel()
 	for name, kill := range map[string]bool{"stopped": false, "killed": true} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			ctx, cancel := context.WithTimeout(context.Background(), 6*time.Minute)
 			defer cancel()
 			b := &bothWays{ctx: ctx, t: t, began: time.Now().Add(-time.Hour)}

@@ -44,6 +44,7 @@ var (
 // TestClientsInGroups has each client read as members of groups, by each
 // protocol that it can do.
 func TestClientsInGroups(t *testing.T) {
+	t.Parallel()
 	all := allClients(t)
 	n := startWith(t, filepath.Join(t.TempDir(), "data"), append(slices.Clone(forGroups), "group.consumer.max.session.timeout.ms=300000")...)
 	t.Run("life", func(t *testing.T) {

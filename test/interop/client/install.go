@@ -17,7 +17,8 @@ func Java(t testing.TB) *Client {
 	kafka.Need(t, "java", "javac", "mvn")
 	jars := kafka.Jars(t, kafka.Broker)
 	source := filepath.Join(kafka.Folder(t), "java", "Client.java")
-	classes := kafka.Cached(t, "java-client", []string{source}, func(ctx context.Context, dir string) error {
+	pom := filepath.Join(kafka.Folder(t), "java", "pom-"+kafka.Broker+".xml")
+	classes := kafka.Cached(t, "java-client", []string{source, pom}, func(ctx context.Context, dir string) error {
 		return kafka.Run(ctx, nil, "javac", "-Xlint:all", "-Xlint:-classfile", "-Xlint:-path", "-Werror", "-cp", jars, "-d", dir, source)
 	})
 	return &Client{Name: "java", command: []string{"java", "-Xmx512m", "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", "-cp", jars + string(os.PathListSeparator) + classes, "Client"}}

@@ -12,6 +12,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -20,10 +21,19 @@ import (
 // installTimeout ends an installation whose package index does not answer.
 const installTimeout = 8 * time.Minute
 
+// installing lets one test install at a time: the next one finds it done, or
+// failed, and does not wait for the package index again.
+var installing = struct {
+	sync.Mutex
+	failed map[string]error
+}{failed: map[string]error{}}
+
 // Cached returns a folder of .cache that install has filled. It is filled anew
 // when one of the inputs, files that say what belongs into it, has changed.
 func Cached(t testing.TB, name string, inputs []string, install func(ctx context.Context, dir string) error) string {
 	t.Helper()
+	installing.Lock()
+	defer installing.Unlock()
 	sum := sha256.New()
 	for _, input := range inputs {
 		text, err := os.ReadFile(input)
@@ -38,6 +48,9 @@ func Cached(t testing.TB, name string, inputs []string, install func(ctx context
 	if got, err := os.ReadFile(complete); err == nil && string(got) == want {
 		return dir
 	}
+	if err := installing.failed[name]; err != nil {
+		t.Fatalf("%s could not be installed for a test before: %v", name, err)
+	}
 	if err := os.RemoveAll(dir); err != nil {
 		t.Fatal(err)
 	}
@@ -47,6 +60,7 @@ func Cached(t testing.TB, name string, inputs []string, install func(ctx context
 	ctx, cancel := context.WithTimeout(t.Context(), installTimeout)
 	defer cancel()
 	if err := install(ctx, dir); err != nil {
+		installing.failed[name] = err
 		t.Fatalf("%s could not be installed: %v", name, err)
 	}
 	if err := os.WriteFile(complete, []byte(want), 0o644); err != nil {
