@@ -151,11 +151,13 @@ func (n *Node) openQuorum(context.Context) error {
 		Image:     n.applied,
 		Failed:    func(op string, err error) { n.fail(fmt.Errorf("metadata quorum: %s: %w", op, err)) },
 		Logger:    n.o.Logger, Now: n.o.Now,
-		TickEvery: millis(int64(c.Int(config.ControllerQuorumElectionTimeoutMs))) / 10,
+		TickEvery:            millis(int64(c.Int(config.ControllerQuorumElectionTimeoutMs))) / 10,
+		CheckpointBytesEvery: c.Long(config.MetadataLogMaxRecordBytesBetweenSnapshots),
 		Log: metalog.Options{
 			SegmentBytesMax: int64(c.Int(config.MetadataLogSegmentBytes)),
 			RetentionBytes:  c.Long(config.MetadataMaxRetentionBytes),
 			RetentionMs:     c.Long(config.MetadataMaxRetentionMs),
+			CutOffset:       kafka.Offset(c.Long(config.GregorMetadataCutOffset)),
 		},
 	})
 	if err != nil {

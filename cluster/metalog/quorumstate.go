@@ -121,7 +121,8 @@ func (l *Log) loadQuorumState() error {
 	}
 	q, err := parseQuorumState(b)
 	if err != nil {
-		return &CorruptError{File: l.path(quorumStateName), Reason: err.Error()}
+		return fmt.Errorf("%w. A voter that is alone may do without the file; one of several might then vote twice, and should join the others anew with an empty directory",
+			&CorruptError{File: l.path(quorumStateName), Reason: err.Error()})
 	}
 	l.quorum, l.hasQuorum = q, true
 	return nil

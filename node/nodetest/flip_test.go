@@ -141,13 +141,8 @@ func (m *metadataFiles) anyBits(t *testing.T, count int, random *rand.Rand) []bi
 	return out
 }
 
-// flip damages a copy of the disk and starts a node on it.
-func (m *metadataFiles) flip(ctx context.Context, t *testing.T, at bitOf) (outcome string) {
-	ctx, cancel := context.WithTimeout(ctx, 5*time.Minute)
-	defer cancel()
-	n := Prepare(t, Options{Set: []string{"log.segment.bytes=1048576"}})
-	n.Disk = m.disk.CrashClone(vfs.Loss{Data: vfs.KeepAll, Entries: vfs.KeepAll})
-	err := n.Disk.Rot(at.file, func(f vfs.File) error {
+func flipBit(disk *vfs.Memory, at bitOf) error {
+	return disk.Rot(at.file, func(f vfs.File) error {
 		var b [1]byte
 		if _, err := f.ReadAt(b[:], at.byte); err != nil {
 			return err
@@ -156,7 +151,15 @@ func (m *metadataFiles) flip(ctx context.Context, t *testing.T, at bitOf) (outco
 		_, err := f.WriteAt(b[:], at.byte)
 		return err
 	})
-	if err != nil {
+}
+
+// flip damages a copy of the disk and starts a node on it.
+func (m *metadataFiles) flip(ctx context.Context, t *testing.T, at bitOf) (outcome string) {
+	ctx, cancel := context.WithTimeout(ctx, 5*time.Minute)
+	defer cancel()
+	n := Prepare(t, Options{Set: []string{"log.segment.bytes=1048576"}})
+	n.Disk = m.disk.CrashClone(vfs.Loss{Data: vfs.KeepAll, Entries: vfs.KeepAll})
+	if err := flipBit(n.Disk, at); err != nil {
 		t.Fatal(err)
 	}
 	if err := n.TryUp(); err != nil {
@@ -226,4 +229,60 @@ func TestFlipsInMetadata(t *testing.T) {
 			t.Log(outcomes)
 		})
 	}
+}
+
+// A start that is refused names the offset from which metadata may be given up;
+// with that offset, and with no other, the node starts, with what was before it.
+func TestDamagedMetadataMayBeGivenUp(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ctx, cancel := context.WithTimeout(t.Context(), time.Hour)
+		defer cancel()
+		m := downWithMetadata(ctx, t, false)
+		bits := m.logBits(t, 1, rand.New(rand.NewPCG(1, 1)))
+		last := bits[len(bits)-1] // of the last topic's batch
+		var set []string
+		n := Prepare(t, Options{})
+		n.Disk = m.disk
+		if err := flipBit(n.Disk, last); err != nil {
+			t.Fatal(err)
+		}
+		up := func() error {
+			n.o.Set = slices.Concat([]string{"log.segment.bytes=1048576"}, set)
+			return n.TryUp()
+		}
+		err := up()
+		if err == nil {
+			t.Fatal("the damage was not noticed")
+		}
+		_, offset, found := strings.Cut(err.Error(), "gregor.metadata.cut.offset=")
+		offset, _, _ = strings.Cut(offset, ";")
+		at, convErr := strconv.Atoi(offset)
+		if !found || convErr != nil {
+			t.Fatalf("no offset in %v", err)
+		}
+		n.Kill()
+		set = []string{fmt.Sprintf("gregor.metadata.cut.offset=%d", at-1)}
+		if err := up(); err == nil {
+			t.Fatal("another offset will do")
+		}
+		n.Kill()
+		set = []string{fmt.Sprintf("gregor.metadata.cut.offset=%d", at)}
+		if err := up(); err != nil {
+			t.Fatal(err)
+		}
+		c := n.Client()
+		topics, err := kadm.NewClient(c).ListTopics(ctx)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if want := m.topics[:len(m.topics)-1]; !slices.Equal(topics.Names(), slices.Sorted(slices.Values(want))) {
+			t.Errorf("topics %v, want %v", topics.Names(), want)
+		}
+		m.l.check(ctx, t, n)
+		n.Stop()
+		set = nil
+		if err := up(); err != nil { // the damage is gone
+			t.Fatal(err)
+		}
+	})
 }
