@@ -10,7 +10,6 @@ import (
 	"time"
 
 	"gregor/base/kafka"
-	"gregor/base/vfs"
 	"gregor/cluster/metalog"
 )
 
@@ -19,16 +18,9 @@ import (
 func TestDescribe(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		m := &mesh{nodes: map[kafka.NodeID]*Node{}}
-		memory := func() vfs.FS {
-			fs := vfs.NewMemory()
-			if err := fs.MkdirAll("/meta"); err != nil {
-				t.Fatal(err)
-			}
-			return fs
-		}
 		ctx, cancel := context.WithTimeout(context.Background(), time.Hour)
 		defer cancel()
-		one := meshMember(t, m, memory(), 1, 1)
+		one := meshMember(t, m, emptyDisk(t), 1, 1)
 		m.propose(t, 10)
 		q, err := one.Describe(ctx)
 		self := metalog.Replica{NodeID: 1, DirectoryID: directoryOf(1), LogEndOffset: one.Log().End(), LastFetchMs: time.Now().UnixMilli(), LastCaughtUpMs: time.Now().UnixMilli()}
@@ -37,7 +29,7 @@ func TestDescribe(t *testing.T) {
 			t.Fatalf("alone: %+v %v", q, err)
 		}
 
-		two := meshMember(t, m, memory(), 2)
+		two := meshMember(t, m, emptyDisk(t), 2)
 		if err := one.Change(ctx, AddLearner, voterNamed(2)); err != nil {
 			t.Fatal(err)
 		}

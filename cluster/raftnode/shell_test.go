@@ -150,10 +150,7 @@ func TestWholeNodes(t *testing.T) {
 		m := &mesh{nodes: map[kafka.NodeID]*Node{}}
 		disks := map[kafka.NodeID]vfs.FS{}
 		for id := kafka.NodeID(1); id <= 3; id++ {
-			disk := vfs.NewMemory()
-			if err := disk.MkdirAll("/meta"); err != nil {
-				t.Fatal(err)
-			}
+			disk := emptyDisk(t)
 			disks[id] = disk
 			meshNode(t, m, disk, id)
 		}
@@ -209,16 +206,9 @@ func TestWholeNodes(t *testing.T) {
 func TestQuorumGrowsAndShrinks(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		m := &mesh{nodes: map[kafka.NodeID]*Node{}}
-		memory := func() vfs.FS {
-			fs := vfs.NewMemory()
-			if err := fs.MkdirAll("/meta"); err != nil {
-				t.Fatal(err)
-			}
-			return fs
-		}
-		one := meshMember(t, m, memory(), 1, 1)
+		one := meshMember(t, m, emptyDisk(t), 1, 1)
 		m.propose(t, 10)
-		two := meshMember(t, m, memory(), 2)
+		two := meshMember(t, m, emptyDisk(t), 2)
 		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 		defer cancel()
 		if err := one.Change(ctx, Promote, voterNamed(2)); !errors.Is(err, ErrNotCaughtUp) {
@@ -388,4 +378,13 @@ func TestMalformedMessagesAreDropped(t *testing.T) {
 func patch(b []byte, base kafka.Offset, epoch kafka.LeaderEpoch) {
 	batch.SetBaseOffset(b, base)
 	batch.SetLeaderEpoch(b, epoch)
+}
+
+func emptyDisk(t *testing.T) *vfs.Memory {
+	t.Helper()
+	fs := vfs.NewMemory()
+	if err := fs.MkdirAll("/meta"); err != nil {
+		t.Fatal(err)
+	}
+	return fs
 }
