@@ -40,7 +40,10 @@ func main() {
 	} else {
 		err = tell(ctx, *servers, *commit)
 	}
-	if err != nil && ctx.Err() == nil {
+	switch {
+	case ctx.Err() != nil && *worker == "":
+		os.Exit(130)
+	case err != nil && ctx.Err() == nil:
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
 	}

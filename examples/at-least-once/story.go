@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
@@ -18,6 +19,9 @@ import (
 
 // patience is how long one step may take.
 const patience = 30 * time.Second
+
+// leaving is how long a worker may take to leave its group.
+const leaving = 5 * time.Second
 
 // event is one line that a worker said; an empty one says that it is gone.
 type event struct{ what, value string }
@@ -36,6 +40,8 @@ func start(ctx context.Context, name string, arguments ...string) (*process, err
 	}
 	p := &process{name: name, command: exec.CommandContext(ctx, self, append([]string{"-worker", name}, arguments...)...), events: make(chan event, 100)}
 	p.command.Stderr = os.Stderr
+	p.command.Cancel = func() error { return p.command.Process.Signal(syscall.SIGTERM) }
+	p.command.WaitDelay = leaving
 	out, err := p.command.StdoutPipe()
 	if err != nil {
 		return nil, err
@@ -53,10 +59,12 @@ func start(ctx context.Context, name string, arguments ...string) (*process, err
 	return p, nil
 }
 
-// end kills the worker and waits until it is dead, so that none outlives the
-// story.
+// end has the worker leave its group, kills it if it does not, and waits until
+// it is gone, so that none outlives the story.
 func (p *process) end() {
-	_ = p.command.Process.Kill()
+	_ = p.command.Process.Signal(syscall.SIGTERM)
+	late := time.AfterFunc(leaving, func() { _ = p.command.Process.Kill() })
+	defer late.Stop()
 	for range p.events {
 	}
 	_ = p.command.Wait()
@@ -103,7 +111,11 @@ func tell(ctx context.Context, servers, commit string) error {
 	if err = errors.Join(err, created.Err); err != nil {
 		return fmt.Errorf("create topic %s at %s: %w", topic, servers, err)
 	}
-	defer func() { _, _ = admin.DeleteTopics(context.WithoutCancel(ctx), topic) }()
+	defer func() { // nothing stays behind
+		ctx := context.WithoutCancel(ctx)
+		_, _ = admin.DeleteTopics(ctx, topic)
+		_, _ = admin.DeleteGroups(ctx, topic)
+	}()
 
 	arguments := []string{"-b", servers, "-commit", commit, "-topic", topic}
 	fmt.Println("1. Two workers share the two partitions of a topic, and process.")

@@ -15,6 +15,8 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kgo"
 )
 
 // TestStory builds gregor and the example, runs it in both modes, and holds
@@ -45,7 +47,32 @@ func TestStory(t *testing.T) {
 			if diff := cmp.Diff(want, string(out)); diff != "" {
 				t.Errorf("README.md tells another story (-README +run):\n%s", diff)
 			}
+			left(t, address, mode)
 		})
+	}
+}
+
+// left wants that a run leaves no topic and no group behind.
+func left(t *testing.T, address, mode string) {
+	t.Helper()
+	client, err := kgo.NewClient(kgo.SeedBrokers(address))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer client.Close()
+	admin := kadm.NewClient(client)
+	groups, err := admin.ListGroups(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	topics, err := admin.ListTopics(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range append(groups.Groups(), topics.Names()...) {
+		if strings.HasPrefix(name, "at-least-once-"+mode) {
+			t.Errorf("%s is left behind", name)
+		}
 	}
 }
 
