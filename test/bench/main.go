@@ -101,6 +101,8 @@ func run(ctx context.Context, o options) (err error) {
 	if o.kafka != "" {
 		systems = append(systems, kafkaSystem{o})
 	}
+	// What was measured before a failure is shown too: a round takes minutes.
+	defer func() { b.figures.print(os.Stdout, o.kafka != "") }()
 	for round := range o.rounds {
 		fmt.Fprintf(os.Stderr, "round %d of %d\n", round+1, o.rounds)
 		b.figures.round()
@@ -108,7 +110,6 @@ func run(ctx context.Context, o options) (err error) {
 			return err
 		}
 	}
-	b.figures.print(os.Stdout, o.kafka != "")
 	return nil
 }
 

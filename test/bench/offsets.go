@@ -259,6 +259,10 @@ func checkCommits(ctx context.Context, l *line, groups []string) error {
 	}
 	var wrong []string
 	for _, group := range groups {
+		// Kafka's coordinator may load once more, when its broker is unfenced.
+		if err := findCoordinator(ctx, l, group); err != nil {
+			return err
+		}
 		resp, err := ask[*kmsg.OffsetFetchResponse](ctx, l, fetchOf(group, all))
 		if err != nil {
 			return err
