@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"path/filepath"
 
 	"gregor/base/kafka"
 	"gregor/base/vfs"
@@ -112,7 +111,7 @@ func parseQuorumState(b []byte) (QuorumState, error) {
 }
 
 func (l *Log) loadQuorumState() error {
-	b, err := readFile(l.fs, l.path(quorumStateName), quorumStateBytes)
+	b, err := vfs.ReadFile(l.fs, l.path(quorumStateName), quorumStateBytes)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
@@ -151,27 +150,6 @@ func (l *Log) SaveQuorum(q QuorumState) error {
 	l.quorum, l.hasQuorum = q, true
 	l.mu.Unlock()
 	return nil
-}
-
-// readFile reads a whole small file.
-func readFile(fsys vfs.FS, name string, bytesMax int64) ([]byte, error) {
-	f, err := fsys.Open(name, vfs.ReadOnly, 0)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	size, err := f.Size()
-	if err != nil {
-		return nil, err
-	}
-	if size > bytesMax {
-		return nil, fmt.Errorf("%s has %d bytes, more than %d", filepath.Base(name), size, bytesMax)
-	}
-	b := make([]byte, size)
-	if err := readFull(f, b, 0); err != nil {
-		return nil, err
-	}
-	return b, nil
 }
 
 // writeFile creates or replaces a file and makes its content durable, not yet

@@ -83,7 +83,7 @@ func TestR6EpochCheckpointGoesFirst(t *testing.T) {
 	crash.Observe(func(_ int64, call vfs.Call) {
 		image := crash.Image(vfs.Loss{Entries: vfs.KeepNone})
 		_, err := image.Stat(name)
-		b, readErr := readFile(image, "/meta/"+DirName+"/00000000000000000000.log", 1<<20)
+		b, readErr := vfs.ReadFile(image, "/meta/"+DirName+"/00000000000000000000.log", 1<<20)
 		if readErr != nil {
 			t.Error(readErr)
 		}
@@ -170,7 +170,7 @@ func TestR10SegmentThatBeginsAtTheCheckpoint(t *testing.T) {
 			t.Fatal(err)
 		}
 		part := "/meta/" + DirName + "/" + Checkpoint{End: 2, Epoch: 2}.Name() + partSuffix
-		b, err := readFile(m, part, 1<<20)
+		b, err := vfs.ReadFile(m, part, 1<<20)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -203,7 +203,7 @@ func TestR10SegmentThatBeginsAtTheCheckpoint(t *testing.T) {
 func openLeavingParts(t *testing.T, fsys vfs.FS) *Log {
 	t.Helper()
 	part := "/meta/" + DirName + "/" + Checkpoint{End: 5, Epoch: 2}.Name() + partSuffix
-	b, err := readFile(fsys, part, 1<<20)
+	b, err := vfs.ReadFile(fsys, part, 1<<20)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -242,7 +242,7 @@ func (s *scriptLog) receive(args []string) error {
 	if err != nil {
 		return err
 	}
-	b, err := readFile(other, "/x/"+c.Name(), 1<<20)
+	b, err := vfs.ReadFile(other, "/x/"+c.Name(), 1<<20)
 	if err != nil {
 		return err
 	}

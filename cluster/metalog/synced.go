@@ -59,7 +59,7 @@ func parseSynced(b []byte) (s synced, err error) {
 // loadSynced reads the file; one that cannot be read counts as none.
 func (l *Log) loadSynced() {
 	name := l.path(syncedName)
-	b, err := readFile(l.fs, name, syncedBytes)
+	b, err := vfs.ReadFile(l.fs, name, syncedBytes)
 	if errors.Is(err, fs.ErrNotExist) {
 		return
 	}
