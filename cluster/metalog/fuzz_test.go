@@ -3,6 +3,7 @@
 package metalog
 
 import (
+	"bytes"
 	"errors"
 	"os"
 	"path/filepath"
@@ -128,6 +129,17 @@ func FuzzQuorumState(f *testing.F) {
 		if back.Epoch != q.Epoch || back.Leader != q.Leader || back.Voted != q.Voted || back.VotedDirectory != q.VotedDirectory ||
 			back.Commit != q.Commit || back.HasCommit != q.HasCommit || len(back.CurrentVoters) != len(q.CurrentVoters) {
 			t.Errorf("%+v came back as %+v", q, back)
+		}
+	})
+}
+
+func FuzzSynced(f *testing.F) {
+	s := synced{end: 1234, epoch: 7}
+	f.Add(s.marshal())
+	f.Fuzz(func(t *testing.T, b []byte) {
+		s, err := parseSynced(b)
+		if err == nil && !bytes.Equal(s.marshal(), b) {
+			t.Errorf("%x came back as %x", b, s.marshal())
 		}
 	})
 }
