@@ -15,6 +15,8 @@ import (
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"gregor/config"
 )
 
 // configChanges are the changes that a command line asks for.
@@ -120,7 +122,9 @@ func (n *connection) alterConfigs(c *cobra.Command, g *configChanges, targets []
 				return err
 			}
 			for _, change := range changes {
-				if change.mayLose(before[i]) {
+				if why := targets[i].strange(change.key, before[i]); why != "" {
+					fmt.Fprintf(c.ErrOrStderr(), "%s: %s\n", &targets[i], why)
+				} else if change.mayLose(before[i]) {
 					losing = append(losing, fmt.Sprintf("%s for %s", change, &targets[i]))
 				}
 			}
@@ -144,6 +148,25 @@ func (c configChange) String() string {
 		return c.key + " by taking out " + c.value
 	}
 	return c.key + " to " + c.value
+}
+
+// strange says what is odd about a key that neither the broker nor this
+// program knows there: brokers keep such keys, and nothing follows them.
+func (t *configTarget) strange(key string, before map[string]string) string {
+	_, set := before[key]
+	_, ofTopics := config.LookupTopic(key)
+	_, ofBrokers := config.Lookup(key)
+	switch {
+	case set, t.topic != "" && ofTopics, t.topic == "" && ofBrokers:
+		return ""
+	case ofTopics && len(config.BrokerKeys(key)) > 0:
+		return fmt.Sprintf("%s is a key of topics; those that do not set it follow %s", key, config.BrokerKeys(key)[0])
+	case ofTopics:
+		return key + " is a key of topics"
+	case ofBrokers:
+		return key + " is a key of brokers"
+	}
+	return strings.TrimSuffix(fmt.Sprintf("no key %q is known; %s", key, config.Hint(key)), "; ")
 }
 
 // mayLose reports whether the change may let records go that are kept today.

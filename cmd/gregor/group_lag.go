@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"slices"
 	"strconv"
 	"strings"
@@ -49,6 +50,8 @@ type lagging struct {
 	maxLag    int64
 	maxBehind time.Duration
 	topics    topicSelection
+	// screen says that the table may be drawn over.
+	screen bool
 }
 
 var lagBy = []string{"partition", "topic", "member", "group"}
@@ -97,7 +100,7 @@ latest of them for time. With --watch it goes on until no group has more, and ex
 
 func (l *lagging) run(ctx context.Context, c *cobra.Command, q *groupQuery, names []string) error {
 	out := c.OutOrStdout()
-	screen := terminal.Is(out)
+	l.screen = terminal.Draws(out, os.Getenv("TERM"))
 	bounded := l.maxLag >= 0 || l.maxBehind >= 0
 	for round := 0; ; round++ {
 		items, problems, err := l.look(ctx, q, names)
@@ -121,10 +124,10 @@ func (l *lagging) run(ctx context.Context, c *cobra.Command, q *groupQuery, name
 		for i := range rows {
 			rows[i].Time = now
 		}
-		if screen && l.output == "table" {
+		if l.screen && l.output == "table" {
 			fmt.Fprintf(out, "\x1b[H\x1b[2J%s\n", now) // home, and nothing below
 		}
-		if err := l.print(out, rows, round == 0 || screen); err != nil {
+		if err := l.print(out, rows, round == 0 || l.screen); err != nil {
 			return err
 		}
 		if bounded && len(over) == 0 {
@@ -270,7 +273,7 @@ func (l *lagging) print(w io.Writer, items []lagItem, header bool) error {
 			row = append(row, orDash(item.ClientID), orDash(item.Host), item.Note)
 			name = fmt.Sprintf("%s %s-%d", item.Group, item.Topic, *item.Partition)
 		}
-		if l.watch && !terminal.Is(w) {
+		if l.watch && !l.screen {
 			row = append([]string{item.Time}, row...)
 		}
 		list.rows, list.items, list.names = append(list.rows, row), append(list.items, item), append(list.names, name)
@@ -282,7 +285,7 @@ func (l *lagging) print(w io.Writer, items []lagItem, header bool) error {
 	default:
 		return printTable(w, list.rows[0], list.rows[1:])
 	}
-	if l.watch && !terminal.Is(w) {
+	if l.watch && !l.screen {
 		list.header = append([]string{"TIME"}, list.header...)
 	}
 	return list.print(w, l.output)

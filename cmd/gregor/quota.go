@@ -240,8 +240,9 @@ func newQuotaResolveCommand(n *connection) *cobra.Command {
 		Short: "Say which limits hold for a client, and where they are set",
 		Long: `Says which limits hold for a client, and where they are set. Clients that do not authenticate are the user ANONYMOUS; a client
 without a client id has the empty one, ''.`,
-		Args:    cobra.ExactArgs(2),
-		Example: "  gregor quota resolve ann billing\n  gregor quota resolve ANONYMOUS billing -o json",
+		Args:        cobra.ExactArgs(2),
+		Annotations: map[string]string{emptyArgument: "a client without an id"},
+		Example:     "  gregor quota resolve ann billing\n  gregor quota resolve ANONYMOUS billing -o json",
 		RunE: func(c *cobra.Command, args []string) error {
 			if err := checkOutput(output); err != nil {
 				return err

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"regexp"
+	"slices"
 	"strings"
 	"time"
 
@@ -60,6 +61,9 @@ func flagError(err error) error {
 	}))
 }
 
+// emptyArgument marks commands that know what ” means.
+const emptyArgument = "empty argument"
+
 // usageErrors makes wrong arguments and unknown commands exit with 2, and has
 // them name the help.
 func usageErrors(c *cobra.Command) {
@@ -69,6 +73,9 @@ func usageErrors(c *cobra.Command) {
 	}
 	c.Args = func(c *cobra.Command, args []string) error {
 		err := check(c, args)
+		if err == nil && slices.Contains(args, "") && c.Annotations[emptyArgument] == "" && !c.DisableFlagParsing {
+			err = errors.New("an argument is empty: a name is wanted")
+		}
 		if err == nil {
 			return nil
 		}

@@ -5,6 +5,7 @@ package main
 import (
 	"context"
 	"crypto/rand"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -79,7 +80,24 @@ func start(c *cobra.Command, file string, set []string, execAt time.Time) error 
 	signals := make(chan os.Signal, 2)
 	signal.Notify(signals, nodeStopSignals()...)
 	defer signal.Stop(signals)
-	return live(c, n, logger, signals, execAt)
+	err = live(c, n, logger, signals, execAt)
+	var f *failure
+	if errors.As(err, &f) && f.code == exitFailed {
+		f.next = []string{doctorLine(file, set)}
+	}
+	return err
+}
+
+// doctorLine has the doctor look at what a node was to start with.
+func doctorLine(file string, set []string) string {
+	line := "gregor doctor"
+	if file != "" {
+		line += " -c " + file
+	}
+	for _, s := range set {
+		line += " --set " + s
+	}
+	return line
 }
 
 // load reads the configuration from where a process finds it.

@@ -19,3 +19,7 @@ func Is(stream any) bool {
 	null, err := os.Stat(os.DevNull)
 	return err != nil || !os.SameFile(info, null)
 }
+
+// Draws reports whether a stream is a terminal that can be drawn over, of the
+// kind that $TERM names.
+func Draws(stream any, kind string) bool { return Is(stream) && kind != "dumb" }

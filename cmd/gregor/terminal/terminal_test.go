@@ -41,5 +41,8 @@ func TestIs(t *testing.T) {
 		if !Is(f) {
 			t.Error("a pseudo terminal is a terminal")
 		}
+		if !Draws(f, "xterm") || Draws(f, "dumb") {
+			t.Error("one is drawn over unless it is dumb")
+		}
 	}
 }
