@@ -18,6 +18,7 @@ import (
 // nobody can read.
 func (l *list) groupCorners() {
 	l.filters()
+	l.topicsTwice()
 	l.unfinishedJoin(9)
 	for _, v := range []int16{4, 9} {
 		l.leaderLeaves(v)
@@ -73,6 +74,37 @@ func (l *list) filters() {
 			return req
 		})
 	}
+}
+
+// topicsTwice names topics and partitions more than once.
+func (l *list) topicsTwice() {
+	l.topic("others", 2)
+	long := kmsg.StringPtr(strings.Repeat("m", 21))
+	places := []place{{"groups", 0, 1, nil}, {"others", 0, 2, nil}, {"groups", 1, 3, nil}, {"others", 1, 5, long}, {"groups", 0, 6, nil}}
+	l.each(keyOffsetCommit, "OffsetCommit/topics twice", func(s *site, v int16) kmsg.Request { return committing(s, v, "twice", "", -1, places...) })
+	l.each(keyOffsetCommit, "OffsetCommit/topics twice, nobody", func(s *site, v int16) kmsg.Request { return committing(s, v, "twice", "nobody", 3, places...) })
+	places = append(places, place{"groups", 9, 4, nil}, place{"nowhere", 0, 4, nil}, place{"nowhere", 1, 4, nil})
+	l.from(keyOffsetCommit, 10, "OffsetCommit/no id", func(s *site, v int16) kmsg.Request {
+		req := committing(s, v, "twice", "", -1, places[:1]...)
+		req.Topics[0].TopicID = [16]byte{}
+		return req
+	})
+	l.each(keyOffsetFetch, "OffsetFetch/topics twice", func(s *site, v int16) kmsg.Request {
+		return offsetsOf(s, v, true, []string{"twice", "twice", "none"}, places...)
+	})
+	l.from(keyOffsetFetch, 10, "OffsetFetch/no id", func(s *site, v int16) kmsg.Request {
+		req := offsetsOf(s, v, true, []string{"twice"}, places[:1]...)
+		req.Groups[0].Topics[0].TopicID = [16]byte{}
+		return req
+	})
+	l.one("OffsetDelete/topics twice", func(*site) kmsg.Request {
+		req := dropping("twice", "groups", "others", "groups")
+		for i := range req.Topics {
+			req.Topics[i].Partitions = req.Topics[i].Partitions[:1] // the others are not there
+		}
+		return req
+	})
+	l.one("OffsetFetch/after topics twice", func(*site) kmsg.Request { return everyOffset(8, "twice") })
 }
 
 // unfinishedJoin holds a rebalance up by an id that nobody comes back with.
