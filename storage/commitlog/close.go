@@ -38,6 +38,9 @@ func (l *Log) Close() (Hint, error) {
 	if l.tail.LogEnd > max(l.lane.snapshot, 0) {
 		err = errors.Join(err, l.saveProducers(l.tail.LogEnd))
 	}
+	if err == nil {
+		l.dropSnapshotsInside(l.tail.LogEnd)
+	}
 	hint, hintErr := l.hint(l.lastInFile())
 	l.shut()
 	if err = errors.Join(err, hintErr); err != nil {

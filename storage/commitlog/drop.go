@@ -156,6 +156,7 @@ func (l *Log) drop(n, renamed int) (dropped bool, err error) {
 	l.updateStableLocked()
 	l.mu.Unlock()
 	l.lane.doomed = append(l.lane.doomed, gone...)
+	l.dropSnapshotsInside(first)
 	err = l.removeDoomed(renamed)
 	if saved := l.saveEpochs(); saved != nil {
 		l.sideWriteFailed("write leader epoch checkpoint", saved)

@@ -101,6 +101,8 @@ type Options struct {
 	Sealed func(base kafka.Offset)
 	// Dropped counts segments that were deleted, on the lane.
 	Dropped func(why retention.Reason, segments int, bytes int64)
+
+	snapshotBytes int64 // 0: the constant of this name
 }
 
 // Tail is where a log begins and ends, at one moment.
@@ -201,13 +203,17 @@ type published struct {
 
 // laneState is what only the lane touches once the log is loaded.
 type laneState struct {
-	producers    prodstate.State
-	snapshot     kafka.Offset // of the newest producer snapshot; NoOffset: none
-	epochsDirty  bool
-	dirUnsynced  bool  // a file was created since the folder was last synced
-	unflushedMs  int64 // when the oldest unflushed append came; 0: none
-	failedCalled bool
-	doomed       []*logSegment // out of the log, and their files still have their names
+	producers prodstate.State
+	snapshot  kafka.Offset // of the newest producer snapshot; NoOffset: none
+	// inside are the producer snapshots inside the last two segments, those at their
+	// starts excepted; sinceSnapshot is the bytes since the newest of all.
+	inside        []kafka.Offset
+	sinceSnapshot int64
+	epochsDirty   bool
+	dirUnsynced   bool  // a file was created since the folder was last synced
+	unflushedMs   int64 // when the oldest unflushed append came; 0: none
+	failedCalled  bool
+	doomed        []*logSegment // out of the log, and their files still have their names
 	batchOfAppend
 }
 

@@ -203,6 +203,44 @@ func (r *recovery) noteAborted(s *logSegment, h *batch.Header, v prodstate.Verdi
 		LastOffset: h.LastOffset(), LastStable: r.txns.StableAfter(h.ProducerID, h.LastOffset())})
 }
 
+// snapshotBytes is how much of a segment lies between two producer snapshots: a
+// recovery reads no more of what lies below the recovery point for the sake of
+// producers. Apache Kafka has them at the ends of segments only.
+const snapshotBytes = 64 << 20
+
+// snapshotInside takes a producer snapshot inside a segment if it is time for one,
+// after n bytes more. Snapshots of many producers are rare, so that they stay a
+// small part of what is written.
+func (l *Log) snapshotInside(n int64) {
+	const producerBytes = 100
+	w := &l.lane
+	every := l.o.snapshotBytes
+	if every == 0 {
+		every = snapshotBytes
+	}
+	if w.sinceSnapshot += n; w.sinceSnapshot < max(every, 64*producerBytes*int64(w.producers.Len())) {
+		return
+	}
+	w.sinceSnapshot = 0
+	if err := l.saveProducers(l.tail.LogEnd); err != nil {
+		l.sideWriteFailed("write producer snapshot", err)
+		return
+	}
+	w.inside = append(w.inside, l.tail.LogEnd)
+}
+
+// dropSnapshotsInside removes the snapshots that lie inside segments below off.
+func (l *Log) dropSnapshotsInside(off kafka.Offset) {
+	w := &l.lane
+	for len(w.inside) > 0 && w.inside[0] < off {
+		if err := l.removeSnapshot(w.inside[0]); err != nil {
+			l.sideWriteFailed("remove a producer snapshot", err)
+			return
+		}
+		w.inside = w.inside[1:]
+	}
+}
+
 func (l *Log) removeSnapshot(at kafka.Offset) error {
 	if err := l.o.FS.Remove(l.path(at, segment.SnapshotSuffix)); err != nil && !missing(err) {
 		return fmt.Errorf("remove snapshot: %w", err)
@@ -225,6 +263,11 @@ func (l *Log) removeStraySnapshots(snapshots []kafka.Offset, segments []*logSegm
 				return err
 			}
 		}
+	}
+	l.lane.inside, l.lane.sinceSnapshot = nil, 0
+	atStart := func(s *logSegment) bool { return s.base == chosen }
+	if chosen != kafka.NoOffset && !slices.ContainsFunc(segments, atStart) && !slices.ContainsFunc(l.lane.doomed, atStart) {
+		l.lane.inside = []kafka.Offset{chosen}
 	}
 	return nil
 }

@@ -196,58 +196,6 @@ func (r *recovery) dropBehind(i int) error {
 	return nil
 }
 
-// indexBelow builds the indexes of a segment anew from the headers below the
-// recovery point and tells where the first batch lies that must be read whole.
-// What the index files hold is not trusted: their entries are written at other
-// times than the batches they name, so a crash may have kept the offsets and
-// lost the timestamps.
-func (r *recovery) indexBelow(s *logSegment) (*indexes, index.Position, error) {
-	from := index.Position{Offset: s.base}
-	ix, err := r.l.openIndexes(s)
-	if err != nil && !errors.Is(err, index.ErrCorrupt) {
-		return nil, from, err
-	}
-	switch {
-	case err == nil:
-		ix.offsets.Rebuild()
-		ix.times.Rebuild()
-	case s.sizeBytes > 0 || s.indexBytes > 0 || s.timeBytes > 0:
-		if err := ix.reset(); err != nil {
-			return nil, from, err
-		}
-	}
-	s.ix.Store(ix)
-	w := indexWriter{s: s, ix: ix, top: index.Time{TimestampMs: batch.NoTimestamp, Offset: s.base}, intervalBytes: r.l.indexInterval()}
-	var scan segment.Scan
-	before := kafka.NoLeaderEpoch
-	scan.Start(s.log, 0, s.sizeBytes, false)
-	scan.Floor(s.base)
-	defer scan.Done()
-	for scan.Next() {
-		h := &scan.Header
-		if h.LastOffset() >= r.from {
-			break
-		}
-		w.note(h, scan.PosBytes)
-		if ix.offsets.WantsSpill() {
-			if err := ix.spill(); err != nil {
-				return nil, from, err
-			}
-		}
-		from = index.Position{Offset: h.NextOffset(), PosBytes: scan.PosBytes + int64(h.SizeBytes())}
-		r.lastEpoch, before = min(before, h.LeaderEpoch), h.LeaderEpoch
-	}
-	// Bytes that are no batch are found again, and judged, by the walk.
-	if err := scan.Err(); err != nil && !errors.Is(err, kafka.CorruptMessage) {
-		return nil, from, err
-	}
-	if from.PosBytes > 0 {
-		ix.times.Add(w.top)
-		r.end = max(r.end, from.Offset)
-	}
-	return ix, from, nil
-}
-
 // walk goes over the batches from a trusted place to the end of the segment
 // and notes what it sees; r.end is then behind the last good one. With crc
 // index entries are added too.

@@ -86,6 +86,11 @@ func (l *Log) roll(base kafka.Offset) error {
 	if err := l.saveProducers(base); err != nil {
 		l.sideWriteFailed("write producer snapshot", err)
 	}
+	if w := &l.lane; len(w.inside) > 0 && w.inside[len(w.inside)-1] == base {
+		w.inside = w.inside[:len(w.inside)-1] // it is that of the next segment's start
+	}
+	l.lane.sinceSnapshot = 0
+	l.dropSnapshotsInside(s.base)
 	next := l.newSegment(base, l.nowMs())
 	l.mu.Lock()
 	segments := make([]*logSegment, 0, len(l.pub.segments)+1)

@@ -38,6 +38,7 @@ func (l *Log) commit(through *Append) error {
 	w.producers.Keep()
 	n := w.bytes
 	w.clear()
+	l.snapshotInside(n)
 	if l.o.Dirty != nil {
 		l.o.Dirty(n)
 	}
@@ -147,6 +148,13 @@ func (l *Log) noteWritten(s *logSegment) {
 	if w.unflushedMs == 0 {
 		w.unflushedMs = l.nowMs()
 	}
+	// Before the log end moves: what a recovery point that passes it does not find in
+	// the files is then no more than recovery counts on.
+	if ix.offsets.WantsSpill() {
+		if err := ix.spill(); err != nil {
+			l.sideWriteFailed("write index", err)
+		}
+	}
 	l.mu.Lock()
 	l.noteTxnsLocked()
 	l.noteEpochsLocked()
@@ -165,11 +173,6 @@ func (l *Log) noteWritten(s *logSegment) {
 	}
 	l.updateStableLocked()
 	l.mu.Unlock()
-	if ix.offsets.WantsSpill() {
-		if err := ix.spill(); err != nil {
-			l.sideWriteFailed("write index", err)
-		}
-	}
 }
 
 // noteTxnsLocked tells txns of what is staged. Nothing follows from that

@@ -99,7 +99,29 @@ func (x *Offsets) TruncateTo(off kafka.Offset) error {
 func (x *Offsets) Reset() error { return x.reset() }
 
 // Rebuild is Reset for entries that will mostly come again: see Settle.
-func (x *Offsets) Rebuild() { x.rebuild() }
+func (x *Offsets) Rebuild() { x.rebuild(0) }
+
+// RebuildBehind keeps the first n entries, and is Rebuild for the others.
+func (x *Offsets) RebuildBehind(n int) { x.rebuild(n) }
+
+// Rising counts the entries of the file below an offset that follow each other as
+// entries do, in a log of logBytes.
+func (x *Offsets) Rising(below kafka.Offset, logBytes int64) (int, error) {
+	before := Position{Offset: x.base - 1, PosBytes: -1}
+	return x.rising(func(e []byte) bool {
+		p := x.decode(e)
+		ok := p.Offset > before.Offset && p.PosBytes > before.PosBytes && p.Offset < below && p.PosBytes < logBytes
+		before = p
+		return ok
+	})
+}
+
+// At is entry number n.
+func (x *Offsets) At(n int) (Position, error) {
+	var e [OffsetEntryBytes]byte
+	err := x.entry(e[:], n)
+	return x.decode(e[:]), err
+}
 
 // Check judges the last entry against the size of the log file, as far as
 // that can be without reading the index: ErrCorrupt means rebuild.
@@ -222,6 +244,24 @@ func (x *Times) Reset() error {
 
 // Rebuild is Reset for entries that will mostly come again: see Settle.
 func (x *Times) Rebuild() {
-	x.rebuild()
+	x.rebuild(0)
 	x.top, x.any = Time{TimestampMs: -1, Offset: x.base}, false
+}
+
+// RebuildBehind keeps the first n entries, and is Rebuild for the others.
+func (x *Times) RebuildBehind(n int) error {
+	x.rebuild(n)
+	return x.refresh()
+}
+
+// Rising counts the entries of the file up to an offset that follow each other as
+// entries do.
+func (x *Times) Rising(upTo kafka.Offset) (int, error) {
+	before := Time{TimestampMs: -1, Offset: x.base}
+	return x.rising(func(e []byte) bool {
+		t := x.decode(e)
+		ok := t.TimestampMs > before.TimestampMs && t.Offset >= before.Offset && t.Offset <= upTo
+		before = t
+		return ok
+	})
 }

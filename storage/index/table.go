@@ -46,7 +46,7 @@ type table struct {
 	mu     sync.Mutex // guards what follows
 	inFile int        // entries in the file
 	tail   []byte     // entries behind them
-	stale  int        // entries in the file that a rebuild has not yet been compared with
+	stale  int        // entries in the file while a rebuild goes on: those behind inFile are not compared yet
 	dirty  bool       // the file changed since it was last synced
 }
 
@@ -112,12 +112,12 @@ func (t *table) Spill() error {
 	return nil
 }
 
-// rebuild forgets all entries, and leaves the file as it is until Settle: after a
-// crash it mostly holds what is found again, and to write to many files waits
-// for what the crash left to be written.
-func (t *table) rebuild() {
+// rebuild forgets all entries but the first keep, and leaves the file as it is
+// until Settle: after a crash it mostly holds what is found again, and to write to
+// many files waits for what the crash left to be written.
+func (t *table) rebuild(keep int) {
 	t.mu.Lock()
-	t.stale, t.inFile, t.tail = t.inFile, 0, nil
+	t.stale, t.inFile, t.tail = max(t.stale, t.inFile), keep, nil
 	t.mu.Unlock()
 }
 
@@ -125,37 +125,37 @@ func (t *table) rebuild() {
 // nothing else.
 func (t *table) Settle() error {
 	t.mu.Lock()
-	stale, tail := t.stale, t.tail
+	stale, kept, tail := t.stale, t.inFile, t.tail
 	t.mu.Unlock()
 	if stale == 0 {
 		return nil
 	}
-	same, err := t.same(tail, min(stale, len(tail)/t.entryBytes))
+	same, err := t.same(tail, kept, min(stale-kept, len(tail)/t.entryBytes))
 	if err != nil {
 		return err
 	}
-	if same < stale {
-		err := t.file.With(func(f vfs.File) error { return f.Truncate(int64(same) * int64(t.entryBytes)) })
+	if kept+same < stale {
+		err := t.file.With(func(f vfs.File) error { return f.Truncate(int64(kept+same) * int64(t.entryBytes)) })
 		if err != nil {
 			return fmt.Errorf("cut index %s: %w", t.file.Path(), err)
 		}
 	}
 	t.mu.Lock()
-	t.inFile, t.stale, t.dirty = same, 0, true
+	t.inFile, t.stale, t.dirty = kept+same, 0, true
 	t.tail = append([]byte(nil), tail[same*t.entryBytes:]...)
 	t.mu.Unlock()
 	return nil
 }
 
-// same counts the entries at the beginning of the file, of at most n, that are
+// same counts the entries of the file from number first on, of at most n, that are
 // those of b.
-func (t *table) same(b []byte, n int) (int, error) {
+func (t *table) same(b []byte, first, n int) (int, error) {
 	buf := t.file.Files().Scratch()
 	defer t.file.Files().Unscratch(buf)
 	step := len(buf) / t.entryBytes
 	for at := 0; at < n; at += step {
 		part := buf[:min(step, n-at)*t.entryBytes]
-		if err := t.read(part, at); errors.Is(err, ErrCorrupt) {
+		if err := t.read(part, first+at); errors.Is(err, ErrCorrupt) {
 			return at, nil
 		} else if err != nil {
 			return 0, err
@@ -164,6 +164,29 @@ func (t *table) same(b []byte, n int) (int, error) {
 			if from := i * t.entryBytes; !bytes.Equal(part[from:from+t.entryBytes], b[at*t.entryBytes+from:][:t.entryBytes]) {
 				return at + i, nil
 			}
+		}
+	}
+	return n, nil
+}
+
+// rising counts the entries of the file up to the first for which more is false.
+func (t *table) rising(more func(entry []byte) bool) (n int, err error) {
+	t.mu.Lock()
+	inFile := t.inFile
+	t.mu.Unlock()
+	buf := t.file.Files().Scratch()
+	defer t.file.Files().Unscratch(buf)
+	step := len(buf) / t.entryBytes
+	for n < inFile {
+		part := buf[:min(step, inFile-n)*t.entryBytes]
+		if err := t.read(part, n); err != nil {
+			return n, err
+		}
+		for ; len(part) > 0; part = part[t.entryBytes:] {
+			if !more(part[:t.entryBytes]) {
+				return n, nil
+			}
+			n++
 		}
 	}
 	return n, nil
