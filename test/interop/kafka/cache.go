@@ -18,8 +18,9 @@ import (
 	"time"
 )
 
-// installTimeout ends an installation whose package index does not answer.
-const installTimeout = 8 * time.Minute
+// installTimeout ends an installation whose package index does not answer. One
+// compiles a library in C, which takes two minutes of a processor.
+const installTimeout = 10 * time.Minute
 
 // installing lets one test install at a time: the next one finds it done, or
 // failed, and does not wait for the package index again.
@@ -81,7 +82,7 @@ func Run(ctx context.Context, env []string, program string, arguments ...string)
 	command.Stdout, command.Stderr = &said, &said
 	err := command.Run()
 	if ctx.Err() != nil {
-		err = fmt.Errorf("not done after %v: does the package index answer?", installTimeout)
+		err = fmt.Errorf("not done after %v: does the package index answer, and is there a processor for it?", installTimeout)
 	}
 	if err != nil {
 		return fmt.Errorf("%s %s: %w\n%s", program, strings.Join(arguments, " "), err, said.Bytes()[max(0, said.Len()-4000):])
