@@ -15,6 +15,7 @@ import (
 
 	"github.com/spf13/cobra"
 	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"gregor/cmd/gregor/fetch"
@@ -211,6 +212,9 @@ func (o *consumeOptions) end(ctx context.Context, c *cobra.Command, out *recordS
 		return err
 	case errors.Is(err, fetch.ErrSilent):
 		return &failure{exitUnreachable, err, []string{"gregor topic list"}}
+	case errors.As(err, &place) && errors.Is(err, kerr.CorruptMessage):
+		return failed(fmt.Errorf("topic %q: %w\nthe broker's log names the next good offset", place.Topic, err),
+			fmt.Sprintf("gregor consume %s -p %d --at NEXT_GOOD_OFFSET", place.Topic, place.Partition), "gregor storage verify DIR")
 	case errors.As(err, &place):
 		return topicError(place.Topic, err)
 	}

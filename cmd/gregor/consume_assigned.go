@@ -87,6 +87,7 @@ func (m *membership) lost(_ context.Context, _ *kgo.Client, partitions map[strin
 		for _, id := range list {
 			delete(m.left, topicPartition{topic, id})
 			delete(m.owned, topicPartition{topic, id})
+			delete(m.troubled, topicPartition{topic, id})
 		}
 	}
 	m.noneSince = time.Time{} // what comes next is told by assigned
@@ -98,6 +99,7 @@ func (m *membership) advance(records []*kgo.Record) {
 	defer m.mu.Unlock()
 	for _, r := range records {
 		at := topicPartition{r.Topic, r.Partition}
+		delete(m.troubled, at)
 		if s := m.left[at]; s != nil {
 			if s.next = r.Offset + 1; s.next >= s.to {
 				delete(m.left, at)

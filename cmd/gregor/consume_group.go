@@ -121,6 +121,10 @@ type membership struct {
 	// or waits for an assignment.
 	noneSince time.Time
 	err       error
+	// troubled says since when a partition has given errors only; zero: that was
+	// told.
+	troubled map[topicPartition]time.Time
+	note     func(string)
 }
 
 type topicPartition struct {
@@ -138,7 +142,8 @@ const (
 )
 
 func newMembership(o *consumeOptions, begin point) *membership {
-	return &membership{o: o, begin: begin, now: time.Now, owned: map[topicPartition]bool{}, left: map[topicPartition]*stretch{}}
+	return &membership{o: o, begin: begin, now: time.Now, owned: map[topicPartition]bool{}, left: map[topicPartition]*stretch{},
+		troubled: map[topicPartition]time.Time{}, note: func(string) {}}
 }
 
 func (o *consumeOptions) runMember(ctx context.Context, c *cobra.Command, topics []string, out *recordSink) error {
@@ -147,8 +152,9 @@ func (o *consumeOptions) runMember(ctx context.Context, c *cobra.Command, topics
 		return err
 	}
 	m := newMembership(o, begin)
+	m.note = func(text string) { fmt.Fprintln(c.ErrOrStderr(), text) }
 	opts := []kgo.Opt{
-		kgo.ConsumerGroup(o.group), kgo.ConsumeTopics(topics...), kgo.ConsumeResetOffset(reset), kgo.MetadataMinAge(metadataAge),
+		kgo.ConsumerGroup(o.group), kgo.ConsumeTopics(topics...), kgo.ConsumeResetOffset(reset), kgo.MetadataMinAge(metadataAge), kgo.KeepRetryableFetchErrors(),
 		kgo.BlockRebalanceOnPoll(), kgo.OnPartitionsAssigned(m.assigned), kgo.OnPartitionsRevoked(m.revoked), kgo.OnPartitionsLost(m.lost),
 	}
 	if o.commit == "auto" {
@@ -299,11 +305,25 @@ func (m *membership) failed(ctx context.Context, fetches kgo.Fetches) error {
 			}
 			return groupError(m.o.group, session.Err)
 		case kerr.IsRetriable(e.Err):
+			m.stuck(topicPartition{e.Topic, e.Partition}, e.Err)
 		default:
 			return &fetch.PartitionError{Topic: e.Topic, Partition: e.Partition, Err: e.Err}
 		}
 	}
 	return nil
+}
+
+// stuck tells once of a partition that gives an error for longer than the
+// timeout, such as a range of its log that went bad.
+func (m *membership) stuck(at topicPartition, err error) {
+	since, ok := m.troubled[at]
+	switch {
+	case !ok:
+		m.troubled[at] = m.now()
+	case !since.IsZero() && m.now().Sub(since) > m.o.timeout:
+		m.troubled[at] = time.Time{}
+		m.note(fmt.Sprintf("still waiting: topic %q, partition %d: %v", at.topic, at.partition, err))
+	}
 }
 
 // write puts out the records of a poll. What could not be written is not

@@ -6,6 +6,9 @@ import (
 	"errors"
 	"testing"
 	"time"
+
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kgo"
 )
 
 // A member has read all only while it has partitions: a group that assigns it
@@ -41,4 +44,28 @@ func TestMemberIsDone(t *testing.T) {
 	if done, err := m.done(); err == nil {
 		t.Errorf("done %v, though the offsets are not known", done)
 	}
+}
+
+// An error that a broker gives again and again is told once, when it has lasted
+// for longer than the timeout, and again after records came.
+func TestMemberTellsOfTrouble(t *testing.T) {
+	now, told := time.Unix(7, 0), 0
+	m := newMembership(&consumeOptions{connection: connection{timeout: 3 * time.Second}}, point{})
+	m.now, m.note = func() time.Time { return now }, func(string) { told++ }
+	orders := topicPartition{"orders", 1}
+	trouble := func(seconds, want int) {
+		t.Helper()
+		for range seconds {
+			m.stuck(orders, kerr.CorruptMessage)
+			now = now.Add(time.Second)
+		}
+		if told != want {
+			t.Errorf("told %d times, want %d", told, want)
+		}
+	}
+	trouble(4, 0)
+	trouble(9, 1)
+	m.advance([]*kgo.Record{{Topic: "orders", Partition: 1}})
+	trouble(4, 1)
+	trouble(1, 2)
 }

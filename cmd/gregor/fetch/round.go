@@ -263,7 +263,10 @@ func (r *Reader) partition(ctx context.Context, c *cursor, p *kmsg.FetchResponse
 	if p.ErrorCode == kerr.OffsetOutOfRange.Code {
 		return r.outOfRange(ctx, c, emit)
 	}
-	if err := kerr.ErrorForCode(p.ErrorCode); err != nil {
+	switch err := kerr.ErrorForCode(p.ErrorCode); {
+	case errors.Is(err, kerr.CorruptMessage):
+		return c.failed(fmt.Errorf("offset %d: %w", c.fetchAt, err))
+	case err != nil:
 		return c.failed(err)
 	}
 	whole, next, err := trim(p.RecordBatches, c.fetchAt)

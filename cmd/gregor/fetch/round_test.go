@@ -5,6 +5,7 @@ package fetch
 import (
 	"context"
 	"errors"
+	"strings"
 	"testing"
 	"time"
 
@@ -70,6 +71,9 @@ func TestErrorsOfPartitions(t *testing.T) {
 		c := &cursor{Stretch: Stretch{Topic: "t", Partition: 3, To: 10}}
 		err := r.partition(context.Background(), c, &kmsg.FetchResponseTopicPartition{ErrorCode: code.Code}, true, nil)
 		var place *PartitionError
+		if code == kerr.CorruptMessage && !strings.Contains(err.Error(), "offset 0: ") {
+			t.Errorf("%v does not tell the offset", err)
+		}
 		if !errors.Is(err, code) || !errors.As(err, &place) || place.Partition != 3 || cured(err) != again {
 			t.Errorf("%v: %v, again %v", code, err, cured(err))
 		}
