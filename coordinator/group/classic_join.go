@@ -159,13 +159,9 @@ func (j *join) knownMember() {
 	}
 	m := c.byID[id]
 	switch {
-	case c.state == stateCompletingRebalance && m.matches(j.req.Protocols):
+	case m.matches(j.req.Protocols) && (c.state == stateCompletingRebalance || c.state == stateStable && !c.isLeader(id)):
 		// The member has not got its answer of this generation, or lost it.
 		j.out.reply(j.to, c.joinReply(m, j.req.Version))
-	case c.state == stateStable && !c.isLeader(id) && m.matches(j.req.Protocols):
-		resp := c.joinReply(m, j.req.Version)
-		resp.Members = nil
-		j.out.reply(j.to, resp)
 	default:
 		// A leader that rejoins a stable group asks for an assignment; anyone may with other metadata.
 		c.update(m, j.req, j.to, j.out)

@@ -46,7 +46,7 @@ func (g *Groups) validateSync(req *kmsg.SyncGroupRequest) (*classicGroup, kafka.
 		return nil, kafka.InvalidGroupID
 	}
 	c, ok := g.groups[req.Group].(*classicGroup)
-	if !ok || c.state == stateEmpty {
+	if !ok {
 		return nil, kafka.UnknownMemberID
 	}
 	if code := c.validateMember(req.MemberID, req.InstanceID); code != kafka.None {

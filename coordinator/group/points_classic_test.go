@@ -172,3 +172,41 @@ func TestPoint43OffsetsOfATopicThatIsReadNoMore(t *testing.T) {
 		t.Error("what nobody reads is still there")
 	}
 }
+
+func TestPoint43ARebalanceLosesNothing(t *testing.T) {
+	const hour = 3_600_000
+	w := newWorld(t, func(o *Options) { o.GroupMaxSessionTimeoutMs, o.NewMemberJoinTimeoutMs = 9*hour, 9*hour })
+	join := func(member string) *kmsg.JoinGroupRequest {
+		req := joinRequest(3, "g", member)
+		req.SessionTimeoutMillis, req.RebalanceTimeoutMillis = 9*hour, 9*hour
+		return req
+	}
+	w.join(join(""))
+	w.until(w.nowMs+3_000, nil)
+	c := w.g.groups["g"].(*classicGroup)
+	id := c.members[0].id
+	ask[*kmsg.SyncGroupResponse](w, syncRequest("g", id, 1))
+	w.join(join("")) // a rebalance begins, and goes on for long
+	commit := commitRequest(4, "g", id, 1, 5, "")
+	commit.RetentionTimeMillis = 60_000
+	commit.Topics = append(commit.Topics, kmsg.OffsetCommitRequestTopic{Topic: "u", TopicID: topicID("u"), Partitions: commit.Topics[0].Partitions})
+	if code := commitOutcome(w, commit); code != kafka.None {
+		t.Fatal(code)
+	}
+	for _, goOn := range []func(){
+		func() {},
+		func() { w.join(join(id)) }, // before the next assignment
+	} {
+		goOn()
+		w.until(w.nowMs+hour, nil)
+		if o := w.g.offsets["g"]; o == nil || len(o.committed) != 2 {
+			t.Fatalf("%s: lost offsets", c.state)
+		}
+	}
+	ask[*kmsg.SyncGroupResponse](w, syncRequest("g", id, 2))
+	ask[*kmsg.SyncGroupResponse](w, syncRequest("g", c.members[1].id, 2))
+	w.until(w.nowMs+hour, nil)
+	if o := w.g.offsets["g"].committed; c.state != stateStable || len(o["t"]) != 1 || len(o["u"]) != 0 {
+		t.Errorf("%s: left is %v", c.state, o)
+	}
+}
