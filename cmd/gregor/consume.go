@@ -59,7 +59,8 @@ the records of a partition stay in their order. With --follow partitions are wri
 --filter is ` + filter.Help + `
 Several must all match.
 
-gregor consume A -o json | gregor produce B -f json copies a topic: keys, values, nulls, headers, timestamps and partitions.`,
+gregor consume A -o json | gregor produce B -f json copies a topic: keys, values, nulls, headers, timestamps and partitions, of which
+B needs as many (or produce --repartition).`,
 		Args: cobra.MinimumNArgs(1),
 		Example: `  gregor consume orders
   gregor consume orders --tail 10 --follow

@@ -35,7 +35,8 @@ var commits = []string{"auto", "each", "none"}
 
 const memberHelp = `With --group it reads as a member: the group shares the partitions among its members, goes on where it has committed, and begins as
 --at says (start, end or @TIME; default start) where it has not. --commit auto commits every five seconds and at the end what has
-been written to stdout, each commits after every answer, none never does. Who is killed has its last records read once more.`
+been written to stdout, each commits after every answer, none never does. Who is killed has its last records read once more.
+Without --follow it ends when its partitions are read, or, where others leave it none, when the group has read all or --timeout is over.`
 
 func (o *memberOptions) flags(c *cobra.Command) {
 	f := c.Flags()
