@@ -160,8 +160,20 @@ func live(c *cobra.Command, n runnable, logger *slog.Logger, signals <-chan os.S
 		logger.Info("stopping", "signal", s.String())
 		return stop(n, logger, signals)
 	case err := <-n.Failed():
-		n.Kill()
+		giveUp(n, signals)
 		return &failure{exitFailed, fmt.Errorf("the node cannot go on: %w", err), nil}
+	}
+}
+
+// giveUp ends a node that cannot go on. One of its disks may hang: the process
+// waits for it no longer than for a stop, nor behind a signal.
+func giveUp(n runnable, signals <-chan os.Signal) {
+	killed := make(chan struct{})
+	go func() { n.Kill(); close(killed) }()
+	select {
+	case <-killed:
+	case <-signals:
+	case <-time.After(stopTimeout):
 	}
 }
 

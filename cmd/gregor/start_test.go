@@ -4,6 +4,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"io"
 	"log/slog"
 	"os"
@@ -50,5 +51,43 @@ func TestASecondSignalKills(t *testing.T) {
 				t.Fatal("it goes on")
 			}
 		})
+	}
+}
+
+// hangingNode cannot go on, and hangs in a disk when it is to end.
+type hangingNode struct {
+	slowNode
+	failed  chan error
+	killing chan struct{}
+}
+
+func (n hangingNode) Failed() <-chan error { return n.failed }
+func (n hangingNode) Kill()                { close(n.killing); select {} }
+
+// A node that cannot go on ends by a signal, whatever its disks do.
+func TestASignalEndsAFailedNode(t *testing.T) {
+	n := hangingNode{slowNode{starting: make(chan error, 1)}, make(chan error, 1), make(chan struct{})}
+	n.starting <- nil
+	n.failed <- errors.New("the metadata log cannot be written")
+	c := &cobra.Command{}
+	c.SetContext(t.Context())
+	c.SetOut(io.Discard)
+	signals := make(chan os.Signal, 1)
+	ended := make(chan error)
+	go func() { ended <- live(c, n, slog.New(slog.DiscardHandler), signals, time.Now()) }()
+	deadline := time.After(10 * time.Second)
+	for killing := n.killing; ; {
+		select {
+		case <-killing:
+			killing = nil
+			signals <- syscall.SIGTERM
+		case err := <-ended:
+			if code := report(io.Discard, err); code != exitFailed {
+				t.Errorf("exit code %d, want %d", code, exitFailed)
+			}
+			return
+		case <-deadline:
+			t.Fatal("it goes on")
+		}
 	}
 }
