@@ -34,6 +34,7 @@ const (
 	GroupConsumerAssignmentIntervalMs           IntKey = "group.consumer.assignment.interval.ms"
 	GroupConsumerHeartbeatIntervalMs            IntKey = "group.consumer.heartbeat.interval.ms"
 	GroupConsumerMaxSize                        IntKey = "group.consumer.max.size"
+	GroupCoordinatorBackgroundThreads           IntKey = "group.coordinator.background.threads"
 	GroupConsumerRegexRefreshIntervalMs         IntKey = "group.consumer.regex.refresh.interval.ms"
 	GroupConsumerSessionTimeoutMs               IntKey = "group.consumer.session.timeout.ms"
 	GroupConsumerMaxAssignmentIntervalMs        IntKey = "group.consumer.max.assignment.interval.ms"

@@ -23,7 +23,7 @@ var coordinatorKeys = []Definition{
 	{Name: "group.consumer.regex.refresh.interval.ms", Type: Int, Default: "600000", Check: atLeast(10000), Hidden: true, Effect: Works, Doc: "Consumer groups: how often subscribed patterns are matched again."},
 	{Name: "group.consumer.session.timeout.ms", Type: Int, Default: "45000", Check: atLeast(1), Effect: Works, Doc: "Consumer groups: silence after which a member is gone."},
 	{Name: "group.coordinator.append.linger.ms", Type: Int, Default: "-1", Check: atLeast(-1), Doc: "Group coordinator: how long writes are gathered."},
-	{Name: "group.coordinator.background.threads", Type: Int, Default: "2", Check: atLeast(1), Doc: "Goroutines take the place of this pool."},
+	{Name: "group.coordinator.background.threads", Type: Int, Default: "2", Check: atLeast(1), Effect: Works, Doc: "Group coordinator: how many groups may have their patterns matched at once."},
 	{Name: "group.coordinator.cached.buffer.max.bytes", Type: Int, Default: "1048588", Check: atLeast(524288), Scope: ClusterWide, Doc: "Group coordinator: largest buffer kept for reuse."},
 	{Name: "group.coordinator.rebalance.protocols", Type: List, Default: "classic,consumer,streams", Check: elements{of: []string{"consumer", "classic", "share", "streams"}}, Doc: "Group protocols that are on."},
 	{Name: "group.coordinator.threads", Type: Int, Default: "4", Check: atLeast(1), Doc: "Goroutines take the place of this pool."},

@@ -33,7 +33,8 @@ type groups struct {
 	self kafka.NodeID
 	// latest is the metadata that groups work with. It is never older than that
 	// which requests see: who has seen a topic may commit offsets of it.
-	latest atomic.Pointer[image.Image]
+	latest   atomic.Pointer[image.Image]
+	matchers *matchers
 }
 
 // groupMachine is group.Groups as coordinator/shard runs it.
@@ -135,6 +136,10 @@ func (n *Node) openGroups() error {
 	}
 	g := &groups{self: n.ident.node}
 	g.latest.Store(n.images.Load())
+	g.matchers = newMatchers(int(c.Int(config.GroupCoordinatorBackgroundThreads)), func(p kafka.PartitionID, m *group.Matching) {
+		// Where this fails, there is nobody any more who waits for it.
+		_ = g.Do(p, nil, func(groups *group.Groups, nowMs int64, _ group.Token, out *group.Out) { groups.Matched(nowMs, m, out) })
+	})
 	g.Shards = shard.New(shard.Options[groupMachine, *groupOut]{
 		Name: kafka.OffsetsTopic,
 		New: func(kafka.PartitionID) groupMachine {
@@ -212,7 +217,16 @@ func groupOptions(c *config.Node, latest func() *image.Image, ids *uuids) group.
 func (g *groups) Do(p kafka.PartitionID, t *shard.Ticket, event func(m *group.Groups, nowMs int64, to group.Token, out *group.Out)) error {
 	return g.Shards.Do(p, t, func(m groupMachine, nowMs int64, to shard.Token, out *groupOut) {
 		event(m.Groups, nowMs, group.Token(to), &out.out)
+		if len(out.out.Matching) != 0 {
+			g.matchers.begin(p, out.out.Matching)
+		}
 	})
+}
+
+// Close gives up what runs beside the lanes, and the partitions.
+func (g *groups) Close() {
+	g.matchers.close()
+	g.Shards.Close()
 }
 
 // counts counts the groups of all partitions that are loaded, one after another.

@@ -54,8 +54,9 @@ type consumerGroup struct {
 
 	// freshUntilMs is when the metadata hash has to be looked at again; 0: now.
 	freshUntilMs int64
-	resolving    []string // the regexes that resolve is about
-	resolve      timer
+	// matching is under way beside the lane; unfitMs is when the outcome of one did last not fit into a batch.
+	matching *Matching
+	unfitMs  int64
 }
 
 // nameCount is how many members name a topic, and how many regexes match it.
@@ -127,7 +128,6 @@ func (c *consumerGroup) abandon(g *Groups, _ kafka.Code, _ *Out) {
 	for _, m := range c.members {
 		m.cancelTimers(g)
 	}
-	g.timers.cancel(&c.resolve)
 }
 
 func (c *consumerGroup) memberIDs() []string { return sortedKeys(c.members) }

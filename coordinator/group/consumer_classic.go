@@ -72,7 +72,7 @@ func (j *join) intoConsumer(p *consumerPlan) (*kmsg.JoinGroupResponse, error) {
 		j.g.timers.cancel(&m.sync)
 		j.g.timers.set(&m.sync, m, j.nowMs+int64(updated.rebalanceTimeoutMs))
 	}
-	p.startResolving()
+	p.startMatching(j.out)
 	return joinedConsumer(req.Version, &updated), nil
 }
 

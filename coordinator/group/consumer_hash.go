@@ -21,11 +21,9 @@ func (g *Groups) metadataHash(names map[string]nameCount) int64 {
 	for _, name := range sortedKeys(names) {
 		hash, ok := g.topicHashes[name]
 		if !ok {
-			id, partitions, exists := g.topics.Topic(name)
-			if !exists {
+			if hash, ok = hashOf(g.topics, name); !ok {
 				continue
 			}
-			hash = topicHash(name, id, partitions, func(p kafka.PartitionID) []string { return g.topics.Racks(name, p) })
 			g.topicHashes[name] = hash
 		}
 		b = binary.LittleEndian.AppendUint64(b, hash)
@@ -34,6 +32,15 @@ func (g *Groups) metadataHash(names map[string]nameCount) int64 {
 		return 0
 	}
 	return int64(xxh3.Hash(b))
+}
+
+// hashOf is the hash of a topic as a view has it; false if it is not there.
+func hashOf(topics Topics, name string) (uint64, bool) {
+	id, partitions, ok := topics.Topic(name)
+	if !ok {
+		return 0, false
+	}
+	return topicHash(name, id, partitions, func(p kafka.PartitionID) []string { return topics.Racks(name, p) }), true
 }
 
 // topicHash is over the id, the name, the number of partitions, and the racks of
@@ -47,10 +54,12 @@ func topicHash(name string, id kafka.TopicID, partitions int32, racks func(kafka
 	b = le.AppendUint32(b, uint32(partitions))
 	for p := range kafka.PartitionID(partitions) {
 		b = le.AppendUint32(b, uint32(p))
-		sorted := slices.Sorted(slices.Values(racks(p)))
-		for _, rack := range sorted {
-			b = le.AppendUint32(b, uint32(len(utf16.Encode([]rune(rack)))))
-			b = appendJavaString(b, rack)
+		found := racks(p)
+		slices.Sort(found)
+		for _, rack := range found {
+			at := len(b)
+			b = appendJavaString(le.AppendUint32(b, 0), rack)
+			copy(b[at:], b[len(b)-4:]) // its length, in front too
 		}
 	}
 	return xxh3.Hash(b)
@@ -58,11 +67,16 @@ func topicHash(name string, id kafka.TopicID, partitions int32, racks func(kafka
 
 // appendJavaString appends a string's UTF-16 units and their number.
 func appendJavaString(b []byte, s string) []byte {
-	units := utf16.Encode([]rune(s))
-	for _, u := range units {
-		b = binary.LittleEndian.AppendUint16(b, u)
+	start := len(b)
+	for _, r := range s {
+		if r < 1<<16 {
+			b = binary.LittleEndian.AppendUint16(b, uint16(r))
+		} else {
+			high, low := utf16.EncodeRune(r)
+			b = binary.LittleEndian.AppendUint16(binary.LittleEndian.AppendUint16(b, uint16(high)), uint16(low))
+		}
 	}
-	return binary.LittleEndian.AppendUint32(b, uint32(len(units)))
+	return binary.LittleEndian.AppendUint32(b, uint32((len(b)-start)/2))
 }
 
 // dropLegacyMetadata deletes the record that the hash has replaced.

@@ -92,7 +92,7 @@ func (g *Groups) consumerHeartbeat(nowMs int64, by Caller, req *kmsg.ConsumerGro
 		return nil, err
 	}
 	p.startUpgraded()
-	g.beat(p, &before, &updated)
+	g.beat(p, &before, &updated, out)
 	resp := HeartbeatRefused(req.Version, kafka.None)
 	resp.MemberID, resp.MemberEpoch = &updated.id, updated.epoch
 	resp.HeartbeatIntervalMillis = p.nextHeartbeatMs(&updated, req.MemberEpoch == epochJoin)
@@ -111,7 +111,7 @@ func (g *Groups) consumerHeartbeat(nowMs int64, by Caller, req *kmsg.ConsumerGro
 func (p *consumerPlan) nextHeartbeatMs(m *memberData, joins bool) int32 {
 	c := p.c
 	intervalMs := p.g.groupConfig(c.id).HeartbeatIntervalMs
-	waits := m.state == memberUnreleased || c.assignmentEpoch < c.epoch || len(c.resolving) != 0
+	waits := m.state == memberUnreleased || c.assignmentEpoch < c.epoch || c.matching != nil
 	inWave := !joins && p.nowMs < c.assignmentMs+int64(intervalMs)
 	if soonMs := p.g.options.ConsumerRebalanceIntervalMs; soonMs > 0 && (waits || inWave) {
 		return min(intervalMs, soonMs)
@@ -125,7 +125,7 @@ func tellsAll(req *kmsg.ConsumerGroupHeartbeatRequest) bool {
 }
 
 // beat starts the timers of a member that has just been heard of.
-func (g *Groups) beat(p *consumerPlan, before, updated *memberData) {
+func (g *Groups) beat(p *consumerPlan, before, updated *memberData, out *Out) {
 	m := p.c.members[updated.id]
 	if m == nil {
 		return
@@ -140,7 +140,7 @@ func (g *Groups) beat(p *consumerPlan, before, updated *memberData) {
 		}
 	}
 	g.timers.set(&m.session, m, p.nowMs+int64(g.groupConfig(p.c.id).SessionTimeoutMs))
-	p.startResolving()
+	p.startMatching(out)
 }
 
 func (g *Groups) startRebalanceTimer(m *consumerMember, nowMs int64) {

@@ -299,7 +299,11 @@ func (m *consumerModel) beat(c *consumerClient) {
 	}
 	c.beatMs = m.nowMs + consumerBeatMs
 	if !m.calm && m.chance(10) {
-		m.send1(c, req, func(kmsg.Response) { c.tellAll = true }) // the answer is lost
+		m.send1(c, req, func(kmsg.Response) { // the answer is lost
+			if c.tellAll = true; req.Topics != nil {
+				c.target = nil // it has said what it has, so it takes no more before it hears again
+			}
+		})
 		return
 	}
 	m.send1(c, req, func(r kmsg.Response) {
@@ -582,7 +586,7 @@ func (m *consumerModel) mustBeSettled(when string) {
 		topics := slices.Clone(c.topics)
 		if *c.regex != "" {
 			for topic := range m.topics {
-				if re, err := m.g.compileRegex(*c.regex); err == nil && re.MatchString(topic) {
+				if re, err := compileRegex(*c.regex, 4096); err == nil && re.MatchString(topic) {
 					topics = append(topics, topic)
 				}
 			}

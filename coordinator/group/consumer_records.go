@@ -22,7 +22,7 @@ type consumerPlan struct {
 	records   []grouprec.Record
 	// freshUntilMs is that of the group when the plan is carried out.
 	freshUntilMs int64
-	resolving    []string
+	matching     []string // regexes
 }
 
 func (p *consumerPlan) put(k grouprec.Key, v grouprec.Value) {

@@ -390,6 +390,9 @@ func (d *driver) of(list ...string) string { return list[d.random.IntN(len(list)
 
 func (d *driver) step() {
 	switch n := d.random.IntN(100); {
+	case d.mixed && d.token < 12: // so that there is a classic group to move to the new protocol
+		d.classic()
+		d.pass(100)
 	case n < 8:
 		d.pass(int64(d.random.IntN(60_000)))
 	case n < 20:
@@ -439,6 +442,7 @@ func (d *driver) pass(ms int64) {
 }
 
 func (d *driver) retopic() {
+	d.pass(1) // what matches regexes then sees the topics as they are now
 	topics := topicSet{}
 	for _, name := range []string{"t", "u", "v", "w"} {
 		if n, ok := d.topics[name]; ok && (len(d.topics) == 1 || !d.chance(15)) {

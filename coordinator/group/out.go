@@ -43,13 +43,17 @@ type Out struct {
 	// Transaction says that the records are to stand in a transactional batch.
 	Transaction *Transaction
 	Replies     []Reply
-	bytes       int // of Records, as a batch holds them
+	// Matching are to be run beside the lane, and then given to Groups.Matched.
+	Matching []*Matching
+	bytes    int // of Records, as a batch holds them
 }
 
 // Reset empties o for the next event; its memory is kept.
 func (o *Out) Reset() {
 	clear(o.Records)
 	clear(o.Replies)
+	clear(o.Matching)
+	o.Matching = o.Matching[:0]
 	o.Records, o.Replies, o.Transaction = o.Records[:0], o.Replies[:0], nil
 	o.bytes = 0
 }
@@ -97,7 +101,7 @@ type TopicsChange struct {
 type Topics interface {
 	Topic(name string) (id kafka.TopicID, partitions int32, ok bool)
 	TopicName(id kafka.TopicID) (name string, ok bool)
-	// Racks are those of a partition's replicas that have one.
+	// Racks are those of a partition's replicas that have one, in a slice of the caller's own.
 	Racks(name string, p kafka.PartitionID) []string
 	// Names are those of all topics.
 	Names() iter.Seq[string]

@@ -3,6 +3,7 @@
 package group
 
 import (
+	"context"
 	"encoding/binary"
 	"fmt"
 	"iter"
@@ -115,6 +116,10 @@ type world struct {
 	events   int
 	shown    []shownReply
 	beside   beside
+	// matching is under way beside the lane, until time passes; with slow it
+	// stays so for a while longer.
+	matching []*Matching
+	slow     func() bool
 }
 
 // beside is another coordinator that gets the same events; gave and compare hold
@@ -179,6 +184,7 @@ func (w *world) do(event func(out *Out)) {
 		delete(w.waiting, r.To)
 		r.Response.AppendTo(nil)
 	}
+	w.matching = append(w.matching, w.out.Matching...)
 	if w.events++; len(w.records) != 0 || w.events%64 == 0 {
 		w.compare()
 	}
@@ -248,6 +254,7 @@ func (w *world) until(ms int64, each func()) {
 	if w.beside != nil {
 		w.beside.passed(w, ms)
 	}
+	w.matched(each)
 	for rounds := 0; ; rounds++ {
 		due, ok := w.g.NextDueMs()
 		if !ok || due > ms {
@@ -264,6 +271,24 @@ func (w *world) until(ms int64, each func()) {
 	}
 	w.nowMs = ms
 	w.same()
+}
+
+// matched ends what is under way beside the lane.
+func (w *world) matched(each func()) {
+	w.t.Helper()
+	under := w.matching
+	w.matching = nil
+	for _, m := range under {
+		if w.slow != nil && w.slow() {
+			w.matching = append(w.matching, m)
+			continue
+		}
+		m.Run(context.Background())
+		w.do(func(out *Out) { w.g.Matched(w.nowMs, m, out) })
+		if each != nil {
+			each()
+		}
+	}
 }
 
 // reload is a failover: whoever waits is told so, and the log is read anew.
