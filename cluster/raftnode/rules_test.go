@@ -450,6 +450,11 @@ func TestR8DirectoryOrEndpointMismatch(t *testing.T) {
 	if _, err := Open(other); !errors.Is(err, ErrNotMember) {
 		t.Errorf("open with another directory id: %v", err)
 	}
+	other = o
+	other.NodeID += 2
+	if _, err := Open(other); !errors.Is(err, ErrNotMember) {
+		t.Errorf("open as another node: %v", err)
+	}
 
 	o.Endpoints = []metarec.VoterEndpoint{{Name: "CONTROLLER", Host: "127.0.0.1", Port: 19093}}
 	n, err = Open(o)

@@ -55,9 +55,8 @@ func (c *core) initialState() error {
 			commit = last
 		}
 	}
-	if member := slices.Contains(conf.GetVoters(), c.id) || slices.Contains(conf.GetLearners(), c.id); !member &&
-		len(conf.GetVoters()) > 0 && c.o.Transport == nil {
-		return fmt.Errorf("node %d, directory %s: %w", c.self.NodeID, c.self.DirectoryID, ErrNotMember)
+	if err := c.checkMember(conf); err != nil {
+		return err
 	}
 	term, vote := uint64(0), uint64(raft.None)
 	if epoch, ok := c.log.Epoch(last); ok {
@@ -75,6 +74,21 @@ func (c *core) initialState() error {
 		if m.Index <= max(floor, c.contained) && m.VotersHere {
 			c.store.lastChange = m.Index
 		}
+	}
+	return nil
+}
+
+// checkMember refuses a directory that is not the one this node votes under, and
+// one that another node does.
+func (c *core) checkMember(conf *pb.ConfState) error {
+	who := fmt.Sprintf("node.id %d, directory.id %s of meta.properties", c.self.NodeID, c.self.DirectoryID)
+	member := slices.Contains(conf.GetVoters(), c.id) || slices.Contains(conf.GetLearners(), c.id)
+	if !member && len(conf.GetVoters()) > 0 && c.o.Transport == nil {
+		return fmt.Errorf("%s: %w", who, ErrNotMember)
+	}
+	voters := c.lastMembers().Voters
+	if at := voterOf(voters, c.self.DirectoryID); at >= 0 && voters[at].VoterID != c.self.NodeID {
+		return fmt.Errorf("%s: %w; the directory is that of node %d", who, ErrNotMember, voters[at].VoterID)
 	}
 	return nil
 }
