@@ -110,7 +110,9 @@ func compileRegex(regex string, bytesMax int) (*regexp.Regexp, error) {
 		if n := writtenOut(parsed); n > bytesMax {
 			return nil, refuse(kafka.InvalidRegularExpression, "SubscribedTopicRegex has %d parts when its repetitions are written out; %d are allowed.", n, bytesMax)
 		}
-		compiled, err = regexp.Compile(`\A(?:` + regex + `)\z`)
+		if compiled, err = regexp.Compile(`\A(?:` + regex + `)\z`); err != nil { // it ends in a \Q without its \E
+			compiled, err = regexp.Compile(`\A(?:` + regex + `\E)\z`)
+		}
 	}
 	if err != nil {
 		return nil, refuse(kafka.InvalidRegularExpression, "SubscribedTopicRegex is not a valid regular expression: %v.", err)
