@@ -88,7 +88,9 @@ func roundTrip(t *testing.T, n *kafka.Node, topic, codec string, text []byte) {
 	if _, err := newAdmin(t, n.Address).CreateTopic(t.Context(), realPartitions, 1, nil, topic); err != nil {
 		t.Fatal(err)
 	}
-	write := exec.CommandContext(t.Context(), "kcat", "-P", "-b", n.Address, "-t", topic, "-K", "\t", "-z", codec, "-X", "enable.idempotence=true", "-X", "linger.ms=5")
+	ctx, cancel := context.WithTimeout(t.Context(), toolTimeout)
+	defer cancel()
+	write := exec.CommandContext(ctx, "kcat", "-P", "-b", n.Address, "-t", topic, "-K", "\t", "-z", codec, "-X", "enable.idempotence=true", "-X", "linger.ms=5")
 	input, err := write.StdinPipe()
 	if err != nil {
 		t.Fatal(err)
@@ -194,7 +196,9 @@ func readWithFranz(t *testing.T, n *kafka.Node, topic string, g *gathering) {
 func readWithKcat(t *testing.T, n *kafka.Node, topic string, g *gathering) {
 	t.Helper()
 	// %S is the value's length: with it a value may hold anything.
-	read := exec.CommandContext(t.Context(), "kcat", "-C", "-q", "-b", n.Address, "-t", topic, "-o", "beginning", "-e", "-X", "check.crcs=true",
+	ctx, cancel := context.WithTimeout(t.Context(), toolTimeout)
+	defer cancel()
+	read := exec.CommandContext(ctx, "kcat", "-C", "-q", "-b", n.Address, "-t", topic, "-o", "beginning", "-e", "-X", "check.crcs=true",
 		"-f", "%p %o %k %S\n%s\n")
 	var said bytes.Buffer
 	read.Stderr = &said

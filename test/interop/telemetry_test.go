@@ -43,10 +43,10 @@ func TestClientTelemetry(t *testing.T) {
 		if out, err := compile.CombinedOutput(); err != nil {
 			t.Fatalf("javac: %v\n%s", err, out)
 		}
-		out, err := exec.CommandContext(t.Context(), "java", "-Xmx256m", "-cp", classes, "Push", n.Address, "java-push", "telemetry", seconds).Output()
-		said := strings.Fields(string(out))
-		if err != nil || len(said) != 2 {
-			t.Fatalf("%v\n%s", err, out)
+		all, err := kafka.RunWithin(exec.Command("java", "-Xmx256m", "-cp", classes, "Push", n.Address, "java-push", "telemetry", seconds), toolTimeout, "")
+		said := strings.Fields(all.Out)
+		if err != nil || all.Code != 0 || len(said) != 2 {
+			t.Fatalf("%v, exit code %d\n%s", err, all.Code, all.Both)
 		}
 		sent, _ := strconv.ParseFloat(said[1], 64)
 		labels := `client_id="java-push",client_instance_id="` + said[0] + `",client_software_name="apache-kafka-java",client_software_version="4.4.0"`
@@ -60,8 +60,9 @@ func TestClientTelemetry(t *testing.T) {
 	})
 	t.Run("librdkafka", func(t *testing.T) {
 		script := filepath.Join(kafka.Folder(t), "python", "push.py")
-		if out, err := exec.CommandContext(t.Context(), client.Interpreter(t), "-B", script, n.Address, "python-push", "telemetry", seconds).CombinedOutput(); err != nil {
-			t.Fatalf("%v\n%s", err, out)
+		push := exec.Command(client.Interpreter(t), "-B", script, n.Address, "python-push", "telemetry", seconds)
+		if said, err := kafka.RunWithin(push, toolTimeout, ""); err != nil || said.Code != 0 {
+			t.Fatalf("%v, exit code %d\n%s", err, said.Code, said.Both)
 		}
 		pushedValue(t, n, `client_producer_request_latency_avg{client_id="python-push",client_instance_id="*",client_software_name="confluent-kafka-python",*}`)
 	})

@@ -8,11 +8,13 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -22,7 +24,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 )
 
-const startTimeout = 60 * time.Second
+const startTimeout = 2 * time.Minute
 
 // Node is a broker process of either kind. It ends with its test.
 type Node struct {
@@ -120,8 +122,8 @@ func StartApache(t testing.TB, dir string, o Options) *Node {
 		for _, feature := range o.Features {
 			arguments = append(arguments, "--feature", feature)
 		}
-		if out, err := exec.Command("java", arguments...).CombinedOutput(); err != nil {
-			t.Fatalf("format: %v\n%s", err, out)
+		if said, err := RunWithin(exec.Command("java", arguments...), startTimeout, ""); err != nil || said.Code != 0 {
+			t.Fatalf("format: %v, exit code %d\n%s", err, said.Code, said.Both)
 		}
 	}
 	// It lives for seconds: what makes it start fast counts.
@@ -224,12 +226,17 @@ func (n *Node) Log() string {
 	return string(all[max(0, len(all)-6000):])
 }
 
+// freeAddress is one that nobody listens at. Its port is below those that the
+// system gives to connections, of which one may take it before Kafka does.
 func freeAddress(t testing.TB) string {
 	t.Helper()
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
+	for range 100 {
+		address := net.JoinHostPort("127.0.0.1", strconv.Itoa(15_000+rand.IntN(17_000)))
+		if listener, err := net.Listen("tcp", address); err == nil {
+			defer listener.Close()
+			return address
+		}
 	}
-	defer listener.Close()
-	return listener.Addr().String()
+	t.Fatal("no port is free")
+	return ""
 }
