@@ -3,6 +3,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -192,12 +193,15 @@ func (o *consumeOptions) runMember(ctx context.Context, c *cobra.Command, topics
 	if errors.Is(err, errEnough) {
 		err = nil // and a commit that fails is told
 	}
-	if flushed := out.flush(); flushed == nil {
-		err = errors.Join(err, m.leave())
-	} else if err == nil {
-		err = flushed
+	flushed := out.flush()
+	if flushed != nil {
+		return cmp.Or(err, flushed)
 	}
-	return err
+	left := m.leave()
+	if left != nil && errors.Is(err, context.Canceled) {
+		return left // that it was interrupted is not what is wrong
+	}
+	return errors.Join(err, left)
 }
 
 // topicsExist tells of a wrong name at once: a member would wait for the topic.
@@ -306,7 +310,9 @@ func (m *membership) failed(ctx context.Context, fetches kgo.Fetches) error {
 			}
 			return groupError(m.o.group, session.Err)
 		case kerr.IsRetriable(e.Err):
-			m.stuck(topicPartition{e.Topic, e.Partition}, e.Err)
+			if err := m.stuck(topicPartition{e.Topic, e.Partition}, e.Err); err != nil {
+				return err
+			}
 		default:
 			return &fetch.PartitionError{Topic: e.Topic, Partition: e.Partition, Err: e.Err}
 		}
@@ -315,16 +321,21 @@ func (m *membership) failed(ctx context.Context, fetches kgo.Fetches) error {
 }
 
 // stuck tells once of a partition that gives an error for longer than the
-// timeout, such as a range of its log that went bad.
-func (m *membership) stuck(at topicPartition, err error) {
+// timeout, such as a range of its log that went bad. The client never goes over
+// to a topic that was made anew: that ends the run.
+func (m *membership) stuck(at topicPartition, err error) error {
 	since, ok := m.troubled[at]
 	switch {
 	case !ok:
 		m.troubled[at] = m.now()
-	case !since.IsZero() && m.now().Sub(since) > m.o.timeout:
+	case since.IsZero() || m.now().Sub(since) <= m.o.timeout:
+	case errors.Is(err, kerr.UnknownTopicID):
+		return failed(fmt.Errorf("topic %q was deleted, or deleted and created again", at.topic), "gregor topic describe "+at.topic)
+	default:
 		m.troubled[at] = time.Time{}
 		m.note(fmt.Sprintf("still waiting: topic %q, partition %d: %v", at.topic, at.partition, err))
 	}
+	return nil
 }
 
 // write puts out the records of a poll. What could not be written is not

@@ -56,7 +56,9 @@ func TestMemberTellsOfTrouble(t *testing.T) {
 	trouble := func(seconds, want int) {
 		t.Helper()
 		for range seconds {
-			m.stuck(orders, kerr.CorruptMessage)
+			if err := m.stuck(orders, kerr.CorruptMessage); err != nil {
+				t.Error(err)
+			}
 			now = now.Add(time.Second)
 		}
 		if told != want {
@@ -68,4 +70,12 @@ func TestMemberTellsOfTrouble(t *testing.T) {
 	m.advance([]*kgo.Record{{Topic: "orders", Partition: 1}})
 	trouble(4, 1)
 	trouble(1, 2)
+	var gone error
+	for range 5 {
+		gone = m.stuck(topicPartition{"orders", 2}, kerr.UnknownTopicID)
+		now = now.Add(time.Second)
+	}
+	if gone == nil || told != 2 {
+		t.Errorf("a topic that is not there any more: %v, told %d times", gone, told)
+	}
 }
