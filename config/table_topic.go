@@ -7,7 +7,7 @@ import "sync"
 // topicKeys holds Kafka's topic keys and gregor's. Effects of topic keys that
 // have a broker twin are the twin's.
 var topicKeys = []Definition{
-	{Name: "cleanup.policy", Type: List, Default: "delete", Check: elements{empty: true, of: []string{"compact", "delete"}}, Effect: Works, Doc: "What happens to old segments: `delete`, `compact`, both, or nothing when empty. Old segments are not deleted or compacted yet; topics with `compact` refuse records without keys."},
+	{Name: "cleanup.policy", Type: List, Default: "delete", Check: elements{empty: true, of: []string{"compact", "delete"}}, Effect: Works, Doc: "What happens to old segments: `delete`, `compact`, both, or nothing when empty. `compact` does not compact yet; topics with it refuse records without keys."},
 	{Name: "compression.gzip.level", Type: Int, Default: "-1", Check: gzipLevel{}, Effect: Works, Doc: "Level at which the broker compresses with gzip."},
 	{Name: "compression.lz4.level", Type: Int, Default: "9", Check: between(1, 17), Effect: Works, Doc: "Level at which the broker compresses with lz4."},
 	{Name: "compression.type", Type: String, Default: "producer", Check: oneOf{of: []string{"uncompressed", "zstd", "lz4", "snappy", "gzip", "producer"}}, Effect: Works, Doc: "Codec in which batches are kept; `producer` keeps what the producer chose."},
