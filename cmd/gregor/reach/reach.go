@@ -23,7 +23,7 @@ func Ping(ctx context.Context, client *kgo.Client) error {
 	go func() { answer <- client.Ping(ctx) }()
 	select {
 	case err := <-answer:
-		if !errors.Is(err, context.DeadlineExceeded) {
+		if err == nil || ctx.Err() == nil {
 			return err
 		}
 	case <-ctx.Done():
