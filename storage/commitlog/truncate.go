@@ -245,7 +245,9 @@ func (l *Log) TruncateFullyAndStartAt(off kafka.Offset) error {
 	l.setEpochsLocked(nil)
 	l.setHighWatermarkLocked(off)
 	l.mu.Unlock()
-	errs := []error{l.lowered(off), l.removeTail(gone)}
+	// 0, for none of what the checkpoints say may outlive the files: a crash between
+	// two of them must find the new log start, and no promise of the old records.
+	errs := []error{l.lowered(0), l.removeTail(gone)}
 	files, err := l.list()
 	errs = append(errs, err)
 	if err == nil {

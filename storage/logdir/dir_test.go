@@ -486,6 +486,33 @@ func TestTruncationLowersTheRecoveryPoint(t *testing.T) {
 	}
 }
 
+// A log that is emptied, to begin again behind its old end, is either the old one
+// or begins there, whenever the process dies: the directory knows the new log start
+// before the first file goes.
+func TestDeathWhileALogIsEmptied(t *testing.T) {
+	memory := vfs.NewMemory()
+	fsys := vfs.NewCrash(memory)
+	d := open(t, fsys)
+	log := openLog(t, d, tp("orders", 0))
+	appendSome(t, log, 9)
+	ok(t, log.Roll())
+	appendSome(t, log, 9)
+	ok(t, d.Flush(t.Context()))
+	cuts := 0
+	fsys.Observe(func(int64, vfs.Call) {
+		cuts++
+		after := openLog(t, open(t, fsys.Image(vfs.Loss{})), tp("orders", 0)).Tail()
+		if (after.LogStart != 0 || after.LogEnd != 18) && (after.LogStart != 30 || after.LogEnd != 30) {
+			t.Errorf("cut %d: the log holds %d to %d", cuts, after.LogStart, after.LogEnd)
+		}
+	})
+	ok(t, log.TruncateFullyAndStartAt(30))
+	fsys.Observe(nil)
+	if cuts < 10 {
+		t.Fatalf("only %d cuts", cuts)
+	}
+}
+
 func TestLongTopicNamesFitWhenDeleted(t *testing.T) {
 	fsys := vfs.NewMemory()
 	d := open(t, fsys)
