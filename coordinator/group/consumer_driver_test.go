@@ -82,6 +82,11 @@ func (d *driver) checkHolders() {
 			}
 		}
 	}
+	for regex := range c.resolved {
+		if c.regexes[regex] == 0 {
+			d.t.Fatalf("nobody has %s any more\n%s", regex, d.consumerState(c))
+		}
+	}
 	if len(holder) != len(c.partitionEpochs) {
 		d.t.Fatalf("%d partitions are held, and %d known to be\n%s", len(holder), len(c.partitionEpochs), d.consumerState(c))
 	}
@@ -107,6 +112,7 @@ func newDriver(t fataler, seed uint64) *driver {
 	d.world = newWorld(t, func(o *Options) {
 		o.ConsumerAssignmentIntervalMs, o.ConsumerMaxSize, o.GroupInitialRebalanceDelayMs, o.ConsumerMigration = interval, 4, 0, d.migration
 	})
+	d.compacts = true
 	d.topics, d.lives = topicSet{"t": 3, "u": 2, "v": 4}, map[string]byte{}
 	d.do(func(out *Out) { d.g.MetadataChanged(d.nowMs, d.view(), TopicsChange{Created: true}, out) })
 	d.twin.topics = d.view()

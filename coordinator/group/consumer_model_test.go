@@ -85,6 +85,7 @@ func newConsumerModel(t *rapid.T, seed uint64) *consumerModel {
 	m.world = newWorld(t, func(o *Options) {
 		o.ConsumerAssignmentIntervalMs, o.ConsumerMaxSize, o.GroupInitialRebalanceDelayMs = m.interval, 7, 0
 	})
+	m.compacts = true
 	m.slow = func() bool { return !m.calm && m.chance(80) } // what matches regexes takes its time
 	m.setTopics(topicSet{"t": 3, "u": 2, "v": 4}, nil)
 	return m

@@ -116,6 +116,8 @@ type world struct {
 	events   int
 	shown    []shownReply
 	beside   beside
+	// compacts has what compaction would leave of the log looked at too.
+	compacts bool
 	// matching is under way beside the lane, until time passes; with slow it
 	// stays so for a while longer.
 	matching []*Matching
@@ -187,6 +189,9 @@ func (w *world) do(event func(out *Out)) {
 	w.matching = append(w.matching, w.out.Matching...)
 	if w.events++; len(w.records) != 0 || w.events%64 == 0 {
 		w.compare()
+	}
+	if w.compacts && w.events%128 == 0 {
+		w.compareCompacted()
 	}
 	if w.beside != nil {
 		w.beside.gave(w)
@@ -331,6 +336,29 @@ func (w *world) compare() {
 	log, live := durable(w.twin, w.g), durable(w.g, w.g)
 	if !maps.Equal(log, live) {
 		w.t.Fatalf("what the log says (-) is not what the coordinator has (+)\n%s", cmp.Diff(log, live))
+	}
+}
+
+// compareCompacted loads what is left of the log when it has been compacted and
+// all tombstones have had their time: of each key the last record, if it has a value.
+func (w *world) compareCompacted() {
+	w.t.Helper()
+	last := map[string]int{}
+	for i, l := range w.log {
+		last[string(l.rec.Key)] = i
+	}
+	g := New(w.options)
+	for i, l := range w.log {
+		if last[string(l.rec.Key)] != i || l.rec.Value == nil {
+			continue
+		}
+		if err := g.Replay(l.rec, l.from); err != nil {
+			w.t.Fatalf("replay: %v", err)
+		}
+	}
+	log, live := durable(g, w.g), durable(w.g, w.g)
+	if !maps.Equal(log, live) {
+		w.t.Fatalf("what the compacted log says (-) is not what the coordinator has (+)\n%s", cmp.Diff(log, live))
 	}
 }
 
