@@ -81,7 +81,7 @@ func (c *classicGroup) fire(g *Groups, t *timer, nowMs int64, out *Out) {
 // ends or they miss the SyncGroup.
 func (g *Groups) completeJoin(c *classicGroup, nowMs int64, out *Out) {
 	g.timers.cancel(&c.joinTimer)
-	c.initial, c.newMemberAdded = nil, false
+	c.initial = nil // newMemberAdded stays, as in Kafka: who came too late to prolong this delay prolongs the next one
 	for _, id := range c.notRejoined() {
 		c.remove(g, id, out)
 	}
