@@ -33,6 +33,9 @@ const connectTo = async (request) => {
   return new Kafka({ clientId: 'interop', brokers: [request.bootstrap], logLevel: logLevel.NOTHING, retry: { retries: 2 } });
 };
 
+// It answers the group, and leaves it, only between two fetches.
+const maxWaitTimeInMs = 500;
+
 const describe = async () => c.say({ version, codecs: Object.keys(codecs) });
 
 const produce = async () => {
@@ -80,7 +83,7 @@ const read = async (request) => {
     for (const at of await admin.fetchTopicOffsetsByTimestamp(request.topic, request.time)) from.set(at.partition, at.offset);
     await admin.disconnect();
   }
-  const reader = kafka.consumer({ groupId: request.group });
+  const reader = kafka.consumer({ groupId: request.group, maxWaitTimeInMs });
   await reader.connect();
   await reader.subscribe({ topics: [request.topic], fromBeginning: true });
   let left = request.count;
@@ -179,7 +182,7 @@ const group = async () => {
   const request = await c.next();
   if (request.protocol !== 'classic') return c.say({ lacks: true });
   const kafka = await connectTo(request);
-  const member = kafka.consumer({ groupId: request.group, sessionTimeout: request.session_timeout_ms, rebalanceTimeout: 20_000, heartbeatInterval: c.HEARTBEAT_MS });
+  const member = kafka.consumer({ groupId: request.group, sessionTimeout: request.session_timeout_ms, rebalanceTimeout: 20_000, heartbeatInterval: c.HEARTBEAT_MS, maxWaitTimeInMs });
   const position = new Map(); // place -> offset of the next record
   member.on(member.events.GROUP_JOIN, ({ payload }) => {
     position.clear();
