@@ -9,6 +9,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"gregor/base/kafka"
+	"gregor/coordinator/grouprec"
 )
 
 // joinedAs gives the answers to the JoinGroups that w has answered, by token.
@@ -208,5 +209,30 @@ func TestPoint43ARebalanceLosesNothing(t *testing.T) {
 	w.until(w.nowMs+hour, nil)
 	if o := w.g.offsets["g"].committed; c.state != stateStable || len(o["t"]) != 1 || len(o["u"]) != 0 {
 		t.Errorf("%s: left is %v", c.state, o)
+	}
+}
+
+// An old record of a group does not tell since when it is empty: then the commit
+// counts.
+func TestPoint43AGroupThatIsEmptySinceNobodyKnowsWhen(t *testing.T) {
+	const day = 24 * 60 * 60 * 1000
+	w := newWorld(t, nil)
+	group := grouprec.NewGroupMetadataValue()
+	group.ProtocolType, group.Generation = protocolTypeConsumer, 3
+	old := grouprec.Record{Key: (&grouprec.GroupMetadataKey{Group: "g"}).Append(nil), Value: group.AppendVersion(nil, 1)}
+	offset := grouprec.NewOffsetCommitValue()
+	offset.Offset, offset.CommitTimestamp = 5, w.nowMs-6*day
+	commit, _ := encodeOffset(grouprec.OffsetCommitKey{Group: "g", Topic: "t"}, offset)
+	for _, rec := range []grouprec.Record{old, commit} {
+		w.append(logged{rec: rec, from: Origin{Offset: kafka.Offset(len(w.log)), TimestampMs: w.nowMs, ProducerID: -1}})
+	}
+	w.reload()
+	w.until(w.nowMs+day-2*w.g.options.OffsetsRetentionCheckIntervalMs, nil)
+	if w.g.offsets["g"] == nil {
+		t.Fatal("expired before a week was over")
+	}
+	w.until(w.nowMs+4*w.g.options.OffsetsRetentionCheckIntervalMs, nil)
+	if w.g.offsets["g"] != nil || w.g.groups["g"] != nil {
+		t.Error("still there")
 	}
 }
