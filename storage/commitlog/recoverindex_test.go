@@ -187,7 +187,7 @@ func (w *indexLoad) judge(image *vfs.Memory) error {
 	if f, err := b.l.MaxTimestamp(); err != nil || f.Offset != newest.off {
 		return fmt.Errorf("the newest is %+v, %v; want %+v", f, err, newest)
 	}
-	for range 20 {
+	for range 8 {
 		ts := 900 + w.random.Int64N(int64(end/3+400))
 		want := kafka.NoOffset
 		for _, x := range kept {
@@ -200,7 +200,7 @@ func (w *indexLoad) judge(image *vfs.Memory) error {
 			return fmt.Errorf("time %d is at %+v, %v; want %d", ts, f, err, want)
 		}
 	}
-	for range 10 {
+	for range 2 {
 		from := start + kafka.Offset(w.random.IntN(len(kept)+1))
 		if list, err := b.readAll(from, 5000, ToLogEnd); err != nil || len(list) != int(end-from) || len(list) > 0 && list[0].BaseOffset != from {
 			return fmt.Errorf("%d batches from %d to %d, %v", len(list), from, end, err)
@@ -236,7 +236,7 @@ func TestIndexesBelowTheRecoveryPointAfterAPowerCut(t *testing.T) {
 	w := &indexLoad{b: b, random: rand.New(rand.NewPCG(7, 7))}
 	cuts := 0
 	crash.Observe(func(number int64, call vfs.Call) {
-		if number%19 != 0 {
+		if number%61 != 0 {
 			return
 		}
 		for i, data := range []vfs.Keep{vfs.KeepAll, vfs.KeepNone, vfs.KeepPrefix, vfs.KeepTorn} {
@@ -251,7 +251,7 @@ func TestIndexesBelowTheRecoveryPointAfterAPowerCut(t *testing.T) {
 	for range 4 * index.SpillEntries * 6 {
 		w.step()
 	}
-	if cuts < 500 {
+	if cuts < 150 {
 		t.Fatalf("only %d cuts were tried", cuts)
 	}
 }
