@@ -38,6 +38,12 @@ const (
 	reserveBytes = 8 << 20
 )
 
+// What the log says when producers have to wait, and when that is over.
+const (
+	fullLine  = "log directory is full"
+	againLine = "has room again"
+)
+
 // machine is a node on two disks of its own. Topic /a's partitions are the even
 // ones, /b's the odd ones.
 type machine struct {
@@ -101,6 +107,16 @@ func (m *machine) start() {
 	m.t.Cleanup(n.Kill)
 }
 
+// told counts the log's lines of this kind about a directory.
+func (m *machine) told(line string, dir int) (n int) {
+	for l := range strings.Lines(m.log.String()) {
+		if strings.Contains(l, line) && strings.Contains(l, "dir="+m.dirs[dir]+" ") {
+			n++
+		}
+	}
+	return n
+}
+
 func (m *machine) stop() {
 	m.t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
@@ -125,9 +141,8 @@ func (m *machine) client(opts ...kgo.Opt) *kgo.Client {
 // each until it is acknowledged. It notes every error that a request got.
 type producer struct {
 	partition int32
-	stop      context.CancelFunc
+	enough    atomic.Int64 // with so many acknowledged it ends; 0: it goes on
 	acked     atomic.Int64
-	lastNano  atomic.Int64 // when the newest acknowledgement came
 	refused   atomic.Int64
 	bad       atomic.Pointer[error]
 }
@@ -142,7 +157,9 @@ func (p *producer) run(ctx context.Context, m *machine, pad []byte) {
 		case err == nil:
 			i++
 			p.acked.Store(i)
-			p.lastNano.Store(time.Now().UnixNano())
+			if enough := p.enough.Load(); enough > 0 && i >= enough {
+				return
+			}
 		case ctx.Err() != nil:
 		case kerr.IsRetriable(err) || errors.Is(err, kgo.ErrRecordRetries):
 			p.refused.Add(1)
@@ -212,7 +229,7 @@ func takeAll(t *testing.T, name string, leave int64) {
 // looks at what goes on then, makes room, and looks that all goes on and all is
 // there. least is what must stay free in a directory; -1 prepares.
 func fill(t *testing.T, m *machine, makeRoom func() error, least func(int) int64) {
-	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 4*time.Minute)
 	defer cancel()
 	adm := kadm.NewClient(m.client())
 	if _, err := adm.CreateTopic(ctx, 4, 1, nil, "t"); err != nil {
@@ -225,12 +242,11 @@ func fill(t *testing.T, m *machine, makeRoom func() error, least func(int) int64
 	pad := make([]byte, 100<<10)
 	_, _ = rand.Read(pad)
 	var load sync.WaitGroup
+	began := time.Now()
 	producers := make([]*producer, 4)
 	for i := range producers {
-		producing, stop := context.WithCancel(ctx)
-		defer stop()
-		producers[i] = &producer{partition: int32(i), stop: stop}
-		load.Go(func() { producers[i].run(producing, m, pad) })
+		producers[i] = &producer{partition: int32(i)}
+		load.Go(func() { producers[i].run(ctx, m, pad) })
 	}
 	wait(t, ctx, "producers are refused", func() bool {
 		for _, p := range producers {
@@ -240,6 +256,7 @@ func fill(t *testing.T, m *machine, makeRoom func() error, least func(int) int64
 		}
 		return true
 	})
+	wait(t, ctx, "both directories are told to be full", func() bool { return m.told(fullLine, 0) > 0 && m.told(fullLine, 1) > 0 })
 	time.Sleep(1500 * time.Millisecond) // a look or two later it is so for good
 	held := make([]int64, len(producers))
 	for i, p := range producers {
@@ -271,30 +288,26 @@ func fill(t *testing.T, m *machine, makeRoom func() error, least func(int) int64
 			t.Errorf("%s: %v, %d bytes usable", d.Dir, d.Err, d.UsableBytes)
 		}
 	}
+	// A producer that goes on ends with its next record: else it may fill the
+	// disk again before the others, or the look at the disk, have come to it.
+	for i, p := range producers {
+		p.enough.Store(held[i] + 1)
+	}
 	if err := makeRoom(); err != nil {
 		t.Fatal(err)
 	}
 	freed := time.Now()
-	// A producer that goes on stops at once: else it may fill the disk again
-	// before the others, or the look at the disk, have come to it.
-	wait(t, ctx, "producers go on", func() bool {
-		all := true
-		for i, p := range producers {
-			if p.acked.Load() > held[i] {
-				p.stop()
-			} else {
-				all = false
-			}
+	load.Wait() // at the latest until ctx is over
+	for i, p := range producers {
+		if p.acked.Load() <= held[i] && p.bad.Load() == nil {
+			t.Errorf("partition %d: the producer does not go on", p.partition)
 		}
-		return all
-	})
-	if took := time.Since(freed); took > 5*time.Second {
-		t.Errorf("it took %v to go on", took)
-	} else {
-		t.Logf("producers went on %v after there was room", took.Round(time.Millisecond))
 	}
-	load.Wait()
-	time.Sleep(2100 * time.Millisecond) // the line that it is over comes with a later look
+	t.Logf("producers went on %v after there was room", time.Since(freed).Round(time.Millisecond))
+	wait(t, ctx, "all is well again", func() bool { // the line comes with a later look
+		return m.told(fullLine, 0) == m.told(againLine, 0) && m.told(fullLine, 1) == m.told(againLine, 1)
+	})
+	looked, lines := time.Since(began), [2]int{m.told(fullLine, 0), m.told(fullLine, 1)}
 	for _, p := range producers {
 		if bad := p.bad.Load(); bad != nil {
 			t.Errorf("partition %d: an error that no producer tries again: %v", p.partition, *bad)
@@ -310,11 +323,17 @@ func fill(t *testing.T, m *machine, makeRoom func() error, least func(int) int64
 		readAll(ctx, t, m, producers, held)
 	}
 	m.stop()
-	said := m.log.String()
-	if full, again := strings.Count(said, "log directory is full"), strings.Count(said, "has room again"); full < 2 || full > 4 || again < 2 {
-		t.Errorf("%d lines of full directories, %d of room", full, again)
+	// Who finds no room is let in again every few seconds. If no producer comes
+	// then, that was the end of it, and the next failure is another one.
+	for i, n := range lines {
+		if most := 1 + int(looked/(3*time.Second)); n > most {
+			t.Errorf("%s: %d lines of a full directory in %v, want %d at most", m.dirs[i], n, looked, most)
+		}
+		if m.told(fullLine, i) > n {
+			t.Errorf("%s is full again although there is room", m.dirs[i])
+		}
 	}
-	if strings.Contains(said, "goes offline") {
+	if strings.Contains(m.log.String(), "goes offline") {
 		t.Error("a full directory went offline")
 	}
 }
@@ -340,7 +359,7 @@ func readAll(ctx context.Context, t *testing.T, m *machine, producers []*produce
 		last := int64(-1)
 		empty := 0
 		for last < acked[i]-1 {
-			short, done := context.WithTimeout(ctx, 2*time.Second)
+			short, done := context.WithTimeout(ctx, 5*time.Second)
 			fs := c.PollFetches(short)
 			done()
 			if fs.NumRecords() == 0 {
