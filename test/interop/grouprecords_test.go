@@ -98,6 +98,11 @@ func decode(t *testing.T, dir string, transactions bool) {
 		if count := seen[kind]; count[0] == 0 || count[1] == 0 {
 			t.Errorf("of type %s there are %d values and %d tombstones", kind, count[0], count[1])
 		}
+		delete(seen, kind)
+	}
+	// What older brokers kept of subscriptions goes with its group.
+	if count := seen["4"]; count[0] > 0 || count[1] == 0 || len(seen) != 1 {
+		t.Errorf("of types that are not expected there are, with a value and without, %v", seen)
 	}
 	wanted := []string{`"groupInstanceId":"i-1"`, `"instanceId":"i-new"`, `"rackId":"r-1"`, `"subscribedTopicRegex":"al.*"`, `"serverAssignor":"range"`,
 		`"classicMemberMetadata":{`, `"metadata":"by hand"`}
