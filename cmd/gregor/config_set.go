@@ -256,5 +256,16 @@ func tellChanges(w io.Writer, t *configTarget, changes []configChange, before ma
 			was = "not set"
 		}
 		fmt.Fprintf(w, "%s: %s %s (was %s)\n", t, did, change, was)
+		if change.op != kmsg.IncrementalAlterConfigOpDelete && t.strange(change.key, nil) == "" {
+			tellIdle(w, t, map[string]string{change.key: change.value})
+		}
+	}
+}
+
+// tellIdle says of keys that brokers keep, and gregor does not follow, that they
+// change nothing.
+func tellIdle(w io.Writer, t *configTarget, values map[string]string) {
+	for _, idle := range config.Idle(t.topic != "", values) {
+		fmt.Fprintf(w, "%s: %s has no effect in gregor: it is kept and shown, and nothing depends on it; \"gregor config explain %s\" says more\n", t, idle.Key, idle.Key)
 	}
 }

@@ -113,13 +113,13 @@ func newTopicCreateCommand(n *connection) *cobra.Command {
 		Args:    cobra.MinimumNArgs(1),
 		Example: "  gregor topic create orders --partitions 6\n  gregor topic create orders -c retention.ms=86400000 -c cleanup.policy=compact",
 		RunE: func(c *cobra.Command, names []string) error {
-			settings := map[string]*string{}
+			settings, values := map[string]*string{}, map[string]string{}
 			for _, s := range append(configs, sets...) {
 				key, value, ok := strings.Cut(s, "=")
 				if !ok {
 					return usage("-c %s: a setting is key=value", s)
 				}
-				settings[key] = &value
+				settings[key], values[key] = &value, value
 			}
 			return n.withAdmin(c, func(ctx context.Context, admin *kadm.Client) error {
 				create := admin.CreateTopics
@@ -141,6 +141,9 @@ func newTopicCreateCommand(n *connection) *cobra.Command {
 						fmt.Fprintf(c.ErrOrStderr(), "topic %s exists already\n", t.Topic)
 					default:
 						problems.add(topicError(t.Topic, withMessage(t.Err, t.ErrMessage)))
+					}
+					if t.Err == nil {
+						tellIdle(c.ErrOrStderr(), &configTarget{topic: t.Topic}, values)
 					}
 				}
 				return problems.end(c)
