@@ -4,9 +4,11 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"io"
 	"net"
+	"net/http"
 	"os"
 	"path/filepath"
 	"slices"
@@ -19,6 +21,7 @@ import (
 	"gregor/base/netx"
 	"gregor/base/vfs"
 	"gregor/config"
+	"gregor/ops"
 	"gregor/storage/logdir"
 )
 
@@ -102,10 +105,10 @@ func printChecks(c *cobra.Command, output string, checks []check) error {
 func checkPorts(ctx context.Context, settings *config.Node) []check {
 	var checks []check
 	for _, l := range slices.Concat(settings.Listeners(), settings.ControllerListeners()) {
-		checks = append(checks, checkPort(ctx, "port "+l.Name, l.Address()))
+		checks = append(checks, checkPort(ctx, "port "+l.Name, l.Address(), kafkaAt))
 	}
 	if address := settings.Text(config.GregorAdminListener); address != "" {
-		k := checkPort(ctx, "port admin", address)
+		k := checkPort(ctx, "port admin", address, adminAt)
 		if _, set := settings.IsSet(string(config.GregorAdminListener)); k.Status == checkFail && !set {
 			k.Status = checkWarn // the node starts without metrics then
 		}
@@ -114,7 +117,8 @@ func checkPorts(ctx context.Context, settings *config.Node) []check {
 	return checks
 }
 
-func checkPort(ctx context.Context, name, address string) check {
+// checkPort is given what finds out which node answers, "" where none does.
+func checkPort(ctx context.Context, name, address string, nodeAt func(address string) string) check {
 	l, err := netx.OS{}.Listen(ctx, address)
 	if err == nil {
 		err = l.Close()
@@ -122,7 +126,7 @@ func checkPort(ctx context.Context, name, address string) check {
 	if err == nil {
 		return check{name, checkOK, address + " is free", ""}
 	}
-	return judgePort(name, address, err, speaksKafka(address))
+	return judgePort(name, address, err, nodeAt(address))
 }
 
 // checkLimits looks at what the system lets a process have.
@@ -201,23 +205,46 @@ func checkClock() []check {
 	return judgeClock(time.Now(), source, synchronized, known)
 }
 
-// speaksKafka reports whether a node answers at address.
-func speaksKafka(address string) bool {
-	const patience = 2 * time.Second
+// patience is how long whoever holds a port may take to say who it is.
+const patience = 2 * time.Second
+
+// adminAt asks as a monitor would. No proxy is asked, and no name but that of
+// the address.
+func adminAt(address string) string {
+	dial := func(ctx context.Context, _, _ string) (net.Conn, error) {
+		return (&net.Dialer{}).DialContext(ctx, "tcp", address)
+	}
+	client := http.Client{Timeout: patience, Transport: &http.Transport{DialContext: dial, DisableKeepAlives: true}}
+	answer, err := client.Get("http://admin/version")
+	if err != nil {
+		return ""
+	}
+	defer answer.Body.Close()
+	var is ops.Build
+	if json.NewDecoder(io.LimitReader(answer.Body, 4096)).Decode(&is) != nil || is.Version == "" || is.Go == "" {
+		return ""
+	}
+	return "gregor " + is.Version
+}
+
+// kafkaAt asks what any broker answers.
+func kafkaAt(address string) string {
 	conn, err := net.DialTimeout("tcp", address, patience)
 	if err != nil {
-		return false
+		return ""
 	}
 	defer conn.Close()
 	// ApiVersions v0 without a client id: any version of Kafka answers it.
 	request := []byte{0, 0, 0, 10, 0, 18, 0, 0, 0, 0, 0, 7, 0xff, 0xff}
 	_ = conn.SetDeadline(time.Now().Add(patience))
 	if _, err := conn.Write(request); err != nil {
-		return false
+		return ""
 	}
 	var head [8]byte
-	_, err = io.ReadFull(conn, head[:])
-	return err == nil && head[7] == 7
+	if _, err := io.ReadFull(conn, head[:]); err != nil || head[7] != 7 {
+		return ""
+	}
+	return "a Kafka node"
 }
 
 func portOf(address string) string {

@@ -16,10 +16,10 @@ import (
 
 // judgePort says why an address could not be bound. A node that answers there
 // is most likely the one that is asked about.
-func judgePort(name, address string, err error, answers bool) check {
+func judgePort(name, address string, err error, answers string) check {
 	switch {
-	case errors.Is(err, syscall.EADDRINUSE) && answers:
-		return check{name, checkOK, "a Kafka node answers at " + address, ""}
+	case errors.Is(err, syscall.EADDRINUSE) && answers != "":
+		return check{name, checkOK, answers + " answers at " + address, ""}
 	case errors.Is(err, syscall.EADDRINUSE):
 		return check{name, checkFail, address + " is taken by another process", "ss -ltnp 'sport = :" + portOf(address) + "'"}
 	case errors.Is(err, syscall.EACCES):

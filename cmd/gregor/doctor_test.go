@@ -27,10 +27,10 @@ func TestJudgements(t *testing.T) {
 		detail string
 		next   string
 	}{
-		{judgePort("p", "h:9092", fmt.Errorf("listen: %w", syscall.EADDRINUSE), true), checkOK, "a Kafka node answers at h:9092", ""},
-		{judgePort("p", "h:9092", fmt.Errorf("listen: %w", syscall.EADDRINUSE), false), checkFail, "h:9092 is taken", "ss -ltnp 'sport = :9092'"},
-		{judgePort("p", "h:80", syscall.EACCES, false), checkFail, "may not be bound", "gregor start --set listeners="},
-		{judgePort("p", "h:80", errors.New("no such host"), false), checkFail, "no such host", "ip address"},
+		{judgePort("p", "h:9092", fmt.Errorf("listen: %w", syscall.EADDRINUSE), "a Kafka node"), checkOK, "a Kafka node answers at h:9092", ""},
+		{judgePort("p", "h:9092", fmt.Errorf("listen: %w", syscall.EADDRINUSE), ""), checkFail, "h:9092 is taken", "ss -ltnp 'sport = :9092'"},
+		{judgePort("p", "h:80", syscall.EACCES, ""), checkFail, "may not be bound", "gregor start --set listeners="},
+		{judgePort("p", "h:80", errors.New("no such host"), ""), checkFail, "no such host", "ip address"},
 		{judgeOpenFiles(1023), checkFail, "1023", "ulimit -n"},
 		{judgeOpenFiles(1024), checkWarn, "1024", "ulimit -n"},
 		{judgeOpenFiles(20_000), checkOK, "20000", ""},
@@ -74,11 +74,13 @@ func TestCheckPort(t *testing.T) {
 			c.Close()
 		}
 	}()
-	if k := checkPort(t.Context(), "port X", silent.Addr().String()); k.Status != checkFail || !strings.Contains(k.Detail, "taken by another process") {
-		t.Errorf("%+v", k)
+	for what, nodeAt := range map[string]func(string) string{"kafka": kafkaAt, "admin": adminAt} {
+		if k := checkPort(t.Context(), "port X", silent.Addr().String(), nodeAt); k.Status != checkFail || !strings.Contains(k.Detail, "taken by another process") {
+			t.Errorf("%s: %+v", what, k)
+		}
 	}
 	silent.Close()
-	if k := checkPort(t.Context(), "port X", silent.Addr().String()); k.Status != checkOK {
+	if k := checkPort(t.Context(), "port X", silent.Addr().String(), kafkaAt); k.Status != checkOK {
 		t.Errorf("%+v", k)
 	}
 }
