@@ -152,7 +152,7 @@ func TestFetchThatBreathes(t *testing.T) {
 	c := n.dial()
 	began := time.Now()
 	c.do(req)
-	if d := time.Since(began); d < 300*time.Millisecond || d > 5*time.Second {
+	if d := time.Since(began); d < 300*time.Millisecond || d > 30*time.Second {
 		t.Errorf("answered after %v, want 300ms", d)
 	}
 	req.MinBytes, req.MaxWaitMillis = 20_000, 60_000

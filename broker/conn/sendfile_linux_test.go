@@ -39,7 +39,7 @@ func TestFileThatSendfileRefusesIsCopied(t *testing.T) {
 	c := w.dial()
 	for i := range int32(2) {
 		write(t, c, request(1, i, nil))
-		c.SetReadDeadline(time.Now().Add(10 * time.Second))
+		c.SetReadDeadline(time.Now().Add(time.Minute))
 		got, b, err := read(c)
 		if err != nil || got != i || !bytes.Equal(b, f.content) {
 			t.Fatalf("reply %d: %d bytes, %v", got, len(b), err)

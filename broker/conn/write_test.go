@@ -169,7 +169,7 @@ func TestShortFileClosesTheConnection(t *testing.T) {
 	}, nil)
 	c := w.dial()
 	write(t, c, request(1, 1, nil))
-	c.SetReadDeadline(time.Now().Add(10 * time.Second))
+	c.SetReadDeadline(time.Now().Add(time.Minute))
 	_, err := io.Copy(io.Discard, c)
 	if os.IsTimeout(err) {
 		t.Fatal("the connection is still open")
@@ -197,7 +197,7 @@ func TestSlowReaderOfTheSameFile(t *testing.T) {
 	for range 3 {
 		c := w.dial()
 		write(t, c, request(1, 1, nil))
-		c.SetReadDeadline(time.Now().Add(20 * time.Second))
+		c.SetReadDeadline(time.Now().Add(time.Minute))
 		if _, b, err := read(c); err != nil || !bytes.Equal(b, f.content) {
 			t.Fatalf("quick reader: %d bytes, %v", len(b), err)
 		}

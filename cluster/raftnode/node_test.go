@@ -43,7 +43,7 @@ func propose(t testing.TB, n *Node, records ...metarec.Record) {
 	for n.Log().Committed().End < end+kafka.Offset(len(records)) {
 		select {
 		case <-moved:
-		case <-time.After(5 * time.Second):
+		case <-time.After(time.Minute):
 			t.Fatal("not committed")
 		}
 	}

@@ -75,7 +75,8 @@ type process struct {
 	done    chan error
 }
 
-const scriptTimeout = 20 * time.Second
+// scriptTimeout bounds one wait of a script; what waits so long hangs.
+const scriptTimeout = time.Minute
 
 var ready = regexp.MustCompile(`^gregor ready in \d+ ms: kafka (127\.0\.0\.1:\d+)(?:, controller (127\.0\.0\.1:\d+))?, admin (127\.0\.0\.1:\d+)$`)
 

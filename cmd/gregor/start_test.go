@@ -47,7 +47,7 @@ func TestASecondSignalKills(t *testing.T) {
 				if code := report(io.Discard, err); code != exitInterrupted {
 					t.Errorf("exit code %d, want %d", code, exitInterrupted)
 				}
-			case <-time.After(10 * time.Second):
+			case <-time.After(scriptTimeout):
 				t.Fatal("it goes on")
 			}
 		})
@@ -75,7 +75,7 @@ func TestASignalEndsAFailedNode(t *testing.T) {
 	signals := make(chan os.Signal, 1)
 	ended := make(chan error)
 	go func() { ended <- live(c, n, slog.New(slog.DiscardHandler), signals, time.Now()) }()
-	deadline := time.After(10 * time.Second)
+	deadline := time.After(scriptTimeout)
 	for killing := n.killing; ; {
 		select {
 		case <-killing:
