@@ -29,7 +29,11 @@ func ageAtMain() time.Duration {
 	if !ok {
 		return worked
 	}
-	lived := clock(unix.CLOCK_BOOTTIME) - started
+	return ageOf(worked, clock(unix.CLOCK_BOOTTIME)-started)
+}
+
+// ageOf is what the two clocks come to.
+func ageOf(worked, lived time.Duration) time.Duration {
 	if lived-tick > worked+execSlack {
 		return worked
 	}
