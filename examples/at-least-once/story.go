@@ -21,7 +21,7 @@ import (
 const patience = 30 * time.Second
 
 // leaving is how long a worker may take to leave its group.
-const leaving = 5 * time.Second
+const leaving = 15 * time.Second
 
 // event is one line that a worker said; an empty one says that it is gone.
 type event struct{ what, value string }
@@ -100,7 +100,7 @@ func (p *process) owns(ctx context.Context, count string) error {
 // tell runs the four steps and writes what happens.
 func tell(ctx context.Context, servers, commit string) error {
 	client, err := kgo.NewClient(kgo.SeedBrokers(servers), kgo.RecordPartitioner(kgo.ManualPartitioner()),
-		kgo.ProducerLinger(100*time.Millisecond)) // all orders in one batch
+		kgo.ManualFlushing()) // all orders in one batch
 	if err != nil {
 		return err
 	}
@@ -135,11 +135,12 @@ func tell(ctx context.Context, servers, commit string) error {
 	if err := errors.Join(b.owns(ctx, "1"), a.owns(ctx, "1")); err != nil {
 		return err
 	}
-	var orders []*kgo.Record
+	var refused kgo.FirstErrPromise
 	for i := range 4 {
-		orders = append(orders, &kgo.Record{Topic: topic, Partition: 0, Value: fmt.Appendf(nil, "order-%d", i+1)}) // A's partition
+		order := &kgo.Record{Topic: topic, Partition: 0, Value: fmt.Appendf(nil, "order-%d", i+1)} // A's partition
+		client.Produce(ctx, order, refused.Promise())
 	}
-	if err := client.ProduceSync(ctx, orders...).FirstErr(); err != nil {
+	if err := errors.Join(client.Flush(ctx), refused.Err()); err != nil {
 		return err
 	}
 	times := map[string]int{}
