@@ -37,8 +37,10 @@ func (l *Log) Append(entries []Entry) error {
 	if l.closed {
 		return ErrClosed
 	}
-	if err := errors.Join(l.forgetEpochs(), l.tidy()); err != nil {
-		return err
+	for _, before := range []func() error{l.forgetEpochs, l.tidy, l.endInstall} {
+		if err := before(); err != nil {
+			return err
+		}
 	}
 	if first, last := entries[0].Index, l.LastIndex(); first <= last {
 		if err := l.cut(first - 1); err != nil {

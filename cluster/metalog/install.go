@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"slices"
 
 	"gregor/base/kafka"
 	"gregor/base/vfs"
@@ -87,13 +88,13 @@ func (l *Log) install(c Checkpoint) error {
 		return err
 	}
 	q, has := l.Quorum()
-	marked := q
-	marked.Installing = c.Name()
 	if !has {
-		marked.Leader, marked.Voted = kafka.NoNode, kafka.NoNode
+		q.Leader, q.Voted, q.HasCommit = kafka.NoNode, kafka.NoNode, true
 	}
-	marked.Commit, marked.HasCommit = max(c.Index, q.Commit), true
-	if err := l.SaveQuorum(marked); err != nil {
+	// The commit index stays: up to the rename it is the log of before that
+	// counts, of which the checkpoint tells nothing.
+	q.Installing = c.Name()
+	if err := l.SaveQuorum(q); err != nil {
 		return err
 	}
 	if err := l.lowerSynced(0, 0); err != nil {
@@ -106,7 +107,7 @@ func (l *Log) install(c Checkpoint) error {
 		return err
 	}
 	old := l.reset(b)
-	if err := l.dropSegments(); err != nil {
+	if err := l.tidy(); err != nil {
 		return err
 	}
 	for _, o := range old {
@@ -114,8 +115,21 @@ func (l *Log) install(c Checkpoint) error {
 			return err
 		}
 	}
-	marked.Installing = ""
-	return l.SaveQuorum(marked)
+	q.Installing, q.Commit, q.HasCommit = "", max(c.Index, q.Commit), true
+	return l.SaveQuorum(q)
+}
+
+// endInstall takes the mark of an installation away that was cut short, by a
+// crash before its rename or by want of room behind it, before the log goes on:
+// a start believes the mark, and drops the log beside the checkpoint that it
+// names.
+func (l *Log) endInstall() error {
+	q, _ := l.Quorum()
+	if q.Installing == "" {
+		return nil
+	}
+	q.Installing = ""
+	return l.SaveQuorum(q)
 }
 
 // headOfPart verifies a checkpoint that is still beside the log, once more.
@@ -131,13 +145,15 @@ func (l *Log) headOfPart(c *Checkpoint) (checkpointHead, error) {
 	return l.walkCheckpoint(f, c.Name(), nil)
 }
 
-// reset lets the maps in memory begin with b, and returns the checkpoints that
-// were there before. Readers are sent to the new one.
+// reset lets the maps in memory begin with b, leaves the segments to tidy, and
+// returns the checkpoints that were there before. Readers are sent to the new one.
 func (l *Log) reset(b basis) []Checkpoint {
 	l.mu.Lock()
 	old, watchers := l.checkpoints, l.watchers
 	l.before = position{index: b.c.Index, epoch: b.c.Epoch, end: b.c.End}
 	l.entries, l.recent, l.recentLen = nil, nil, 0
+	slices.Reverse(l.segments)
+	l.gone, l.segments, l.untidy = l.segments, nil, true
 	l.checkpoints = []Checkpoint{b.c}
 	l.members = []Members{b.members}
 	l.committed = Committed{End: b.c.End, Epoch: b.c.Epoch, Index: b.c.Index}
