@@ -83,14 +83,18 @@ func (q *groupQuery) described(ctx context.Context, names []string, missing bool
 }
 
 // each calls f for every group and its positions. Groups that cannot be
-// described, or whose positions are not known, are problems.
-func (q *groupQuery) each(ctx context.Context, names []string, problems *problems, f func(g *groups.Group, positions []groups.Position) error) error {
-	list, err := q.described(ctx, names, false, problems)
+// described, or whose positions are not known, are problems. Those that do not
+// exist are passed over where missing allows it: they were there when listed.
+func (q *groupQuery) each(ctx context.Context, names []string, missing bool, problems *problems, f func(g *groups.Group, positions []groups.Position) error) error {
+	list, err := q.described(ctx, names, missing, problems)
 	if err != nil {
 		return err
 	}
 	for i := range list {
 		g := &list[i]
+		if g.Err != nil {
+			continue
+		}
 		positions, err := groups.Positions(ctx, q.admin, g)
 		if err != nil {
 			problems.add(groupError(g.Name, err))

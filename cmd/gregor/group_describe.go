@@ -87,7 +87,7 @@ the clients gave them.`,
 				var problems problems
 				l := listing{kind: "Group"}
 				first := true
-				err := q.each(ctx, names, &problems, func(g *groups.Group, positions []groups.Position) error {
+				err := q.each(ctx, names, false, &problems, func(g *groups.Group, positions []groups.Position) error {
 					if output == "table" {
 						if !first {
 							fmt.Fprintln(c.OutOrStdout())

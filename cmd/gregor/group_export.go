@@ -55,7 +55,7 @@ json and jsonl also keep the leader epochs and the metadata of the commits.`,
 			return n.withGroups(c, func(ctx context.Context, q *groupQuery) error {
 				var problems problems
 				var lines []offsetLine
-				err := q.each(ctx, names, &problems, func(g *groups.Group, positions []groups.Position) error {
+				err := q.each(ctx, names, false, &problems, func(g *groups.Group, positions []groups.Position) error {
 					for _, p := range positions {
 						if p.Committed >= 0 && topics.has(p.Topic, p.Partition) {
 							lines = append(lines, offsetLine{g.Name, p.Topic, p.Partition, p.Committed, p.LeaderEpoch, p.Metadata})

@@ -15,6 +15,8 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kgo"
 
 	"gregor/cmd/gregor/fetch"
 	"gregor/cmd/gregor/groups"
@@ -52,6 +54,8 @@ type lagging struct {
 	topics    topicSelection
 	// screen says that the table may be drawn over.
 	screen bool
+	// columns of a table that goes on line after line.
+	columns columns
 }
 
 var lagBy = []string{"partition", "topic", "member", "group"}
@@ -67,7 +71,8 @@ partition, and in time, since the record at the committed offset was written; at
 --max-lag and --max-behind make it exit with 1 where a group has more than that, all its partitions together for records, the
 latest of them for time. With --watch it goes on until no group has more, and exits with 0.
 
---watch draws the table anew on a terminal, and writes line after line elsewhere.`,
+--watch draws the table anew on a terminal, and writes line after line elsewhere, with the header again where a column has grown.
+A broker that does not answer for longer than --timeout is told on stderr, and is asked again and again.`,
 		Args: cobra.ArbitraryArgs,
 		Example: "  gregor group lag\n  gregor group lag billing --by topic\n  gregor group lag billing --topic orders:0,1 -o jsonl\n" +
 			"  gregor group lag billing --max-lag 1000000 --max-behind 1h\n  gregor group lag audit --watch --max-lag 0",
@@ -101,36 +106,52 @@ latest of them for time. With --watch it goes on until no group has more, and ex
 func (l *lagging) run(ctx context.Context, c *cobra.Command, q *groupQuery, names []string) error {
 	out := c.OutOrStdout()
 	l.screen = terminal.Draws(out, os.Getenv("TERM"))
-	bounded := l.maxLag >= 0 || l.maxBehind >= 0
-	for round := 0; ; round++ {
+	if l.watch {
+		return l.goOn(ctx, c, q, names)
+	}
+	items, problems, err := l.look(ctx, q, names)
+	if err != nil {
+		return err
+	}
+	if len(items) > 0 || len(problems) == 0 || l.output == "json" {
+		if err := l.print(out, l.rows(items), true); err != nil {
+			return err
+		}
+	}
+	return errors.Join(problems.end(c), tooFar(l.above(items)))
+}
+
+// goOn looks again and again. What may pass, as a broker that is away for a
+// while, is told once and does not end it; and while something is not known, no
+// group is said to be within its bounds.
+func (l *lagging) goOn(ctx context.Context, c *cobra.Command, q *groupQuery, names []string) error {
+	away, shown := false, false
+	for {
 		items, problems, err := l.look(ctx, q, names)
+		if ctx.Err() != nil {
+			return failed(ctx.Err())
+		}
 		if err != nil {
-			return err
+			problems = append(problems, err)
 		}
-		over := l.above(items)
-		if !l.watch {
-			if len(items) > 0 || len(problems) == 0 || l.output == "json" {
-				if err := l.print(out, l.rows(items), true); err != nil {
-					return err
-				}
-			}
-			return errors.Join(problems.end(c), tooFar(over))
+		if lasting := slices.DeleteFunc(slices.Clone(problems), mayPass); len(lasting) > 0 {
+			return lasting.end(c)
 		}
-		if len(problems) > 0 {
-			return problems.end(c)
-		}
-		rows := l.rows(items)
 		now := time.Now().UTC().Format("2006-01-02T15:04:05.000Z")
-		for i := range rows {
-			rows[i].Time = now
+		switch {
+		case len(problems) > 0 && !away:
+			fmt.Fprintf(c.ErrOrStderr(), "%s: %v; looking again every %s\n", now, problems[0], l.every)
+		case len(problems) == 0 && away:
+			fmt.Fprintf(c.ErrOrStderr(), "%s: all is answered again\n", now)
 		}
-		if l.screen && l.output == "table" {
-			fmt.Fprintf(out, "\x1b[H\x1b[2J%s\n", now) // home, and nothing below
+		away = len(problems) > 0
+		if len(items) > 0 || !away {
+			if err := l.draw(c.OutOrStdout(), l.rows(items), now, !shown); err != nil {
+				return err
+			}
+			shown = true
 		}
-		if err := l.print(out, rows, round == 0 || l.screen); err != nil {
-			return err
-		}
-		if bounded && len(over) == 0 {
+		if l.bounded() && !away && len(l.above(items)) == 0 {
 			return nil
 		}
 		select {
@@ -141,10 +162,30 @@ func (l *lagging) run(ctx context.Context, c *cobra.Command, q *groupQuery, name
 	}
 }
 
+func (l *lagging) bounded() bool { return l.maxLag >= 0 || l.maxBehind >= 0 }
+
+// mayPass finds what a later look may not meet any more.
+func mayPass(err error) bool {
+	return codeOf(err) == exitUnreachable || kerr.IsRetriable(err) || kgo.IsRetryableBrokerErr(err) ||
+		errors.Is(err, groups.ErrNoAnswer) || errors.Is(err, fetch.ErrSilent)
+}
+
+// draw shows what one look has found.
+func (l *lagging) draw(out io.Writer, rows []lagItem, now string, first bool) error {
+	for i := range rows {
+		rows[i].Time = now
+	}
+	if l.screen && l.output == "table" {
+		fmt.Fprintf(out, "\x1b[H\x1b[2J%s\n", now) // home, and nothing below
+	}
+	return l.print(out, rows, first || l.screen)
+}
+
 // look gives one item a partition.
 func (l *lagging) look(ctx context.Context, q *groupQuery, names []string) ([]lagItem, problems, error) {
 	var problems problems
-	if len(names) == 0 {
+	listed := len(names) == 0
+	if listed {
 		all, err := q.all(ctx)
 		if err != nil || len(all) == 0 {
 			return nil, nil, err
@@ -152,7 +193,7 @@ func (l *lagging) look(ctx context.Context, q *groupQuery, names []string) ([]la
 		names = all
 	}
 	var items []lagItem
-	err := q.each(ctx, names, &problems, func(g *groups.Group, positions []groups.Position) error {
+	err := q.each(ctx, names, listed, &problems, func(g *groups.Group, positions []groups.Position) error {
 		behind, err := q.behind(ctx, positions)
 		if err != nil {
 			problems.add(groupError(g.Name, err))
@@ -168,6 +209,9 @@ func (l *lagging) look(ctx context.Context, q *groupQuery, names []string) ([]la
 				item.Member, item.ClientID, item.Host = p.Owner.ID, p.Owner.ClientID, p.Owner.Host
 			}
 			items = append(items, item)
+			if p.Err != nil && l.bounded() { // it may be far behind there
+				problems.add(groupError(g.Name, fmt.Errorf("topic %q, partition %d: %w", p.Topic, p.Partition, p.Err)))
+			}
 		}
 		return nil
 	})
@@ -278,17 +322,18 @@ func (l *lagging) print(w io.Writer, items []lagItem, header bool) error {
 		}
 		list.rows, list.items, list.names = append(list.rows, row), append(list.items, item), append(list.names, name)
 	}
-	switch {
-	case header || l.output != "table":
-	case len(list.rows) == 0:
+	if !l.watch || l.screen || l.output != "table" {
+		return list.print(w, l.output)
+	}
+	list.header = append([]string{"TIME"}, list.header...)
+	rows := append([][]string{list.header}, list.rows...)
+	if grown := l.columns.fit(rows); !header && !grown {
+		rows = list.rows
+	}
+	if len(rows) == 0 {
 		return nil
-	default:
-		return printTable(w, list.rows[0], list.rows[1:])
 	}
-	if l.watch && !l.screen {
-		list.header = append([]string{"TIME"}, list.header...)
-	}
-	return list.print(w, l.output)
+	return printTable(w, l.columns.pad(rows[0]), rows[1:])
 }
 
 func (l *lagging) header() []string {

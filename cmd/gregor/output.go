@@ -12,6 +12,7 @@ import (
 	"strings"
 	"text/tabwriter"
 	"unicode"
+	"unicode/utf8"
 
 	"github.com/spf13/cobra"
 )
@@ -87,9 +88,7 @@ func printTable(w io.Writer, header []string, rows [][]string) error {
 	for _, row := range append([][]string{header}, rows...) {
 		cells := make([]string, len(row))
 		for i, cell := range row {
-			if cells[i] = cell; strings.ContainsFunc(cell, unicode.IsControl) {
-				cells[i] = strconv.Quote(cell)
-			}
+			cells[i] = shown(cell)
 		}
 		if _, err := fmt.Fprintln(t, strings.Join(cells, "\t")); err != nil {
 			return err
@@ -104,4 +103,41 @@ func printTable(w io.Writer, header []string, rows [][]string) error {
 		}
 	}
 	return nil
+}
+
+// shown is a cell as a table has it.
+func shown(cell string) string {
+	if strings.ContainsFunc(cell, unicode.IsControl) {
+		return strconv.Quote(cell)
+	}
+	return cell
+}
+
+// columns are the widths of a table that is written part by part.
+type columns []int
+
+// fit makes the columns as wide as these rows need, and reports whether one had
+// to grow.
+func (k *columns) fit(rows [][]string) (grown bool) {
+	for _, row := range rows {
+		for i, cell := range row {
+			if i == len(*k) {
+				*k = append(*k, 0)
+			}
+			if n := utf8.RuneCountInString(shown(cell)); n > (*k)[i] {
+				(*k)[i], grown = n, true
+			}
+		}
+	}
+	return grown
+}
+
+// pad gives a row that makes a table as wide as the columns.
+func (k columns) pad(row []string) []string {
+	padded := make([]string, len(row))
+	for i, cell := range row {
+		cell = shown(cell)
+		padded[i] = cell + strings.Repeat(" ", k[i]-utf8.RuneCountInString(cell))
+	}
+	return padded
 }

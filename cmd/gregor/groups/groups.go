@@ -152,6 +152,9 @@ func Describe(ctx context.Context, client *kgo.Client, names ...string) ([]Group
 	}
 }
 
+// ErrNoAnswer is of a group that no coordinator has told about.
+var ErrNoAnswer = errors.New("its coordinator did not answer")
+
 // How long a coordinator is waited for, and how often it is asked.
 const (
 	coordinatorWait  = 10 * time.Second
@@ -205,7 +208,7 @@ func describe(ctx context.Context, client *kgo.Client, names ...string) ([]Group
 	for _, name := range names {
 		g, ok := found[name]
 		if !ok {
-			g = Group{Name: name, Err: errors.New("its coordinator did not answer")}
+			g = Group{Name: name, Err: ErrNoAnswer}
 		}
 		list = append(list, g)
 	}
