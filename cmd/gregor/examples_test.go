@@ -234,7 +234,7 @@ func example(ts *testscript.TestScript, script string, env ...string) *exampleRu
 	text := strings.TrimSpace(ts.ReadFile(script))
 	r := &exampleRun{command: exec.Command("sh", "-c", "exec "+text), done: make(chan error, 1)}
 	r.command.Dir = ts.MkAbs(".")
-	r.command.Env = append(append(os.Environ(), "PATH="+ts.Getenv("PATH"), "GREGOR_BOOTSTRAP_SERVER="+ts.Getenv("GREGOR_BOOTSTRAP_SERVER")), env...)
+	r.command.Env = append(append(environment(), "PATH="+ts.Getenv("PATH"), "GREGOR_BOOTSTRAP_SERVER="+ts.Getenv("GREGOR_BOOTSTRAP_SERVER")), env...)
 	r.command.Stdout, r.command.Stderr = &r.out, &r.err
 	ts.Check(r.command.Start())
 	go func() { r.done <- r.command.Wait() }()

@@ -12,6 +12,7 @@ import (
 	"os/signal"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -87,8 +88,9 @@ func startNode(ts *testscript.TestScript, _ bool, args []string) {
 	p.command = exec.Command(gregor, append([]string{"start", "--set", "listeners=PLAINTEXT://127.0.0.1:0",
 		"--set", "gregor.admin.listener=127.0.0.1:0", "--set", "log.dirs=" + ts.MkAbs("data")}, args...)...)
 	p.command.Dir = ts.MkAbs(".")
+	p.command.Env = environment()
 	if v := ts.Getenv("KAFKA_NUM_PARTITIONS"); v != "" {
-		p.command.Env = append(os.Environ(), "KAFKA_NUM_PARTITIONS="+v)
+		p.command.Env = append(p.command.Env, "KAFKA_NUM_PARTITIONS="+v)
 	}
 	logs, err := os.OpenFile(ts.MkAbs("node.log"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
 	ts.Check(err)
@@ -124,6 +126,11 @@ func startNode(ts *testscript.TestScript, _ bool, args []string) {
 	case <-time.After(scriptTimeout):
 		ts.Fatalf("the node is not ready\n%s", ts.ReadFile("node.log"))
 	}
+}
+
+// environment is that of the test, without what would configure a node.
+func environment() []string {
+	return slices.DeleteFunc(os.Environ(), func(v string) bool { return strings.HasPrefix(v, "KAFKA_") })
 }
 
 func stopNode(ts *testscript.TestScript, _ bool, args []string) {
