@@ -190,7 +190,9 @@ func (l *Log) cutTail(b *bad, suffix string) error {
 		}
 		if isFull(err) && suffix == tornSuffix {
 			l.o.Logger.Warn("no room to keep the torn tail of the metadata log", "err", err)
-			err = l.fs.Remove(l.path(name))
+			if err = l.fs.Remove(l.path(name)); errors.Is(err, fs.ErrNotExist) {
+				err = nil
+			}
 		}
 		if err == nil {
 			err = l.pruneTorn()

@@ -90,7 +90,10 @@ func (l *Log) list() error {
 	}
 	// Names are padded with zeros, so ReadDir's order is that of the offsets;
 	// of two checkpoints at one offset the higher epoch counts.
-	return nil
+	//
+	// Of a file that a process made before it was killed the name may not be
+	// durable yet, and what is appended to it counts as durable.
+	return l.syncDir()
 }
 
 // isLeftover tells a checkpoint that was being written, by us or by Kafka, and
