@@ -103,7 +103,7 @@ func createTopic(t *testing.T, bootstrap, topic string, partitions int, configs 
 	if err != nil {
 		t.Fatal(err)
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	if _, err := admin.CreateTopic(ctx, int32(partitions), 1, configs, topic); err != nil {
 		t.Fatalf("create topic %s: %v", topic, err)
@@ -111,7 +111,7 @@ func createTopic(t *testing.T, bootstrap, topic string, partitions int, configs 
 	t.Cleanup(func() {
 		defer admin.Close()
 		// t.Context has ended by now.
-		ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 		defer cancel()
 		if _, err := admin.DeleteTopic(ctx, topic); err != nil {
 			t.Errorf("delete topic %s: %v", topic, err)

@@ -17,7 +17,9 @@ import (
 
 const (
 	groupPartitions = 4
-	groupSessionMs  = 3000
+	// groupSessionMs is what a member may be silent for: long enough that none
+	// is only slow.
+	groupSessionMs = 6000
 )
 
 // groupNode is the broker that the tests of groups share; its groups wait for

@@ -19,7 +19,7 @@ import (
 const autoEvery = 100 * time.Millisecond
 
 func (t task) session() time.Duration { return time.Duration(t.SessionMs) * time.Millisecond }
-func (t task) beat() time.Duration    { return t.session() / 6 }
+func (t task) beat() time.Duration    { return t.session() / 12 }
 
 func (franz) cooperates() bool { return true }
 func (franz) isStatic() bool   { return true }
@@ -145,7 +145,7 @@ func (segmentio) member(t task, v *voice) error {
 			}
 			generations <- g
 			return g.CommitOffsets(map[string]map[int]int64{t.Topic: offsets})
-		case <-time.After(10 * time.Second):
+		case <-time.After(memberTimeout):
 			return errors.New("no generation")
 		}
 	}

@@ -212,7 +212,7 @@ func (m *member) kill() {
 }
 
 // memberTimeout bounds what a test waits for: a session and a rebalance.
-const memberTimeout = 30 * time.Second
+const memberTimeout = time.Minute
 
 func (m *member) until(t *testing.T, what string, good func() bool) {
 	t.Helper()
