@@ -16,10 +16,7 @@ import (
 // little behind, if raft wrote the checkpoint: of batches that Kafka wrote
 // before one, nobody can tell which change the voters (R4).
 func (l *Log) adopt(b basis, s scanned) error {
-	if !b.exists && len(s.entries) == 0 { // nothing but, maybe, a quorum-state and an empty segment
-		if s.bad != nil {
-			return s.bad.err
-		}
+	if !b.exists && len(s.entries) == 0 { // nothing but, maybe, a quorum-state and a first append that was torn
 		return l.settleTail(s)
 	}
 	if !s.holds(b.c) {
@@ -73,9 +70,14 @@ func (s *scanned) holds(c Checkpoint) bool {
 func (l *Log) leaveBehind(b basis, s scanned) error {
 	proof := l.proofOfMore(b.c.End, b.c.Index)
 	if s.bad == nil && proof == "" {
-		return l.dropSegments()
+		if !l.quorum.HasCommit || s.end() <= b.c.End {
+			return l.dropSegments()
+		}
+		proof = "it goes on behind the checkpoint, which was not being installed"
 	}
-	if s.bad == nil {
+	if s.bad == nil && s.end() > b.c.End {
+		s.bad = &bad{err: &CorruptError{File: l.path(segmentName(s.base)), Reason: "not the log that checkpoint " + b.c.Name() + " was written from"}}
+	} else if s.bad == nil {
 		s.bad = l.missing()
 	} else if proof == "" {
 		proof = fmt.Sprintf("checkpoint %s was written from what was there", b.c.Name())
