@@ -4,6 +4,8 @@ package metalog
 
 import (
 	"errors"
+	"fmt"
+	"strings"
 	"syscall"
 	"testing"
 
@@ -98,5 +100,98 @@ func TestPowerCutBehindAKill(t *testing.T) {
 				t.Fatalf("killed at call %d, %+v: %v", cut, loss, err)
 			}
 		}
+	}
+}
+
+// The power goes while a start sets damage aside, makes up for a checkpoint, cuts
+// a torn tail off, or gives up what whoever runs the node has named. The next
+// start comes to the same end.
+func TestPowerCutWhileDamageIsSetAside(t *testing.T) {
+	for _, scene := range []struct {
+		name, file string
+		bit        int64 // counted in bytes; -1: the file is chopped
+		cutOffset  bool
+	}{
+		{"the checkpoint holds it", "", 40, false},
+		{"an older checkpoint", ".checkpoint", 150, false},
+		{"torn", "last", -1, false},
+		{"given up", "last", 40, true},
+		{"given up, segments follow", "second", 40, true},
+	} {
+		t.Run(scene.name, func(t *testing.T) {
+			base := vfs.NewMemory()
+			l, _ := damageLog(t, base)
+			ck, _ := l.Checkpoint()
+			base = base.CrashClone(vfs.Loss{})
+			s := scriptLog{fs: base}
+			file := l.segments[0].name
+			for i, seg := range l.segments {
+				if seg.base <= ck.End {
+					file = seg.name
+				}
+				if scene.file == "last" || scene.file == "second" && seg.base > ck.End && i < len(l.segments)-1 {
+					file = seg.name
+				}
+			}
+			if scene.file == ".checkpoint" {
+				file = ck.Name()
+			}
+			o := damageOptions(base)
+			if scene.bit < 0 {
+				chop(t, base, file, 7)
+				if err := base.Remove(s.path(syncedName)); err != nil {
+					t.Fatal(err)
+				}
+			} else if _, err := s.command("flip", []string{file, fmt.Sprint(scene.bit)}); err != nil {
+				t.Fatal(err)
+			}
+			if scene.cutOffset {
+				_, err := Open(o)
+				var damaged *DamagedError
+				if !errors.As(err, &damaged) {
+					t.Fatalf("not refused: %v", err)
+				}
+				o.CutOffset = damaged.From
+			}
+			o.FS = base.CrashClone(vfs.Loss{})
+			whole, err := Open(o)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for cut := int64(1); ; cut++ {
+				crash := vfs.NewCrash(base.CrashClone(vfs.Loss{}))
+				crash.CutAt(cut)
+				o.FS = crash
+				l, err := Open(o)
+				if err == nil {
+					_ = l.Close()
+				}
+				done := crash.Calls() < cut
+				for _, loss := range losses(uint64(cut)) {
+					o.FS = crash.Image(loss)
+					l, err := Open(o)
+					if err != nil {
+						t.Fatalf("cut at call %d, %+v: %v", cut, loss, err)
+					}
+					if l.LastIndex() != whole.LastIndex() || l.End() != whole.End() || l.FirstIndex() != whole.FirstIndex() || l.Committed() != whole.Committed() {
+						t.Fatalf("cut at call %d, %+v: index %d to %d end %d, want %d to %d end %d", cut, loss,
+							l.FirstIndex(), l.LastIndex(), l.End(), whole.FirstIndex(), whole.LastIndex(), whole.End())
+					}
+					files, err := (&scriptLog{fs: o.FS.(*vfs.Memory)}).files()
+					if strings.Contains(files, partSuffix) {
+						t.Fatalf("cut at call %d, %+v: left over:\n%s", cut, loss, files)
+					}
+					if err := errors.Join(err, l.Close()); err != nil {
+						t.Fatal(err)
+					}
+				}
+				if done {
+					if cut < 6 {
+						t.Errorf("only %d calls", cut)
+					}
+					break
+				}
+			}
+		})
 	}
 }

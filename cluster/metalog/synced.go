@@ -79,6 +79,9 @@ func (l *Log) loadSynced() {
 // renewSynced has the file tell where the log ends now that it is open. What it
 // says must be gone, durably, if that is more.
 func (l *Log) renewSynced() error {
+	if err := l.closeSynced(); err != nil { // it is open where metadata was given up
+		return fmt.Errorf("write %s: %w", syncedName, err)
+	}
 	was := l.synced
 	l.synced = synced{}
 	end, epoch := l.tail()
