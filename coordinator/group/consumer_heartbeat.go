@@ -112,11 +112,24 @@ func (p *consumerPlan) nextHeartbeatMs(m *memberData, joins bool) int32 {
 	c := p.c
 	intervalMs := p.g.groupConfig(c.id).HeartbeatIntervalMs
 	waits := m.state == memberUnreleased || c.assignmentEpoch < c.epoch || c.matching != nil
-	inWave := !joins && p.nowMs < c.assignmentMs+int64(intervalMs)
+	inWave := !joins && p.nowMs < c.assignmentMs+waveMs(m.id, intervalMs)
 	if soonMs := p.g.options.ConsumerRebalanceIntervalMs; soonMs > 0 && (waits || inWave) {
 		return min(intervalMs, soonMs)
 	}
 	return intervalMs
+}
+
+// waveMs is how long after an assignment members come again soon: an interval,
+// and for each a part of another one, so that they do not leave together and
+// beat together ever after.
+func waveMs(memberID string, intervalMs int32) int64 {
+	hash := uint32(2166136261)
+	for i := range len(memberID) {
+		hash = (hash ^ uint32(memberID[i])) * 16777619
+	}
+	hash = (hash ^ hash>>16) * 0x85ebca6b // ids that differ in their last digit alone are to be far apart
+	hash = (hash ^ hash>>13) * 0xc2b2ae35
+	return int64(intervalMs) + int64(uint64(hash)*uint64(intervalMs)>>32)
 }
 
 // tellsAll: the request holds everything, as after an answer that was lost, so the reply must too.

@@ -3,6 +3,7 @@
 package group
 
 import (
+	"fmt"
 	"testing"
 
 	"gregor/base/kafka"
@@ -45,9 +46,26 @@ func TestMembersOfAChangingGroupComeSoon(t *testing.T) {
 		if got := w.g.groups["g"].stateName(); got != "Stable" {
 			t.Fatalf("the group is %s", got)
 		}
-		w.until(w.nowMs+5000, nil)
+		w.until(w.nowMs+10_000, nil)
 		told("a at rest", w.beat(beat("a", a.MemberEpoch), kafka.None).HeartbeatIntervalMillis, false)
 		told("b at rest", w.beat(beat("b", b.MemberEpoch), kafka.None).HeartbeatIntervalMillis, false)
+	}
+}
+
+// Members leave a wave one by one, each at its own time within an interval.
+func TestMembersLeaveAWaveOneByOne(t *testing.T) {
+	tenths := make([]int, 10)
+	for i := range 1000 {
+		after := waveMs(fmt.Sprintf("member-%04d", i), 5000) - 5000
+		if after < 0 || after >= 5000 {
+			t.Fatalf("member %d: %d ms", i, after)
+		}
+		tenths[after/500]++
+	}
+	for i, n := range tenths {
+		if n < 50 || n > 150 {
+			t.Errorf("%d of 1,000 members leave in tenth %d: %v", n, i, tenths)
+		}
 	}
 }
 

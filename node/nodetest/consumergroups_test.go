@@ -89,7 +89,7 @@ func TestGroupVersionAndGroupConfig(t *testing.T) {
 		if resp := heartbeat(ctx, t, c, "a", joined.MemberEpoch); resp.ErrorCode != 0 || resp.HeartbeatIntervalMillis != 1000 {
 			t.Errorf("of a group that has just changed: %+v", resp)
 		}
-		time.Sleep(7 * time.Second)
+		time.Sleep(14 * time.Second)
 		if resp := heartbeat(ctx, t, c, "a", joined.MemberEpoch); resp.ErrorCode != 0 || resp.HeartbeatIntervalMillis != 7000 {
 			t.Errorf("with its own interval: %+v", resp)
 		}
