@@ -72,6 +72,7 @@ func TestScrubFindsAFlipWithinAPass(t *testing.T) {
 			fsys := vfs.NewMemory()
 			d, log := scrubbed(t, fsys, rate)
 			fillScrubbed(t, log)
+			synctest.Wait() // the scrub does not meet the flip before its time
 			flip(t, fsys, "00000000000000000000.log", 70)
 			if bad := unreadable(t, log); len(bad) != 0 {
 				t.Fatal("what the process wrote was checked when read", bad)
