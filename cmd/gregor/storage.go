@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"log/slog"
 	"path/filepath"
 	"strconv"
 
@@ -13,6 +14,7 @@ import (
 
 	"gregor/base/vfs"
 	"gregor/cmd/gregor/disk"
+	"gregor/storage/logdir"
 )
 
 func newStorageCommand() *cobra.Command {
@@ -126,8 +128,9 @@ func newStorageVerifyCommand() *cobra.Command {
 		Use:   "verify DIR...",
 		Short: "Check every batch and index of a stopped broker's directory",
 		Long: `Reads all segments of log directories: sizes, CRCs and offsets of all batches, what the indexes say of them, producer
-snapshots. It changes nothing, and holds the directory's lock meanwhile so that no broker starts. Exits with 1 if
-anything is wrong. After a crash the last segment of a partition may end in a torn batch: the next start cuts it off.`,
+snapshots; after a clean stop also whether a partition's folder was removed. It changes nothing, and holds the directory's
+lock meanwhile so that no broker starts. Exits with 1 if anything is wrong. After a crash the last segment of a partition may
+end in a torn batch: the next start cuts it off.`,
 		Args:    cobra.MinimumNArgs(1),
 		Example: "  gregor storage verify ./data\n  gregor storage verify /var/lib/kafka/data -o jsonl",
 		RunE: func(c *cobra.Command, dirs []string) error {
@@ -189,6 +192,14 @@ func verify(dir string, report *disk.Report) (partitions int, err error) {
 			return partitions, failed(err)
 		}
 		partitions++
+	}
+	lost, err := logdir.LostSince(logdir.Options{FS: vfs.OS{}, Path: dir, Logger: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		return partitions, failed(err)
+	}
+	for _, l := range lost {
+		report.Problems = append(report.Problems, disk.Problem{File: l.Folder,
+			Reason: fmt.Sprintf("the folder was removed since the last clean stop, and the records up to offset %d with it: the next start begins the partition anew", l.LogEnd)})
 	}
 	return partitions, nil
 }

@@ -4,7 +4,10 @@ package logdir
 
 import (
 	"errors"
+	"fmt"
+	"log/slog"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 
@@ -100,6 +103,81 @@ func TestEpochsAreRemembered(t *testing.T) {
 			t.Errorf("loaded: epoch %d, %v at %d, want %d", epoch, err, off, want)
 		}
 	}
+}
+
+// A folder that somebody removes between a clean stop and the next start is
+// missed, once, with what was in it: the log begins anew, and says so. A topic
+// that was created again, and a partition that was never used, are not missed.
+func TestARemovedFolderIsMissed(t *testing.T) {
+	memory := vfs.NewMemory()
+	o := options(memory)
+	var log *said
+	start := func() *Dir {
+		t.Helper()
+		log = &said{}
+		o.Logger = slog.New(slog.NewTextHandler(log, nil))
+		d, err := Open(o)
+		ok(t, err)
+		t.Cleanup(d.Kill)
+		return d
+	}
+	d := start()
+	appendSome(t, openLog(t, d, tp("orders", 0)), 5)
+	appendSome(t, openLog(t, d, tp("orders", 1)), 1)
+	appendSome(t, openLog(t, d, tp("again", 0)), 1)
+	appendSome(t, openLog(t, d, tp("deleted", 0)), 1)
+	openLog(t, d, tp("unused", 0))
+	emptied := openLog(t, d, tp("gone", 0))
+	appendSome(t, emptied, 3)
+	ok(t, d.DeleteLog(emptied))
+	ok(t, d.Close(1))
+	for _, folder := range []string{"orders-0", "again-0", "deleted-0"} {
+		removeAll(t, memory, "/data/"+folder)
+	}
+
+	lost, err := LostSince(o)
+	ok(t, err)
+	var all []string
+	for _, l := range lost {
+		all = append(all, fmt.Sprint(l.Folder, " ", l.LogEnd))
+	}
+	if want := []string{"/data/again-0 1", "/data/deleted-0 1", "/data/orders-0 5"}; !slices.Equal(all, want) {
+		t.Errorf("lost are %q, want %q", all, want)
+	}
+	d = start()
+	for _, p := range []kafka.TopicPartition{tp("orders", 1), tp("unused", 0), tp("gone", 0)} {
+		openLog(t, d, p)
+	}
+	if _, err := d.OpenLog(tp("again", 0), kafka.TopicID{7}, commitlog.Config{}); err != nil || strings.Contains(log.String(), "ERROR") {
+		t.Errorf("%v, said %s", err, log)
+	}
+	anew := openLog(t, d, tp("orders", 0))
+	if text := log.String(); strings.Count(text, "level=ERROR") != 1 || !strings.Contains(text, "partition=orders-0 dir=/data lost_log_end=5") {
+		t.Errorf("said %s", text)
+	}
+	if end := anew.Tail().LogEnd; end != 0 {
+		t.Errorf("the log ends at %d", end)
+	}
+	ok(t, d.Close(2))
+	d = start()
+	openLog(t, d, tp("orders", 0))
+	if strings.Contains(log.String(), "ERROR") {
+		t.Errorf("said again: %s", log)
+	}
+	ok(t, d.Close(3))
+	if lost, err := LostSince(o); err != nil || len(lost) > 0 {
+		t.Errorf("lost are %v, %v", lost, err)
+	}
+}
+
+func removeAll(t *testing.T, fsys vfs.FS, folder string) {
+	t.Helper()
+	infos, err := fsys.ReadDir(folder)
+	ok(t, err)
+	for _, i := range infos {
+		ok(t, fsys.Remove(folder+"/"+i.Name))
+	}
+	ok(t, fsys.Remove(folder))
 }
 
 // A topic that is deleted while its partition is used for the first time leaves

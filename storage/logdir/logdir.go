@@ -173,6 +173,8 @@ type Dir struct {
 	// stale are partitions that are gone and that checkpoint files may still
 	// name, with the listing that they left with.
 	stale map[kafka.TopicPartition]int64
+	// lost are those that nobody has opened since.
+	lost map[kafka.TopicPartition]Lost
 	// cleaned is what cleanerFile says, cleanedMoved that it says more.
 	cleaned      offsets
 	cleanedMoved bool
@@ -234,6 +236,7 @@ func newDir(o Options) *Dir {
 		stop:    make(chan struct{}),
 		logs:    map[kafka.TopicPartition]*entry{},
 		stale:   map[kafka.TopicPartition]int64{},
+		lost:    map[kafka.TopicPartition]Lost{},
 		listing: 1,
 	}
 	d.flusher.init()
@@ -368,6 +371,9 @@ func (d *Dir) load(folders folders) error {
 	for tp, r := range remembered {
 		if d.logs[tp] == nil && r.kept != (kept{}) { // else it was never used, and has no folder
 			d.stale[tp] = d.listing
+			if l, had := r.lost(d.o.Path, tp); had {
+				d.lost[tp] = l
+			}
 		}
 	}
 	if err := d.loadCleaned(); err != nil {

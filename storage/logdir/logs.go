@@ -102,6 +102,7 @@ func (d *Dir) OpenLog(tp kafka.TopicPartition, topicID kafka.TopicID, config com
 		d.forgetIfGone(e)
 		return nil, fmt.Errorf("open log %s: %w", tp, err)
 	}
+	d.tellLost(tp, topicID)
 	return log, nil
 }
 
