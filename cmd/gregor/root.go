@@ -30,6 +30,9 @@ Data goes to stdout, talk to stderr. Exit codes: 0 done, 1 something failed, 2 w
 		Args:          cobra.NoArgs,
 		RunE:          func(c *cobra.Command, _ []string) error { return c.Help() },
 	}
+	v := versionOf(build())
+	root.Version = v.Version // makes --version
+	root.SetVersionTemplate(v.String())
 	root.SetIn(s.in)
 	root.SetOut(s.out)
 	root.SetErr(s.err)
@@ -79,7 +82,11 @@ func usageErrors(c *cobra.Command) {
 		if err == nil {
 			return nil
 		}
-		if c.HasSubCommands() && len(args) > 0 {
+		switch {
+		case len(args) == 0:
+		case !c.HasSubCommands() && check(c, nil) == nil && check(c, args[:1]) != nil:
+			err = fmt.Errorf("%s takes flags only, and %q is none", c.CommandPath(), args[0])
+		case c.HasSubCommands():
 			c.SuggestionsMinimumDistance = 2
 			err = fmt.Errorf("no command %q in %s", args[0], c.CommandPath())
 			if near := c.SuggestionsFor(args[0]); len(near) > 0 {

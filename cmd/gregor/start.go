@@ -11,6 +11,8 @@ import (
 	"log/slog"
 	"os"
 	"os/signal"
+	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -36,7 +38,8 @@ func newStartCommand(execAt time.Time) *cobra.Command {
 stdout says where; logs go to stderr.
 
 Configuration goes by Kafka's own keys: --set wins over KAFKA_* in the environment, that over the file, that over the
-defaults. Without any, the node is broker, controller and only voter of its own cluster on 127.0.0.1:9092, data under ./data.`,
+defaults. Without any, the node is broker, controller and only voter of its own cluster on 127.0.0.1:9092, data under ./data;
+metrics and health are at 127.0.0.1:9644.`,
 		Args: cobra.NoArgs,
 		Example: `  gregor start
   gregor start -c server.properties
@@ -61,6 +64,7 @@ func start(c *cobra.Command, file string, set []string, execAt time.Time) error 
 	for _, w := range warnings {
 		logger.Warn("configuration", "key", w.Key, "warning", w.Message)
 	}
+	logger.Info("starting", "version", build().Version, "log_dirs", strings.Join(absolute(settings.LogDirs()), ","))
 	hostname, err := os.Hostname()
 	if err != nil {
 		return &failure{exitFailed, fmt.Errorf("find the host's name: %w", err), nil}
@@ -86,6 +90,17 @@ func start(c *cobra.Command, file string, set []string, execAt time.Time) error 
 		f.next = []string{doctorLine(file, set)}
 	}
 	return err
+}
+
+// absolute says where directories are, wherever the reader of a log is.
+func absolute(dirs []string) []string {
+	all := slices.Clone(dirs)
+	for i, dir := range dirs {
+		if path, err := filepath.Abs(dir); err == nil {
+			all[i] = path
+		}
+	}
+	return all
 }
 
 // doctorLine has the doctor look at what a node was to start with.

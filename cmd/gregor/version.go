@@ -36,6 +36,18 @@ type versionItem struct {
 	MetadataVersion int16  `json:"metadataVersion"` // at which new clusters start
 }
 
+func versionOf(b ops.Build) versionItem {
+	return versionItem{b, runtime.GOOS + "/" + runtime.GOARCH, kafkatools.KafkaVersion, controller.MetadataVersion44IV2}
+}
+
+func (v *versionItem) String() string {
+	from := ""
+	if v.Revision != "" {
+		from = ", revision " + v.Revision
+	}
+	return fmt.Sprintf("gregor %s (%s, %s%s)\nApache Kafka %s, metadata.version %d\n", v.Version, v.Go, v.Platform, from, v.Kafka, v.MetadataVersion)
+}
+
 func newVersionCommand() *cobra.Command {
 	var asJSON bool
 	c := &cobra.Command{
@@ -45,15 +57,11 @@ func newVersionCommand() *cobra.Command {
 		Args:    cobra.NoArgs,
 		Example: "  gregor version\n  gregor version --json",
 		RunE: func(c *cobra.Command, _ []string) error {
-			v := versionItem{build(), runtime.GOOS + "/" + runtime.GOARCH, kafkatools.KafkaVersion, controller.MetadataVersion44IV2}
+			v := versionOf(build())
 			if asJSON {
 				return json.NewEncoder(c.OutOrStdout()).Encode(v)
 			}
-			from := ""
-			if v.Revision != "" {
-				from = ", revision " + v.Revision
-			}
-			_, err := fmt.Fprintf(c.OutOrStdout(), "gregor %s (%s, %s%s)\nApache Kafka %s, metadata.version %d\n", v.Version, v.Go, v.Platform, from, v.Kafka, v.MetadataVersion)
+			_, err := fmt.Fprint(c.OutOrStdout(), &v)
 			return err
 		},
 	}
