@@ -249,7 +249,8 @@ const heartbeatInterval = 5 * time.Second
 
 // rest measures heartbeats of groups at rest.
 func (b *session) rest(ctx context.Context, s system, p *process, seen *beats) error {
-	_ = sleepUntil(ctx, time.Now().Add(heartbeatInterval)) // and each has said so once
+	// Members come more often for one to two intervals, and then once more as usual.
+	_ = sleepUntil(ctx, time.Now().Add(3*heartbeatInterval))
 	before, err := bench.ProcessCPU(p.pid())
 	if err != nil {
 		return err
