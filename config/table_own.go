@@ -29,7 +29,7 @@ var ownKeys = []Definition{
 	{Name: "gregor.memory.limit.bytes", Type: Long, Default: "0", Check: atLeast(0), Effect: Works,
 		Doc: "Memory the process tries to stay under. 0: nine tenths of the control group's limit, where there is one; GOMEMLIMIT wins."},
 	{Name: "gregor.metadata.cut.offset", Type: Long, Default: "0", Check: atLeast(0), Effect: Works,
-		Doc: "A start that is refused because the metadata log is damaged names an offset. Set to just that, all metadata from it on is given up, and kept in files beside the log; topics that it made become strays. 0: a damaged log is refused."},
+		Doc: "A start that is refused because the metadata log is damaged names an offset. Set to just that, all metadata from it on is given up, and kept in files beside the log; topics that it made become strays. A voter among others should join them anew instead: without what it has acknowledged they may lose it too. 0: a damaged log is refused."},
 	{Name: "gregor.metrics.topics.max", Type: Int, Default: "1000", Check: atLeast(0), Effect: Works,
 		Doc: "Topics that `/metrics` shows one by one: those whose traffic began first. `gregor_topics_not_shown` tells how many more there are; the totals of the broker count all. 0: none."},
 	{Name: "gregor.open.files.max", Type: Int, Default: "0", Check: atLeast(0), Effect: Works,

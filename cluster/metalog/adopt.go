@@ -83,7 +83,7 @@ func (l *Log) leaveBehind(b basis, s scanned) error {
 		proof = fmt.Sprintf("checkpoint %s was written from what was there", b.c.Name())
 	}
 	if l.o.CutOffset != b.c.End || b.c.End == 0 {
-		return &DamagedError{Cause: s.bad.err, From: b.c.End, Proof: proof}
+		return &DamagedError{Cause: s.bad.err, From: b.c.End, Proof: proof, Others: len(b.members.Voters) > 1}
 	}
 	l.o.Logger.Error("metadata is given up", "from_offset", int64(b.c.End), "reason", s.bad.err, "proof", proof)
 	if err := l.forgetMore(b.c.End, b.c.Epoch, b.c.Index); err != nil {

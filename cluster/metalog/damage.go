@@ -34,15 +34,20 @@ type DamagedError struct {
 	Cause error        // what is wrong, and where
 	From  kafka.Offset // metadata from here on cannot be read
 	Proof string       // why it is no append that a crash has cut short
+	// Others: other voters have the log, too. One that gives up what it has
+	// acknowledged to them may let all of them lose it.
+	Others bool
 }
 
 func (e *DamagedError) Error() string {
 	way := "put the files back from a copy"
-	if e.From > 0 {
+	switch {
+	case e.Others:
+		way += ", or let this voter join the others anew with an empty directory"
+	case e.From > 0:
 		way += fmt.Sprintf(", or give up all metadata from offset %d on by a start with gregor.metadata.cut.offset=%d", e.From, e.From)
 	}
-	return fmt.Sprintf("%v. It is no append that a crash has cut short: %s. Nothing was changed: %s; where other voters have the log, this one may join them anew with an empty directory",
-		e.Cause, e.Proof, way)
+	return fmt.Sprintf("%v. It is no append that a crash has cut short: %s. Nothing was changed: %s", e.Cause, e.Proof, way)
 }
 
 func (e *DamagedError) Unwrap() error { return e.Cause }
@@ -96,7 +101,7 @@ func (l *Log) settleTail(s scanned) error {
 		return l.cutTail(s.bad, tornSuffix)
 	}
 	if l.o.CutOffset != end || end == 0 {
-		return &DamagedError{Cause: s.bad.err, From: end, Proof: proof}
+		return &DamagedError{Cause: s.bad.err, From: end, Proof: proof, Others: len(l.lastMembers().Voters) > 1}
 	}
 	l.o.Logger.Error("metadata is given up", "from_offset", int64(end), "reason", s.bad.err, "proof", proof)
 	return l.giveUp(s.bad)

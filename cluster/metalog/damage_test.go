@@ -13,6 +13,7 @@ import (
 
 	"gregor/base/kafka"
 	"gregor/base/vfs"
+	"gregor/cluster/metarec"
 	"gregor/wire/batch"
 )
 
@@ -274,5 +275,35 @@ func TestAnyBlockOfTheLogMayBeLost(t *testing.T) {
 	}
 	if refused == 0 {
 		t.Error("nothing was refused")
+	}
+}
+
+// A voter that is alone is told how to go on without what is damaged; one among
+// others is sent to them.
+func TestRefusalTellsTheWay(t *testing.T) {
+	for voters, want := range map[int]string{1: "gregor.metadata.cut.offset=2", 3: "join the others anew"} {
+		m := vfs.NewMemory()
+		if err := errors.Join(m.MkdirAll("/meta"), m.SyncDir("/")); err != nil {
+			t.Fatal(err)
+		}
+		l, err := Open(damageOptions(m))
+		if err != nil {
+			t.Fatal(err)
+		}
+		var list []metarec.Voter
+		for i := range voters {
+			list = append(list, NewVoter(kafka.NodeID(i), kafka.DirectoryID{15: byte(9 + i)}))
+		}
+		w := &twin{first: 2}
+		err = errors.Join(l.Form(list, []byte("conf"), nil, 33, 1),
+			l.SaveQuorum(QuorumState{Leader: 1, Epoch: 1, Voted: 1, HasCommit: true}), l.Append(w.put(2, 1, []int{2, 1})), l.Close())
+		if err != nil {
+			t.Fatal(err)
+		}
+		chop(t, m, segmentName(0), 7)
+		_, err = Open(damageOptions(m))
+		if err == nil || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "cut.offset") != (voters == 1) {
+			t.Errorf("%d voters: %v", voters, err)
+		}
 	}
 }
