@@ -78,6 +78,9 @@ func (r *recovery) over(s *logSegment, bad *CorruptError) (d segment.Damage, ok 
 // behind it; above the recovery point of a log that is not compacted it has to
 // stand where the one before it ends.
 func (r *recovery) misplaced(s *logSegment, h, behind batch.Header, followed bool) string {
+	if wrong := r.beyondStop(&h); wrong != "" {
+		return wrong
+	}
 	switch {
 	case !index.Relative(s.base, h.LastOffset()):
 		return fmt.Sprintf("offsets %d to %d, in a segment that begins at %d", h.BaseOffset, h.LastOffset(), s.base)
@@ -92,6 +95,20 @@ func (r *recovery) misplaced(s *logSegment, h, behind batch.Header, followed boo
 		return fmt.Sprintf("leader epoch %d in front of a batch of epoch %d", h.LeaderEpoch, behind.LeaderEpoch)
 	default:
 		r.lastEpoch = max(r.lastEpoch, min(h.LeaderEpoch, behind.LeaderEpoch)) // what two batches say
+	}
+	return ""
+}
+
+// beyondStop says what of a batch cannot be since a clean stop told where the
+// log ends, and at which epoch. Nothing else bears out the last batch's base
+// offset, and the end of the log follows from it.
+func (r *recovery) beyondStop(h *batch.Header) string {
+	switch {
+	case r.stopped == nil:
+	case h.LastOffset() >= r.stopped.LogEnd:
+		return fmt.Sprintf("offsets %d to %d, in a log that was stopped at %d", h.BaseOffset, h.LastOffset(), r.stopped.LogEnd)
+	case h.LeaderEpoch > r.stopped.Epoch:
+		return fmt.Sprintf("leader epoch %d, in a log that was stopped at %d", h.LeaderEpoch, r.stopped.Epoch)
 	}
 	return ""
 }

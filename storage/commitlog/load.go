@@ -125,6 +125,7 @@ type recovery struct {
 	from          kafka.Offset // recovery point: what lies below is trusted
 	durable       kafka.Offset // no crash took anything from below
 	promised      kafka.Offset // the recovery point that the directory gave
+	stopped       *Hint        // how a clean stop left the log, if it was not written to since
 	nowMs         int64
 	highWatermark kafka.Offset
 
@@ -150,11 +151,11 @@ func (r *recovery) takeHint(files *folderFiles) {
 	}
 	if n := len(files.logs); n == 0 {
 		if h.LogEnd == h.LogStart && h.LastSizeBytes == 0 {
-			r.logStart = max(r.logStart, h.LogStart)
+			r.logStart, r.stopped = max(r.logStart, h.LogStart), h
 			return
 		}
 	} else if last := files.logs[n-1]; baseOf(last.Name) == h.LastBase && last.SizeBytes == h.LastSizeBytes && last.ModTimeNano == h.LastModTimeNano {
-		r.logStart = max(r.logStart, h.LogStart)
+		r.logStart, r.stopped = max(r.logStart, h.LogStart), h
 		return
 	}
 	r.l.log().Warn("the log is not as the last clean stop left it; it is loaded as after a crash", "folder", r.l.dir())
@@ -176,6 +177,9 @@ func (r *recovery) run(snapshots []kafka.Offset) error {
 		if errors.Is(err, kafka.CorruptMessage) {
 			r.l.log().Warn("a log that was stopped cleanly is damaged; it is recovered", "reason", err)
 			r.clean = false
+			if r.stopped != nil {
+				r.promised = max(r.promised, r.stopped.LogEnd)
+			}
 			last := len(r.segments) - 1
 			if last > 0 && r.segments[last].sizeBytes == 0 {
 				last--

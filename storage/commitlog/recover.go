@@ -34,10 +34,13 @@ func (r *recovery) findEnd() error {
 		r.end = 0
 	}
 	ix, from, err := r.openTail(s, kafka.Offset(1<<63-1))
-	if err != nil {
-		return err
+	if err == nil {
+		err = r.walk(s, ix, from, false)
 	}
-	return r.walk(s, ix, from, false)
+	if err == nil && r.stopped != nil && r.end != r.stopped.LogEnd {
+		err = &CorruptError{File: s.log.Path(), PosBytes: s.sizeBytes, Reason: fmt.Sprintf("the log ends at offset %d, it was stopped at %d", r.end, r.stopped.LogEnd)}
+	}
+	return err
 }
 
 // openTail opens the indexes of a segment and keeps of them what can be
@@ -235,6 +238,9 @@ func (r *recovery) walk(s *logSegment, ix *indexes, from index.Position, crc boo
 	defer scan.Done()
 	for scan.Next() {
 		h := &scan.Header
+		if wrong := r.beyondStop(h); wrong != "" {
+			return &CorruptError{File: s.log.Path(), PosBytes: scan.PosBytes, Reason: wrong}
+		}
 		if !build || indexed {
 			// The batch of the entry itself, or all of it is in the index.
 			s.noteTop(h, scan.PosBytes)

@@ -46,6 +46,13 @@ func (r *recovery) indexBelow(s *logSegment) (*indexes, index.Position, error) {
 		if indexed { // the batch of the last entry that was kept
 			w.sinceIndex, indexed = int64(h.SizeBytes()), false
 		} else {
+			leads, err := leadsOn(&scan, s.base, from.Offset)
+			if err != nil {
+				return nil, from, err
+			}
+			if !leads {
+				break // the walk judges it, whole
+			}
 			w.note(h, scan.PosBytes)
 		}
 		if ix.offsets.WantsSpill() {
@@ -65,6 +72,25 @@ func (r *recovery) indexBelow(s *logSegment) (*indexes, index.Position, error) {
 		r.end = max(r.end, from.Offset)
 	}
 	return ix, from, nil
+}
+
+// leadsOn reports whether the present batch of a scan of headers, in front of
+// which offsets end at floor, ends where the next may begin. What does not look
+// like one is bad itself, or lies inside a batch, because the present one's
+// length is wrong: then its CRC does not fit. The CRC does not cover its base
+// offset: that is wrong if the next fits once it is moved to floor.
+func leadsOn(scan *segment.Scan, base, floor kafka.Offset) (bool, error) {
+	h := &scan.Header
+	behind, some, err := scan.NextBase()
+	switch {
+	case err != nil && !errors.Is(err, kafka.CorruptMessage):
+		return false, err
+	case err == nil && (!some || behind >= h.NextOffset() && index.Relative(base, behind)):
+		return true, nil
+	case err == nil && behind < h.NextOffset() && behind >= floor+h.NextOffset()-h.BaseOffset:
+		return false, nil
+	}
+	return scan.CheckPresent()
 }
 
 // keepIndexes keeps of the index files what was on the disk at the recovery point

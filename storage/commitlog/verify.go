@@ -155,8 +155,10 @@ func (w *walker) advance(looks bool) error {
 	if h.LastOffset() < w.atLeast {
 		return w.corrupt("offsets %d to %d, where %d is", h.BaseOffset, h.LastOffset(), w.atLeast)
 	}
-	if e := w.epochs.at(h.BaseOffset); looks && e >= 0 && h.LeaderEpoch != kafka.NoLeaderEpoch && h.LeaderEpoch != e {
-		return w.corrupt("leader epoch %d of offset %d, where %d is", h.LeaderEpoch, h.BaseOffset, e)
+	// A batch is of one epoch; where its base lies below the log start, what is
+	// known of that begins inside it.
+	if e := w.epochs.at(h.LastOffset()); looks && e >= 0 && h.LeaderEpoch != kafka.NoLeaderEpoch && h.LeaderEpoch != e {
+		return w.corrupt("leader epoch %d of offset %d, where %d is", h.LeaderEpoch, h.LastOffset(), e)
 	}
 	w.atLeast = 0
 	if !looks {
@@ -164,23 +166,25 @@ func (w *walker) advance(looks bool) error {
 		return nil
 	}
 	behind, some, err := w.NextBase()
-	if err != nil {
-		if w.err = err; errors.Is(err, kafka.CorruptMessage) {
-			w.err = nil // it is the next batch's
-		}
-		w.floor = h.NextOffset()
+	if err != nil && !errors.Is(err, kafka.CorruptMessage) {
+		w.err = err
 		return nil
 	}
-	if some && behind < h.NextOffset() {
-		crc := true
-		if w.headers {
-			if crc, w.err = w.CheckPresent(); w.err != nil {
-				return nil
-			}
+	overlaps := err == nil && some && behind < h.NextOffset()
+	// What stands behind is no batch of this segment: it is bad itself, or is in
+	// the middle of one, for the length of the present batch is wrong.
+	strange := err != nil || some && behind >= w.ceiling
+	crc := true
+	if w.headers && (overlaps || strange) {
+		if crc, w.err = w.CheckPresent(); w.err != nil {
+			return nil
 		}
-		if !crc || behind >= w.floor+h.NextOffset()-h.BaseOffset {
-			return w.corrupt("offsets %d to %d, in front of a batch that begins at %d", h.BaseOffset, h.LastOffset(), behind)
-		}
+	}
+	switch {
+	case overlaps && (!crc || behind >= w.floor+h.NextOffset()-h.BaseOffset):
+		return w.corrupt("offsets %d to %d, in front of a batch that begins at %d", h.BaseOffset, h.LastOffset(), behind)
+	case !crc:
+		return w.corrupt("offsets %d to %d, whose crc does not fit, in front of no batch", h.BaseOffset, h.LastOffset())
 	}
 	w.floor = h.NextOffset()
 	return nil

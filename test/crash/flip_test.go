@@ -340,7 +340,7 @@ func (w *flipWorld) judge(fs *vfs.Memory, d fileDamage, stopped bool) (outcome s
 			outcome = "refused"
 			continue
 		}
-		if err := log.StartEpoch(p.epoch); err != nil {
+		if err := log.StartEpoch(p.epoch + 1); err != nil { // a start is another leader's
 			if d.kind != "partition.metadata" {
 				w.t.Errorf("%s: %v", p.tp, err)
 			}
@@ -456,7 +456,7 @@ func (w *flipWorld) repeat(p *flipPart, log *commitlog.Log, bad *writtenBatch, e
 		}
 		a := &commitlog.Append{Batches: bytes.Clone(b.bytes), ExpectedEpoch: kafka.NoLeaderEpoch}
 		batch.SetBaseOffset(a.Batches, 0)
-		log.Append(a, p.epoch)
+		log.Append(a, p.epoch+1)
 		if a.Err != nil || !a.Duplicate || a.BaseOffset != b.h.BaseOffset {
 			w.t.Errorf("the last batch of producer %d, of offset %d, was taken again: %d, %v, %v", pid, b.h.BaseOffset, a.BaseOffset, a.Duplicate, a.Err)
 		}
@@ -467,7 +467,7 @@ func (w *flipWorld) repeat(p *flipPart, log *commitlog.Log, bad *writtenBatch, e
 	raw, err := next.Finish(nil, nil)
 	w.must(err)
 	a := &commitlog.Append{Batches: raw, ExpectedEpoch: kafka.NoLeaderEpoch}
-	log.Append(a, p.epoch)
+	log.Append(a, p.epoch+1)
 	if a.Err != nil || a.BaseOffset != end {
 		w.t.Errorf("the next record gets offset %d, want %d: %v", a.BaseOffset, end, a.Err)
 	}
