@@ -23,6 +23,7 @@ func (m *membership) assigned(ctx context.Context, _ *kgo.Client, partitions map
 	if err != nil && ctx.Err() == nil {
 		m.err = err
 	}
+	m.away = time.Time{}
 	for at, s := range left {
 		m.left[at] = s
 	}

@@ -21,6 +21,7 @@ import (
 	"gregor/cmd/gregor/fetch"
 	"gregor/cmd/gregor/groups"
 	"gregor/cmd/gregor/record"
+	"gregor/cmd/gregor/terminal"
 	"gregor/wire/batch"
 )
 
@@ -37,6 +38,7 @@ var commits = []string{"auto", "each", "none"}
 const memberHelp = `With --group it reads as a member: the group shares the partitions among its members, goes on where it has committed, and begins as
 --at says (start, end or @TIME; default start) where it has not. --commit auto commits every five seconds and at the end what has
 been written to stdout, each commits after every answer, none never does. Who is killed has its last records read once more.
+A broker that goes away is waited for: with --follow for ever, otherwise for --timeout.
 Without --follow it ends when its partitions are read, or, where others leave it none, when the group has read all or --timeout is over.`
 
 func (o *memberOptions) flags(c *cobra.Command) {
@@ -122,7 +124,10 @@ type membership struct {
 	// noneSince is when it was assigned nothing; zero while it has partitions,
 	// or waits for an assignment.
 	noneSince time.Time
-	err       error
+	// away says since when the group cannot be reached, and why.
+	away    time.Time
+	awayErr error
+	err     error
 	// troubled says since when a partition has given errors only; zero: that was
 	// told.
 	troubled map[topicPartition]time.Time
@@ -139,6 +144,7 @@ const (
 	memberPoll     = 250 * time.Millisecond
 	memberIdle     = 2 * time.Second
 	memberPatience = 6 * time.Second // twice the usual delay of a first rebalance
+	personPatience = 2 * time.Second // of somebody who sits before it
 	memberRecords  = 10_000
 	memberCommitMs = 5000
 )
@@ -232,7 +238,7 @@ func (m *membership) leave() error {
 }
 
 func ignoreUnjoined(err error) error {
-	if errors.Is(err, context.DeadlineExceeded) || errors.Is(err, kerr.UnknownMemberID) {
+	if errors.Is(err, kerr.UnknownMemberID) || err != nil && codeOf(err) == exitUnreachable {
 		return nil // it is missed and removed
 	}
 	return err
@@ -248,7 +254,12 @@ func (m *membership) committed(err error) error {
 // read polls and writes until there is enough or all is read.
 func (m *membership) read(ctx context.Context, talk io.Writer, topics []string, out *recordSink) error {
 	began := m.now()
-	quiet, told := began, false
+	quiet, told, lost := began, false, false
+	patience := memberPatience
+	if terminal.Is(talk) {
+		patience = personPatience
+	}
+	var err error
 	for {
 		waiting, cancel := context.WithTimeout(ctx, memberPoll)
 		fetches := m.client.PollRecords(waiting, memberRecords)
@@ -263,14 +274,17 @@ func (m *membership) read(ctx context.Context, talk io.Writer, topics []string, 
 			return err
 		}
 		m.client.AllowRebalance()
-		if !told && m.now().Sub(began) > memberPatience && m.waits() {
+		if lost, err = m.reached(lost); err != nil {
+			return err
+		}
+		if !told && !lost && m.now().Sub(began) > patience && m.waits() {
 			fmt.Fprintf(talk, "waiting for partitions of group %s; \"gregor group describe %s --members\" shows who has them\n", m.o.group, m.o.group)
 			told = true
 		}
 		if m.o.follow {
 			continue
 		}
-		if m.now().Sub(quiet) > memberIdle {
+		if !lost && m.now().Sub(quiet) > memberIdle {
 			if err := m.lookBehind(ctx); err != nil {
 				return err
 			}
@@ -308,8 +322,11 @@ func (m *membership) failed(ctx context.Context, fetches kgo.Fetches) error {
 				errors.Is(session.Err, kerr.FencedMemberEpoch) {
 				continue // it joins again by itself
 			}
-			return groupError(m.o.group, session.Err)
-		case kerr.IsRetriable(e.Err):
+			if !mayPass(session.Err) {
+				return groupError(m.o.group, session.Err)
+			}
+			m.parted(session.Err)
+		case kerr.IsRetriable(e.Err), mayPass(e.Err):
 			if err := m.stuck(topicPartition{e.Topic, e.Partition}, e.Err); err != nil {
 				return err
 			}
@@ -318,6 +335,36 @@ func (m *membership) failed(ctx context.Context, fetches kgo.Fetches) error {
 		}
 	}
 	return nil
+}
+
+// parted notes that the group cannot be reached: from the loss of the
+// partitions to the next assignment. A member of the newer protocol keeps them.
+func (m *membership) parted(err error) {
+	switch {
+	case len(m.owned) > 0:
+		m.note(fmt.Sprintf("still waiting: group %s: %v", m.o.group, err))
+	case m.away.IsZero():
+		m.away, m.awayErr = m.now(), err
+	default:
+		m.awayErr = err
+	}
+}
+
+// reached tells when the group cannot be reached any more, and when it is again.
+// A member that follows tries for ever, another one up to the timeout.
+func (m *membership) reached(lost bool) (stillLost bool, err error) {
+	m.mu.Lock()
+	away, why := m.away, m.awayErr
+	m.mu.Unlock()
+	switch {
+	case !away.IsZero() && !m.o.follow && m.now().Sub(away) > m.o.timeout:
+		return true, groupError(m.o.group, why)
+	case !away.IsZero() && !lost:
+		m.note(fmt.Sprintf("group %s is left: %v; joining it again", m.o.group, why))
+	case away.IsZero() && lost:
+		m.note(fmt.Sprintf("group %s is joined again", m.o.group))
+	}
+	return !away.IsZero(), nil
 }
 
 // stuck tells once of a partition that gives an error for longer than the

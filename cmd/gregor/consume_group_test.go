@@ -4,6 +4,7 @@ package main
 
 import (
 	"errors"
+	"io"
 	"testing"
 	"time"
 
@@ -77,5 +78,39 @@ func TestMemberTellsOfTrouble(t *testing.T) {
 	}
 	if gone == nil || told != 2 {
 		t.Errorf("a topic that is not there any more: %v, told %d times", gone, told)
+	}
+}
+
+// A group that cannot be reached is told once, and once more when the member is
+// in it again. Only who follows waits for it longer than the timeout.
+func TestMemberOfAGroupThatIsAway(t *testing.T) {
+	for _, follow := range []bool{true, false} {
+		now := time.Unix(7, 0)
+		var told []string
+		m := newMembership(&consumeOptions{follow: follow, connection: connection{timeout: 3 * time.Second}, memberOptions: memberOptions{group: "audit"}}, point{})
+		m.now, m.note = func() time.Time { return now }, func(text string) { told = append(told, text) }
+		gone := kgo.NewErrFetch(&kgo.ErrGroupSession{Err: io.EOF})
+		lost := false
+		look := func(fetches kgo.Fetches) (err error) {
+			t.Helper()
+			if err := m.failed(t.Context(), fetches); err != nil {
+				t.Fatal(err)
+			}
+			lost, err = m.reached(lost)
+			now = now.Add(2 * time.Second)
+			return err
+		}
+		first, second, third := look(gone), look(gone), look(nil)
+		if first != nil || second != nil || (third == nil) != follow || third != nil && codeOf(third) != exitUnreachable {
+			t.Errorf("follow %v: %v, %v, %v", follow, first, second, third)
+		}
+		m.owned[topicPartition{"orders", 0}] = true // as assigned does
+		m.away = time.Time{}
+		if err := errors.Join(look(nil), look(nil)); err != nil || len(told) != 2 || lost {
+			t.Errorf("follow %v: %v, told %q", follow, err, told)
+		}
+		if err := look(gone); err != nil || lost || len(told) != 3 { // it keeps its partitions
+			t.Errorf("follow %v: %v, told %q", follow, err, told)
+		}
 	}
 }
