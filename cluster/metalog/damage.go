@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"hash/crc32"
 	"io/fs"
+	"math/bits"
 	"slices"
 	"strings"
 	"syscall"
@@ -273,7 +274,14 @@ func (l *Log) mayBeTorn(b *bad, next kafka.Offset) (bool, error) {
 		// The file ends too early, unless it is the length that is wrong.
 		return crc32.Checksum(tail[21:], castagnoli) != binary.BigEndian.Uint32(tail[17:]), nil
 	}
-	for at := b.pos; len(tail) > 0; {
+	at := b.pos
+	if len(tail) > batch.HeaderSize {
+		// The first bytes of its offset are zeros in any case, and so is its last
+		// byte, for its last record has no headers: a sector of no more tells nothing.
+		zeros := bits.LeadingZeros64(uint64(next)) / 8
+		at, tail = at+int64(zeros), tail[zeros:len(tail)-1]
+	}
+	for len(tail) > 0 {
 		sector := tail[:min(sectorBytes-at%sectorBytes, int64(len(tail)))]
 		if isZero(sector) {
 			return true, nil

@@ -307,3 +307,32 @@ func TestRefusalTellsTheWay(t *testing.T) {
 		}
 	}
 }
+
+// Wherever in its sectors a batch begins and ends: damage that nothing but the
+// sectors tells of is not taken for a torn append because a sector holds no more
+// of the batch than zeros that are in every batch.
+func TestDamageAtAnyPlaceOfASector(t *testing.T) {
+	for size := range 2 * sectorBytes {
+		m := vfs.NewMemory()
+		if err := errors.Join(m.MkdirAll("/meta"), m.SyncDir("/")); err != nil {
+			t.Fatal(err)
+		}
+		l, err := Open(Options{FS: m, Dir: "/meta"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		formTestLog(t, l)
+		first := DataBatch(1, [][]byte{bytes.Repeat([]byte{'x'}, size)})
+		second := DataBatch(1, [][]byte{bytes.Repeat([]byte{'y'}, 700)})
+		err = errors.Join(l.SaveQuorum(QuorumState{Leader: 1, Epoch: 1, Voted: 1, HasCommit: true}),
+			l.Append([]Entry{{Index: 2, Epoch: 1, Batch: first}, {Index: 3, Epoch: 1, Batch: second}}), l.Close())
+		s := scriptLog{fs: m}
+		if _, flip := s.command("flip", []string{segmentName(0), fmt.Sprint(len(first) + 300)}); errors.Join(err, flip, m.Remove(s.path(syncedName))) != nil {
+			t.Fatal(err, flip)
+		}
+		var damaged *DamagedError
+		if l, err = Open(Options{FS: m, Dir: "/meta"}); !errors.As(err, &damaged) {
+			t.Errorf("a batch from byte %d to %d: index %d is the last, %v", len(first), len(first)+len(second), l.LastIndex(), err)
+		}
+	}
+}
