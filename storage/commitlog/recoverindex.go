@@ -81,13 +81,10 @@ func (r *recovery) indexBelow(s *logSegment) (*indexes, index.Position, error) {
 // offset: that is wrong if the next fits once it is moved to floor.
 func leadsOn(scan *segment.Scan, base, floor kafka.Offset) (bool, error) {
 	h := &scan.Header
-	behind, some, err := scan.NextBase()
-	switch {
-	case err != nil && !errors.Is(err, kafka.CorruptMessage):
-		return false, err
-	case err == nil && (!some || behind >= h.NextOffset() && index.Relative(base, behind)):
+	switch behind, ok := scan.NextHeader(); {
+	case scan.AtEnd(), ok && behind.BaseOffset >= h.NextOffset() && index.Relative(base, behind.BaseOffset):
 		return true, nil
-	case err == nil && behind < h.NextOffset() && behind >= floor+h.NextOffset()-h.BaseOffset:
+	case ok && behind.BaseOffset < h.NextOffset() && behind.BaseOffset >= floor+h.NextOffset()-h.BaseOffset:
 		return false, nil
 	}
 	return scan.CheckPresent()

@@ -174,6 +174,10 @@ func (w *walker) advance(looks bool) error {
 	// What stands behind is no batch of this segment: it is bad itself, or is in
 	// the middle of one, for the length of the present batch is wrong.
 	strange := err != nil || some && behind >= w.ceiling
+	if w.headers && some && !strange && !overlaps {
+		_, ok := w.NextHeader()
+		strange = !ok
+	}
 	crc := true
 	if w.headers && (overlaps || strange) {
 		if crc, w.err = w.CheckPresent(); w.err != nil {

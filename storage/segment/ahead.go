@@ -45,6 +45,13 @@ func (s *Scan) NextBase() (off kafka.Offset, ok bool, err error) {
 	return kafka.Offset(binary.BigEndian.Uint64(s.buf[s.next-s.bufPos:])), true, nil
 }
 
+// AtEnd reports whether nothing stands behind the present batch.
+func (s *Scan) AtEnd() bool { return s.next >= s.end }
+
+// NextHeader is the header of the batch behind the present one; ok is false where
+// nothing that looks like one stands there.
+func (s *Scan) NextHeader() (h batch.Header, ok bool) { return s.behind(0) }
+
 // CheckPresent reads the present batch whole and reports whether its CRC fits.
 func (s *Scan) CheckPresent() (bool, error) {
 	buf := s.f.files.Scratch()
