@@ -16,7 +16,7 @@ import (
 )
 
 var (
-	chainSeeds = flag.Int("chain.seeds", 60, "seeds of TestOrdinaryCrashesNeedNobody")
+	chainSeeds = flag.Int("chain.seeds", 30, "seeds of TestOrdinaryCrashesNeedNobody")
 	chainFirst = flag.Uint64("chain.first", 1, "the first seed of TestOrdinaryCrashesNeedNobody")
 )
 

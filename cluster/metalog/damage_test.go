@@ -312,7 +312,7 @@ func TestRefusalTellsTheWay(t *testing.T) {
 // sectors tells of is not taken for a torn append because a sector holds no more
 // of the batch than zeros that are in every batch.
 func TestDamageAtAnyPlaceOfASector(t *testing.T) {
-	for size := range 2 * sectorBytes {
+	for size := range sectorBytes {
 		m := vfs.NewMemory()
 		if err := errors.Join(m.MkdirAll("/meta"), m.SyncDir("/")); err != nil {
 			t.Fatal(err)
