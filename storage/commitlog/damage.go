@@ -75,8 +75,8 @@ func (r *recovery) over(s *logSegment, bad *CorruptError) (d segment.Damage, ok 
 // misplaced says what is wrong with the offsets and the epoch of a batch, which
 // its CRC does not cover: both never go back. Where it contradicts the batch
 // behind it, that one has to fit to what came before. The last batch has none
-// behind it; above the recovery point of a log that is not compacted it has to
-// stand where the one before it ends.
+// behind it; in a log that is not compacted no gap in front of it may reach
+// beyond the recovery point.
 func (r *recovery) misplaced(s *logSegment, h, behind batch.Header, followed bool) string {
 	if wrong := r.beyondStop(&h); wrong != "" {
 		return wrong
@@ -86,7 +86,7 @@ func (r *recovery) misplaced(s *logSegment, h, behind batch.Header, followed boo
 		return fmt.Sprintf("offsets %d to %d, in a segment that begins at %d", h.BaseOffset, h.LastOffset(), s.base)
 	case h.LeaderEpoch != kafka.NoLeaderEpoch && h.LeaderEpoch < max(r.lastEpoch, 0):
 		return fmt.Sprintf("leader epoch %d, behind a batch of epoch %d", h.LeaderEpoch, r.lastEpoch)
-	case !followed && s == r.segments[len(r.segments)-1] && h.BaseOffset > r.end && r.end >= r.durable && !r.l.config().Compacted:
+	case !followed && s == r.segments[len(r.segments)-1] && h.BaseOffset > max(r.end, r.durable) && !r.l.config().Compacted:
 		return fmt.Sprintf("offsets %d to %d, behind a log end of %d", h.BaseOffset, h.LastOffset(), r.end)
 	case !followed:
 	case behind.BaseOffset < h.NextOffset() && behind.BaseOffset >= r.end+h.NextOffset()-h.BaseOffset:
