@@ -118,7 +118,7 @@ func (c *scrubbing) run(sealed bool) error {
 	if err != nil {
 		return err
 	}
-	c.buf = make([]byte, scrubChunkBytes)
+	c.buf = make([]byte, min(c.v.sizeBytes, scrubChunkBytes)) // most segments of most partitions are small
 	if some && known[scrub.Log].Same(before[scrub.Log]) {
 		if err := errors.Join(c.probe(), c.stream(c.v.sizeBytes)); err != nil {
 			return err
