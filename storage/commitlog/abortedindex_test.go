@@ -165,3 +165,53 @@ func TestDroppedSegmentsLeaveTheirProducers(t *testing.T) {
 		t.Errorf("%+v", tail)
 	}
 }
+
+// While several segments go, a power cut may leave the log at any of them, and
+// may take what lies behind.
+func TestSegmentsThatGoTogetherLeaveTheirProducers(t *testing.T) {
+	memory := vfs.NewMemory()
+	for _, dir := range []string{"/data", "/"} {
+		if err := errors.Join(memory.MkdirAll(dir), memory.SyncDir(dir)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	crash := vfs.NewCrash(memory)
+	b := newBed(t, crash, "/data/t-0").mustOpen()
+	s := plain(1, b.now.UnixMilli())
+	s.pid, s.pepoch, s.seq, s.txn = 7, 3, 0, true
+	b.mustAppend(s)
+	if err := b.l.Flush(); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		if err := b.l.Roll(); err != nil {
+			t.Fatal(err)
+		}
+		if b.l.Tail().LogEnd == 1 {
+			b.mustAppend(plain(1, s.ts))
+		}
+	}
+	b.l.AdvanceHighWatermark(2)
+	halfway := 0
+	crash.Observe(func(call int64, _ vfs.Call) {
+		for _, loss := range []vfs.Loss{{Data: vfs.KeepNone, Entries: vfs.KeepAll}, {Data: vfs.KeepNone, Entries: vfs.KeepPrefix, Seed: uint64(call)}} {
+			after := newBed(t, crash.Image(loss), "/data/t-0")
+			after.o.RecoveryPoint, after.o.HighWatermark = 1, 1
+			after.mustOpen()
+			if after.l.Tail().LogStart == 1 {
+				halfway++
+			}
+			if list, err := after.l.Producers(); err != nil || len(list) != 1 || list[0].Epoch != 3 || list[0].TxnStart != 0 {
+				t.Errorf("before call %d, %+v: %v, %v; %+v", call, loss, list, err, after.l.Tail())
+			}
+			after.l.Kill()
+		}
+	})
+	if n, err := b.l.DropSegments(2); n != 2 || err != nil {
+		t.Fatal(n, err)
+	}
+	crash.Observe(nil)
+	if halfway == 0 {
+		t.Error("no log began at the second segment")
+	}
+}

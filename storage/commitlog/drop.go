@@ -132,7 +132,7 @@ func (l *Log) drop(n, renamed int) (dropped bool, err error) {
 			return false, err
 		}
 	}
-	if err := l.keepSnapshot(l.pub.segments[n].base); err != nil {
+	if err := l.keepSnapshots(l.pub.segments[1 : n+1]); err != nil {
 		var unreadable *unreadableError
 		if errors.As(err, &unreadable) {
 			return false, storageError("make a producer snapshot again", err)
@@ -162,6 +162,24 @@ func (l *Log) drop(n, renamed int) (dropped bool, err error) {
 		l.sideWriteFailed("write leader epoch checkpoint", saved)
 	}
 	return true, err
+}
+
+// keepSnapshots keeps that of the segment at which the log will begin, and those
+// in front of it that a power cut may take, at which it begins if the power goes
+// in the middle: what lies behind them may be gone then, too.
+func (l *Log) keepSnapshots(segments []*logSegment) error {
+	l.mu.Lock()
+	synced := l.pub.syncedBelow
+	l.mu.Unlock()
+	for i, s := range segments {
+		if i < len(segments)-1 && s.base < synced {
+			continue
+		}
+		if err := l.keepSnapshot(s.base); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // keepSnapshot sees to it that the producer snapshot of a segment's start is

@@ -163,7 +163,9 @@ func (r *recovery) wasCompacted() (bool, error) {
 			if gap || h.Count <= h.LastOffsetDelta {
 				return true, nil
 			}
-			gap, end = h.BaseOffset > end, h.NextOffset()
+			// In front of the log start a truncation leaves a gap, too, if it takes a
+			// batch that reaches over it.
+			gap, end = h.BaseOffset > max(end, r.logStart), h.NextOffset()
 		}
 		if err := scan.Err(); err != nil && !errors.Is(err, kafka.CorruptMessage) {
 			return false, err
