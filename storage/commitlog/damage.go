@@ -57,8 +57,6 @@ func (r *recovery) over(s *logSegment, bad *CorruptError) (d segment.Damage, ok 
 	switch {
 	case err != nil:
 		return d, false, fmt.Errorf("look for the end of the damage: %w", err)
-	case last && d.To > r.logStart && r.logStart >= max(r.promised, r.durable):
-		return d, false, nil // a truncation left a gap in front of the log start, and nothing behind that is durable
 	case found || !last:
 	case r.promised <= r.end:
 		return d, false, nil
