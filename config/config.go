@@ -22,7 +22,6 @@ package config
 import (
 	"fmt"
 	"net/netip"
-	"sort"
 	"strings"
 )
 
@@ -47,14 +46,14 @@ type Warning struct {
 	Message string
 }
 
-func (w Warning) String() string { return w.Message }
-
 // Node is the static configuration of one node. Its getters take the keys of
 // keys.go; they panic for a key that is not in the table, which a test of this
 // package rules out for those.
 type Node struct {
 	values map[string]setting // what was set; a missing key has its default
 
+	// standalone: neither process.roles nor any controller.quorum.* key is set; the
+	// node is broker, controller and only voter of its own cluster.
 	standalone  bool
 	listeners   []Listener // of the broker
 	controllers []Listener
@@ -62,8 +61,8 @@ type Node struct {
 	interBroker string
 	quorum      Quorum
 	logDirs     []string
-	perIP       map[netip.Addr]int
-	base        *base // of topics on this node
+	perIP       map[netip.Addr]int // max.connections.per.ip.overrides
+	base        *base              // of topics on this node
 }
 
 // setting is one key that was set.
@@ -142,9 +141,6 @@ func (n *Node) Int(k IntKey) int32 { v, _ := n.get(string(k)).(int64); return in
 // Long gives a long key; 0 when it is null.
 func (n *Node) Long(k LongKey) int64 { v, _ := n.get(string(k)).(int64); return v }
 
-// Double gives a double key.
-func (n *Node) Double(k DoubleKey) float64 { v, _ := n.get(string(k)).(float64); return v }
-
 // Text gives a string, class or password key; "" when it is null.
 func (n *Node) Text(k TextKey) string { v, _ := n.get(string(k)).(string); return v }
 
@@ -157,23 +153,8 @@ func (n *Node) IsSet(key string) (Origin, bool) {
 	return s.origin, ok
 }
 
-// Raw gives the text of a key that was set by hand.
-func (n *Node) Raw(key string) (string, bool) {
+// raw gives the text of a key that was set by hand.
+func (n *Node) raw(key string) (string, bool) {
 	s, ok := n.values[key]
 	return s.text, ok
-}
-
-// Static gives all that was set by hand, secrets left out: what a log line or
-// a support bundle may show, sorted by key.
-func (n *Node) Static() []string {
-	out := make([]string, 0, len(n.values))
-	for k, s := range n.values {
-		text := s.text
-		if d, ok := Lookup(k); ok && d.Sensitive() {
-			text = "[hidden]"
-		}
-		out = append(out, k+"="+text)
-	}
-	sort.Strings(out)
-	return out
 }

@@ -135,7 +135,7 @@ func (r *resolver) brokerSynonyms(key string, sensitive bool) []Synonym {
 		if r.static == nil {
 			break
 		}
-		if text, ok := r.static.Raw(name); ok {
+		if text, ok := r.static.raw(name); ok {
 			add(name, text, SourceStatic)
 		}
 	}
@@ -155,7 +155,7 @@ func DescribeBroker(id int32, clusterDynamic, brokerDynamic map[string]string, s
 	r := resolver{layers(nil, clusterDynamic, brokerDynamic), static}
 	names := make(map[string]bool, len(brokerTable()))
 	for name, d := range brokerTable() {
-		_, set := static.Raw(name)
+		_, set := static.raw(name)
 		names[name] = !d.Hidden || set
 	}
 	for _, l := range r.layers {

@@ -179,7 +179,7 @@ func ResolveLive(clusterDynamic, brokerDynamic map[string]string, static *Node) 
 	r := resolver{layers(nil, clusterDynamic, brokerDynamic), static}
 	overrides, err := parseOverrides(r.text(string(MaxConnectionsPerIPOverrides)))
 	if err != nil {
-		overrides = static.ConnectionsPerIP()
+		overrides = static.perIP
 	}
 	return Live{
 		ConnectionsMax:         int(r.long(string(MaxConnections))),

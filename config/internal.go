@@ -2,8 +2,8 @@
 
 package config
 
-// InternalReplicationFactor gives the replicas of an internal topic (key is
-// one of the three *TopicReplicationFactor). What was set by hand holds;
+// InternalReplicationFactor gives the replicas of an internal topic, whose number
+// key is. What was set by hand holds;
 // otherwise a cluster of fewer than three nodes gets as many as it can have:
 // Kafka would leave its internal topics uncreated there.
 func (n *Node) InternalReplicationFactor(key IntKey, brokers, voters int) int16 {

@@ -63,10 +63,6 @@ func (n *Node) NodeID() (kafka.NodeID, bool) {
 	return DefaultNodeID, false
 }
 
-// Standalone reports whether neither process.roles nor any controller.quorum.*
-// key is set: the node is broker, controller and only voter of its own cluster.
-func (n *Node) Standalone() bool { return n.standalone }
-
 // Listeners gives the broker's sockets in the order in which they were
 // configured.
 func (n *Node) Listeners() []Listener { return n.listeners }

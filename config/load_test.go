@@ -6,10 +6,12 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"net/netip"
 	"os"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 
@@ -70,7 +72,7 @@ func outcome(src Sources) string {
 	var b strings.Builder
 	n, warnings, err := Load(src)
 	for _, w := range warnings {
-		fmt.Fprintf(&b, "warning: %s\n", w)
+		fmt.Fprintf(&b, "warning: %s\n", w.Message)
 	}
 	if err != nil {
 		for _, line := range strings.Split(err.Error(), "\n") {
@@ -79,7 +81,7 @@ func outcome(src Sources) string {
 		return b.String()
 	}
 	id, configured := n.NodeID()
-	fmt.Fprintf(&b, "node %d (configured: %v, standalone: %v)\n", id, configured, n.Standalone())
+	fmt.Fprintf(&b, "node %d (configured: %v, standalone: %v)\n", id, configured, n.standalone)
 	for _, l := range n.Listeners() {
 		fmt.Fprintf(&b, "listener %s %s %s\n", l.Name, l.Protocol, l.Address())
 	}
@@ -92,8 +94,8 @@ func outcome(src Sources) string {
 	q := n.Quorum()
 	fmt.Fprintf(&b, "among brokers %s; voter %s %s (static: %v)\n", n.InterBrokerListener(), q.ListenerName, q.Endpoint.Address(), q.Static)
 	fmt.Fprintf(&b, "directories %s; metadata %s\n", strings.Join(n.LogDirs(), " "), n.MetadataLogDir())
-	for _, s := range n.Static() {
-		fmt.Fprintf(&b, "set %s\n", s)
+	for _, key := range slices.Sorted(maps.Keys(n.values)) {
+		fmt.Fprintf(&b, "set %s=%s\n", key, n.values[key].text)
 	}
 	return b.String()
 }
@@ -136,7 +138,7 @@ func TestConnectionsPerIP(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := map[netip.Addr]int{netip.MustParseAddr("127.0.0.1"): 7, netip.MustParseAddr("::1"): 8, netip.MustParseAddr("10.0.0.1"): 9}
-	if got := n.ConnectionsPerIP(); !reflect.DeepEqual(got, want) {
+	if got := n.perIP; !reflect.DeepEqual(got, want) {
 		t.Errorf("got %v, want %v", got, want)
 	}
 }

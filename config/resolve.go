@@ -255,9 +255,6 @@ func parseOverrides(text string) (map[netip.Addr]int, error) {
 	return out, nil
 }
 
-// ConnectionsPerIP gives max.connections.per.ip.overrides.
-func (n *Node) ConnectionsPerIP() map[netip.Addr]int { return n.perIP }
-
 // RequestMemoryBytes is the memory that requests may take, over all
 // connections.
 func (n *Node) RequestMemoryBytes() int64 {

@@ -217,7 +217,7 @@ func (r *resolver) find(d *Definition) []found {
 		if r.static == nil {
 			break
 		}
-		if text, ok := r.static.Raw(t.key); ok {
+		if text, ok := r.static.raw(t.key); ok {
 			out = r.add(out, d, t.key, text, t.scaleMs, SourceStatic)
 		}
 	}

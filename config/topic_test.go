@@ -169,7 +169,7 @@ func TestDescribeTopic(t *testing.T) {
 // Constants name keys of their type, so that getters cannot fail.
 func TestKeyConstants(t *testing.T) {
 	n := mustLoad(t)
-	for _, k := range []BoolKey{AutoCreateTopicsEnable, DeleteTopicEnable, LogPreallocate, UncleanLeaderElectionEnable} {
+	for _, k := range []BoolKey{AutoCreateTopicsEnable, DeleteTopicEnable, UncleanLeaderElectionEnable} {
 		n.Bool(k)
 	}
 	for _, c := range keyConstants(t) {
@@ -178,7 +178,7 @@ func TestKeyConstants(t *testing.T) {
 			t.Errorf("%s: no key %s", c.name, c.key)
 			continue
 		}
-		want := map[Type]string{Boolean: "BoolKey", Int: "IntKey", Short: "IntKey", Long: "LongKey", Double: "DoubleKey", List: "ListKey"}[d.Type]
+		want := map[Type]string{Boolean: "BoolKey", Int: "IntKey", Short: "IntKey", Long: "LongKey", List: "ListKey"}[d.Type]
 		if want == "" {
 			want = "TextKey"
 		}

@@ -118,8 +118,6 @@ type (
 	IntKey string
 	// LongKey names a long.
 	LongKey string
-	// DoubleKey names a double.
-	DoubleKey string
 	// TextKey names a string, class or password.
 	TextKey string
 	// ListKey names a list.
