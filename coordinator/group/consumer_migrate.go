@@ -34,7 +34,10 @@ func (m Migration) joins() bool { return m != MigrateDisabled }
 // upgrade plans that a classic group with members becomes one of the new
 // protocol: its generation becomes its epochs, and its assignment, as it is, the
 // target and what each member owns. Its members go on speaking the classic
-// protocol until each is restarted.
+// protocol until each is restarted, and leave it to the coordinator to watch the
+// topics. So what their leader left undone counts as a change: a rebalance that
+// was under way, or topics that it has not seen as they are now. Kafka leaves
+// that as it is until something else changes.
 func (p *consumerPlan) upgrade(classic *classicGroup) error {
 	unable := func(why string) error {
 		return refuse(kafka.GroupIDNotFound, "Classic group %s cannot move to the new protocol: %s.", classic.id, why)
@@ -68,6 +71,7 @@ func (p *consumerPlan) upgrade(classic *classicGroup) error {
 	}
 	c.metadataHash = p.g.metadataHash(c.names)
 	p.c, p.converted = c, classic
+	p.unfinished = classic.state != stateStable || !p.g.allHeld(c)
 	_, p.records = classic.tombstones()
 	ids := c.memberIDs()
 	for _, id := range ids {
@@ -82,6 +86,21 @@ func (p *consumerPlan) upgrade(classic *classicGroup) error {
 		p.putCurrent(&c.members[id].memberData)
 	}
 	return nil
+}
+
+// allHeld says whether of all topics that are read each partition is held, and nothing else.
+func (g *Groups) allHeld(c *consumerGroup) bool {
+	left := len(c.partitionEpochs)
+	for name := range c.names {
+		id, partitions, _ := g.topics.Topic(name)
+		for p := range kafka.PartitionID(partitions) {
+			if _, held := c.partitionEpochs[kafka.TopicIDPartition{TopicID: id, Partition: p}]; !held {
+				return false
+			}
+			left--
+		}
+	}
+	return left == 0
 }
 
 func (g *Groups) upgradeMember(classic *classicGroup, old *classicMember, protocol string) (memberData, error) {

@@ -17,9 +17,11 @@ type consumerPlan struct {
 	g     *Groups
 	c     *consumerGroup // may be one that is not there yet
 	nowMs int64
-	// converted is the classic group that c was made of.
-	converted *classicGroup
-	records   []grouprec.Record
+	// converted is the classic group that c was made of; unfinished says that what
+	// its leader has assigned is not what its members read.
+	converted  *classicGroup
+	unfinished bool
+	records    []grouprec.Record
 	// freshUntilMs is that of the group when the plan is carried out.
 	freshUntilMs int64
 	matching     []string // regexes

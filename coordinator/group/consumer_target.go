@@ -27,7 +27,7 @@ func (p *consumerPlan) subscribe(old, m *memberData) (subscriptionChange, error)
 	if err != nil {
 		return subscriptionChange{}, err
 	}
-	bump := names || regex == regexResolved
+	bump := names || regex == regexResolved || p.unfinished
 	if m.isClassic() {
 		bump = bump || regex == regexChanged
 	} else {
