@@ -128,7 +128,10 @@ func (p *consumerPlan) formerID(m *assignor.Member) string {
 	return m.ID
 }
 
-// assignorGroup is the group as it will be with m.
+// assignorGroup is the group as it will be with m. What the counts say of it may
+// be of before: a member that came, or changed its regex, and is no change for the
+// others yet. So the lists have the last word. Kafka takes the counts', and
+// assigns by the first member's list what the others do not read.
 func (p *consumerPlan) assignorGroup(m *memberData, homogeneous bool) assignor.Group {
 	c := p.c
 	members := make([]*memberData, 0, len(c.members)+1)
@@ -151,7 +154,9 @@ func (p *consumerPlan) assignorGroup(m *memberData, homogeneous bool) assignor.G
 	var topics []kafka.TopicID
 	for _, member := range members {
 		if last == nil || !slices.Equal(last.names, member.names) || deref(last.regex) != deref(member.regex) {
+			before := topics
 			topics = p.topicIDs(member, counts)
+			spec.Homogeneous = spec.Homogeneous && (last == nil || slices.Equal(before, topics))
 			last = member
 		}
 		a := assignor.Member{ID: member.id, InstanceID: member.instance, Topics: topics}

@@ -106,3 +106,57 @@ func targeted(c *consumerGroup) []kafka.TopicIDPartition {
 	}
 	return slices.Collect(maps.Keys(all))
 }
+
+// Between a change and the assignment that follows it, members may come that read
+// something else than all the others, and that count as no change of their own.
+// None of them is given what it does not read.
+func TestNobodyIsGivenWhatItDoesNotRead(t *testing.T) {
+	for _, c := range []struct {
+		name string
+		req  func(epoch int32) *kmsg.ConsumerGroupHeartbeatRequest
+	}{
+		{"nothing, the first by name", func(int32) *kmsg.ConsumerGroupHeartbeatRequest { return beat("a", 0, []string{}...) }},
+		{"nothing, the last by name", func(int32) *kmsg.ConsumerGroupHeartbeatRequest { return beat("z", 0, []string{}...) }},
+		{"a regex that matches nothing", func(int32) *kmsg.ConsumerGroupHeartbeatRequest { return joinWith("g", "z", "nowhere") }},
+		{"a regex that has not been matched yet", func(int32) *kmsg.ConsumerGroupHeartbeatRequest { return joinWith("g", "z", "u") }},
+	} {
+		for _, assignor := range []string{"uniform", "range"} {
+			w := newWorld(t, func(o *Options) { o.ConsumerAssignors = []string{assignor} })
+			w.beat(beat("m", 0, "t"), kafka.None)
+			w.beat(beat("n", 0, "t"), kafka.None)
+			w.beat(beat("n", epochLeave), kafka.None)
+			req := c.req(0)
+			if req.SubscribedTopicNames == nil {
+				req.SubscribedTopicNames = []string{}
+			}
+			w.beat(req, kafka.None)
+			g := w.g.groups["g"].(*consumerGroup)
+			if g.epoch != g.assignmentEpoch {
+				t.Fatalf("%s, %s: assigned %d of %d", c.name, assignor, g.assignmentEpoch, g.epoch)
+			}
+			if got := g.targets["m"]; len(got) != 1 || len(got[0].Partitions) != 3 || len(g.targets[req.MemberID]) != 0 {
+				t.Errorf("%s, %s: targets are %v", c.name, assignor, g.targets)
+			}
+		}
+	}
+}
+
+// A member that changes its regex reads nothing by it until it has been matched.
+func TestNobodyIsGivenWhatItsFormerRegexMatched(t *testing.T) {
+	w := newWorld(t, nil)
+	w.slow = func() bool { return false }
+	for _, member := range []string{"m", "n", "o"} {
+		w.beat(joinWith("g", member, "t"), kafka.None)
+	}
+	w.until(w.nowMs+20_000, nil)
+	epoch := w.beat(beat("m", w.g.groups["g"].(*consumerGroup).members["m"].epoch), kafka.None).MemberEpoch
+	w.beat(beat("o", epochLeave), kafka.None)
+	req := beat("m", epoch)
+	other := "u"
+	req.SubscribedTopicRegex = &other
+	w.beat(req, kafka.None)
+	g := w.g.groups["g"].(*consumerGroup)
+	if got := g.targets["n"]; g.epoch != g.assignmentEpoch || len(got) != 1 || len(got[0].Partitions) != 3 || len(g.targets["m"]) != 0 {
+		t.Errorf("epoch %d of %d, targets are %v", g.assignmentEpoch, g.epoch, g.targets)
+	}
+}
