@@ -10,7 +10,6 @@ import (
 	"errors"
 	"net"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
@@ -39,9 +38,7 @@ func alter(ctx context.Context, t *testing.T, admin *kadm.Client, topic, key, va
 // A changed configuration holds from the answer on, for topics that were there
 // before, and after a restart.
 func TestConfigurationsChangeWithoutARestart(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		ctx, cancel := context.WithTimeout(t.Context(), time.Hour)
-		defer cancel()
+	bubble(t, time.Hour, func(ctx context.Context, t *testing.T) {
 		n := Start(t, Options{})
 		c := n.Client(kgo.RecordPartitioner(kgo.ManualPartitioner()), kgo.ProducerBatchMaxBytes(4<<20), kgo.ProducerBatchCompression(kgo.NoCompression()))
 		createTopic(ctx, t, c, nil)
@@ -92,9 +89,7 @@ func TestConfigurationsChangeWithoutARestart(t *testing.T) {
 // What a broker obeys beside its topics' rules changes too: here how many
 // connections it takes, and for how long it keeps deleted files.
 func TestBrokerLimitsChangeWithoutARestart(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		ctx, cancel := context.WithTimeout(t.Context(), time.Hour)
-		defer cancel()
+	bubble(t, time.Hour, func(ctx context.Context, t *testing.T) {
 		n := Start(t, Options{})
 		c := n.Client()
 		admin := kadm.NewClient(c)

@@ -7,7 +7,6 @@ package nodetest
 import (
 	"context"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
@@ -41,9 +40,7 @@ func heartbeat(ctx context.Context, t *testing.T, c *kgo.Client, member string, 
 // A member of the new protocol is what the log says it is after every kind of
 // end of its node; its partitions are where they were, and so are its epochs.
 func TestConsumerGroupOutlivesItsNode(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		ctx, cancel := context.WithTimeout(t.Context(), time.Hour)
-		defer cancel()
+	bubble(t, time.Hour, func(ctx context.Context, t *testing.T) {
 		n := Start(t, Options{})
 		c := n.Client()
 		createTopic(ctx, t, c, nil)
@@ -69,9 +66,7 @@ func TestConsumerGroupOutlivesItsNode(t *testing.T) {
 // group.version is on in a new cluster; UpdateFeatures takes it away and brings
 // it back. A group's own interval counts as soon as it is set.
 func TestGroupVersionAndGroupConfig(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		ctx, cancel := context.WithTimeout(t.Context(), time.Hour)
-		defer cancel()
+	bubble(t, time.Hour, func(ctx context.Context, t *testing.T) {
 		n := Start(t, Options{})
 		c := n.Client()
 		admin := kadm.NewClient(c)
@@ -127,9 +122,7 @@ func newProtocol(ctx context.Context, opts ...kgo.Opt) []kgo.Opt {
 // A real client shares a topic with a second one, gets all of it back when that
 // one dies, and goes on where the group had come to.
 func TestFranzSpeaksTheNewProtocol(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		ctx, cancel := context.WithTimeout(t.Context(), time.Hour)
-		defer cancel()
+	bubble(t, time.Hour, func(ctx context.Context, t *testing.T) {
 		n := Start(t, Options{})
 		c := n.Client(kgo.RecordPartitioner(kgo.ManualPartitioner()))
 		admin := kadm.NewClient(c)

@@ -11,7 +11,6 @@ import (
 	"strings"
 	"sync"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
@@ -94,9 +93,7 @@ type cut struct {
 // cut. The next start needs no help, holds every acknowledged record and topic,
 // no deleted one, and serves them all.
 func TestPowerCutsAnywhereInALife(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		ctx, cancel := context.WithTimeout(t.Context(), 1000*time.Hour)
-		defer cancel()
+	bubble(t, 1000*time.Hour, func(ctx context.Context, t *testing.T) {
 		w := world{topics: map[string]life{}}
 		var mu sync.Mutex
 		var cuts []cut

@@ -10,7 +10,6 @@ import (
 	"math"
 	"strings"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
@@ -24,9 +23,7 @@ func TestDeleteDelay(t *testing.T) {
 		left bool
 	}{{0, time.Second, false}, {60_000, 50 * time.Second, true}, {60_000, 90 * time.Second, false}, {math.MaxInt64, 24 * time.Hour, true}} {
 		t.Run(fmt.Sprintf("%d ms after %v", tc.ms, tc.wait), func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				ctx, cancel := context.WithTimeout(t.Context(), 48*time.Hour)
-				defer cancel()
+			bubble(t, 48*time.Hour, func(ctx context.Context, t *testing.T) {
 				n := Start(t, Options{Set: []string{fmt.Sprint("log.segment.delete.delay.ms=", tc.ms)}})
 				c := n.Client()
 				createTopic(ctx, t, c, nil)

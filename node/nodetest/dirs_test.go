@@ -147,9 +147,7 @@ func TestOneDirectoryFailsAlone(t *testing.T) {
 		"every call on the disk": {Ops: vfs.OpAny, Path: "/b", Err: syscall.EIO},
 	} {
 		t.Run(name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				ctx, cancel := context.WithTimeout(t.Context(), time.Hour)
-				defer cancel()
+			bubble(t, time.Hour, func(ctx context.Context, t *testing.T) {
 				var disk *vfs.Fault
 				broken := false
 				n := Prepare(t, Options{Set: twoDirs, FS: func(m *vfs.Memory) vfs.FS {
@@ -267,13 +265,9 @@ func TestAnyCallMayFailInOneDirectory(t *testing.T) {
 func lifeOfTwo(t *testing.T, rule vfs.Rule) (calls int64) {
 	ctx, cancel := context.WithTimeout(t.Context(), time.Hour)
 	defer cancel()
-	var disk *vfs.Fault
+	var disk failing
 	counter := vfs.Rule{Ops: vfs.OpChanges | vfs.OpSyncs, Path: "/b", Skip: 1 << 30, Err: syscall.EIO}
-	n := Prepare(t, Options{Set: twoDirs, FS: func(m *vfs.Memory) vfs.FS {
-		disk = vfs.NewFault(m)
-		return disk
-	}})
-	n.Up()
+	n := Start(t, Options{Set: twoDirs, FS: disk.over})
 	c := n.Client()
 	createTopic(ctx, t, c, map[string]*string{"flush.messages": kadm.StringPtr("1"), "segment.bytes": kadm.StringPtr("1048576")})
 	c.Close()
@@ -350,9 +344,7 @@ func checkLogs(ctx context.Context, t *testing.T, n *Node, l *ledger) {
 // A disk that is missing at a start is not begun anew: what was in it is
 // offline, nothing is written in its place, and when it is back so is all.
 func TestMissingDiskIsNotBegunAnew(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		ctx, cancel := context.WithTimeout(t.Context(), time.Hour)
-		defer cancel()
+	bubble(t, time.Hour, func(ctx context.Context, t *testing.T) {
 		n := Start(t, Options{Set: twoDirs})
 		c := n.Client(kgo.RecordPartitioner(kgo.ManualPartitioner()))
 		createTopic(ctx, t, c, nil)
@@ -402,13 +394,6 @@ func TestMissingDiskIsNotBegunAnew(t *testing.T) {
 		l.serve(ctx, t, n, at, "/a")
 		n.Stop()
 	})
-}
-
-func must(t *testing.T, err error) {
-	t.Helper()
-	if err != nil {
-		t.Fatal(err)
-	}
 }
 
 // What several directories can be at odds about stops the start with a line
@@ -470,15 +455,8 @@ func copyTree(t *testing.T, disk *vfs.Memory, from, to string) {
 // The metadata log in a directory of its own: with an identity under which the
 // controller votes, no place for partitions, and the node's end when it fails.
 func TestMetadataLogDirectoryOfItsOwn(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		ctx, cancel := context.WithTimeout(t.Context(), time.Hour)
-		defer cancel()
-		var disk *vfs.Fault
-		n := Prepare(t, Options{Set: []string{"log.dirs=/a,/b", "metadata.log.dir=/meta"}, FS: func(m *vfs.Memory) vfs.FS {
-			disk = vfs.NewFault(m)
-			return disk
-		}})
-		n.Up()
+	bubble(t, time.Hour, func(ctx context.Context, t *testing.T) {
+		n, disk := faulty(t, "log.dirs=/a,/b", "metadata.log.dir=/meta")
 		c := n.Client(kgo.RecordPartitioner(kgo.ManualPartitioner()))
 		createTopic(ctx, t, c, nil)
 		var l ledger
@@ -524,9 +502,7 @@ func TestMetadataLogDirectoryOfItsOwn(t *testing.T) {
 // The directory that holds the metadata log fails by a partition's write: the
 // node ends, as Kafka's does.
 func TestDirectoryOfTheMetadataLogFails(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		ctx, cancel := context.WithTimeout(t.Context(), time.Hour)
-		defer cancel()
+	bubble(t, time.Hour, func(ctx context.Context, t *testing.T) {
 		n, disk := faulty(t, twoDirs...)
 		c := n.Client()
 		createTopic(ctx, t, c, nil)
@@ -553,9 +529,7 @@ func countLines(log *strings.Builder, text string) int { return strings.Count(lo
 // A disk that fills up: producers wait, and lose nothing; everybody else goes
 // on; with room they go on by themselves. One line is written each way.
 func TestReserve(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		ctx, cancel := context.WithTimeout(t.Context(), time.Hour)
-		defer cancel()
+	bubble(t, time.Hour, func(ctx context.Context, t *testing.T) {
 		var log strings.Builder
 		const total = 64 << 20
 		n := Prepare(t, Options{Set: []string{"log.dirs=/a,/b", "gregor.log.reserve.bytes=4194304"}, Log: slog.NewTextHandler(io.MultiWriter(&log, t.Output()), nil)})
@@ -652,9 +626,7 @@ func TestReserve(t *testing.T) {
 // byte: what can be served is; with room everything is whole again, without
 // another start.
 func TestStartOnAFullDisk(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		ctx, cancel := context.WithTimeout(t.Context(), time.Hour)
-		defer cancel()
+	bubble(t, time.Hour, func(ctx context.Context, t *testing.T) {
 		var disk *vfs.Fault
 		full := false
 		n := Prepare(t, Options{Set: twoDirs, FS: func(m *vfs.Memory) vfs.FS {

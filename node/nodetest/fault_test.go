@@ -21,16 +21,6 @@ import (
 	"gregor/base/vfs"
 )
 
-// faulty starts a node on a disk that fails on demand.
-func faulty(t *testing.T, set ...string) (*Node, *vfs.Fault) {
-	var disk *vfs.Fault
-	n := Start(t, Options{Set: set, FS: func(m *vfs.Memory) vfs.FS {
-		disk = vfs.NewFault(m)
-		return disk
-	}})
-	return n, disk
-}
-
 // tryProduce writes one record without a second try.
 func tryProduce(ctx context.Context, n *Node, partition int32, i int) error {
 	c := n.Client(kgo.RecordPartitioner(kgo.ManualPartitioner()), kgo.RecordRetries(0), kgo.DisableIdempotentWrite(),
@@ -41,9 +31,7 @@ func tryProduce(ctx context.Context, n *Node, partition int32, i int) error {
 }
 
 func TestAFullDiskIsRetriableAndPasses(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		ctx, cancel := context.WithTimeout(t.Context(), time.Hour)
-		defer cancel()
+	bubble(t, time.Hour, func(ctx context.Context, t *testing.T) {
 		n, disk := faulty(t)
 		c := n.Client(kgo.RecordPartitioner(kgo.ManualPartitioner()))
 		createTopic(ctx, t, c, nil)
@@ -68,9 +56,7 @@ func TestAFullDiskIsRetriableAndPasses(t *testing.T) {
 }
 
 func TestMetadataGoesOnAfterAFullDisk(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		ctx, cancel := context.WithTimeout(t.Context(), time.Hour)
-		defer cancel()
+	bubble(t, time.Hour, func(ctx context.Context, t *testing.T) {
 		n, disk := faulty(t)
 		c := n.Client()
 		adm := kadm.NewClient(c)
@@ -111,9 +97,7 @@ func TestABrokenDiskEndsTheNode(t *testing.T) {
 		"sync of a file system": {Ops: vfs.OpSyncFS, Err: syscall.EIO},
 	} {
 		t.Run(name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				ctx, cancel := context.WithTimeout(t.Context(), time.Hour)
-				defer cancel()
+			bubble(t, time.Hour, func(ctx context.Context, t *testing.T) {
 				n, disk := faulty(t)
 				c := n.Client(kgo.RecordPartitioner(kgo.ManualPartitioner()))
 				configs := map[string]*string{"flush.messages": kadm.StringPtr("1")}

@@ -234,9 +234,7 @@ func TestFlipsInMetadata(t *testing.T) {
 // A start that is refused names the offset from which metadata may be given up;
 // with that offset, and with no other, the node starts, with what was before it.
 func TestDamagedMetadataMayBeGivenUp(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		ctx, cancel := context.WithTimeout(t.Context(), time.Hour)
-		defer cancel()
+	bubble(t, time.Hour, func(ctx context.Context, t *testing.T) {
 		m := downWithMetadata(ctx, t, false)
 		bits := m.logBits(t, 1, rand.New(rand.NewPCG(1, 1)))
 		last := bits[len(bits)-1] // of the last topic's batch

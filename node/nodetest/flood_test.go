@@ -259,9 +259,7 @@ func (b *bystanders) rebalance() {
 // their sessions, commits and rebalances go on without a delay, nothing is
 // written or kept for the flood, and a quota of requests slows it down.
 func TestHeartbeatFlood(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		ctx, cancel := context.WithTimeout(t.Context(), time.Hour)
-		defer cancel()
+	bubble(t, time.Hour, func(ctx context.Context, t *testing.T) {
 		var pause atomic.Int64
 		n := Start(t, Options{
 			Set: []string{"offsets.topic.num.partitions=1", "group.initial.rebalance.delay.ms=0", "group.consumer.min.session.timeout.ms=6000", "group.consumer.session.timeout.ms=6000",
@@ -376,9 +374,7 @@ func TestHeartbeatFlood(t *testing.T) {
 // Who sends heartbeats and reads no answer is read no further than the buffers of
 // its connection go, and is in nobody's way.
 func TestFloodWithoutReading(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		ctx, cancel := context.WithTimeout(t.Context(), time.Hour)
-		defer cancel()
+	bubble(t, time.Hour, func(ctx context.Context, t *testing.T) {
 		n := Start(t, Options{Set: []string{"offsets.topic.num.partitions=1", "group.initial.rebalance.delay.ms=0",
 			"gregor.admin.listener=" + host + ":9644", "gregor.insecure.public.listeners=PLAINTEXT,ADMIN"}})
 		admin := n.Client()

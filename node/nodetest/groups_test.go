@@ -8,7 +8,6 @@ import (
 	"context"
 	"slices"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
@@ -39,9 +38,7 @@ func offsetsOf(ctx context.Context, t *testing.T, admin *kadm.Client, group, top
 // A group's offsets outlive its node, however it ends, and go with their topic:
 // a topic of the same name begins without them.
 func TestOffsetsOfAGroup(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		ctx, cancel := context.WithTimeout(t.Context(), time.Hour)
-		defer cancel()
+	bubble(t, time.Hour, func(ctx context.Context, t *testing.T) {
 		n := Start(t, Options{Set: []string{"group.initial.rebalance.delay.ms=0"}})
 		c := n.Client(kgo.RecordPartitioner(kgo.ManualPartitioner()))
 		admin := kadm.NewClient(c)
@@ -113,9 +110,7 @@ func TestOffsetsOfAGroup(t *testing.T) {
 
 // A stop does not wait for members that wait for each other.
 func TestStopWithMembersThatWait(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		ctx, cancel := context.WithTimeout(t.Context(), time.Hour)
-		defer cancel()
+	bubble(t, time.Hour, func(ctx context.Context, t *testing.T) {
 		n := Start(t, Options{Set: []string{"group.initial.rebalance.delay.ms=60000"}})
 		c := n.Client()
 		createTopic(ctx, t, c, nil)

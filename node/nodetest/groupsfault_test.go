@@ -11,7 +11,6 @@ import (
 	"strings"
 	"syscall"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
@@ -96,14 +95,8 @@ var away = []kafka.Code{kafka.NotCoordinator, kafka.CoordinatorNotAvailable, kaf
 // again, what was committed stands, the members are members, and the groups of
 // other partitions go on. With room all goes on where it was.
 func TestGroupsWithoutRoom(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		ctx, cancel := context.WithTimeout(t.Context(), time.Hour)
-		defer cancel()
-		var disk *vfs.Fault
-		n := Start(t, Options{Set: []string{"offsets.topic.num.partitions=2", "group.initial.rebalance.delay.ms=0"}, FS: func(m *vfs.Memory) vfs.FS {
-			disk = vfs.NewFault(m)
-			return disk
-		}})
+	bubble(t, time.Hour, func(ctx context.Context, t *testing.T) {
+		n, disk := faulty(t, "offsets.topic.num.partitions=2", "group.initial.rebalance.delay.ms=0")
 		all := members(ctx, t, n)
 		poor, rich := all[0], all[1]
 		disk.Add(vfs.Rule{Ops: vfs.OpWrite | vfs.OpPreallocate, Path: "/__consumer_offsets-0/", Err: syscall.ENOSPC})
@@ -144,14 +137,8 @@ func TestGroupsWithoutRoom(t *testing.T) {
 // and others have. After a start with the disk well again they are where they
 // were.
 func TestGroupsWithoutTheirDirectory(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		ctx, cancel := context.WithTimeout(t.Context(), time.Hour)
-		defer cancel()
-		var disk *vfs.Fault
-		n := Start(t, Options{Set: append([]string{"offsets.topic.num.partitions=2", "group.initial.rebalance.delay.ms=0"}, twoDirs...), FS: func(m *vfs.Memory) vfs.FS {
-			disk = vfs.NewFault(m)
-			return disk
-		}})
+	bubble(t, time.Hour, func(ctx context.Context, t *testing.T) {
+		n, disk := faulty(t, append([]string{"offsets.topic.num.partitions=2", "group.initial.rebalance.delay.ms=0"}, twoDirs...)...)
 		all := members(ctx, t, n)
 		in := "" // the partition in /b; the metadata log is in /a
 		for p := range all {

@@ -7,7 +7,6 @@ package nodetest
 import (
 	"context"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
@@ -42,9 +41,7 @@ func inFlight(t *testing.T, id kadm.TopicID, seq int32) *kmsg.ProduceRequest {
 func TestFiveBatchesInFlightAreNeitherDoubledNorRefused(t *testing.T) {
 	for name, end := range map[string]func(*Node){"killed": (*Node).Crash, "stopped": (*Node).Stop} {
 		t.Run(name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				ctx, cancel := context.WithTimeout(t.Context(), time.Hour)
-				defer cancel()
+			bubble(t, time.Hour, func(ctx context.Context, t *testing.T) {
 				n := Start(t, Options{Set: []string{"log.segment.bytes=1048576"}})
 				c := n.Client()
 				created, err := kadm.NewClient(c).CreateTopic(ctx, 1, 1, nil, "t")

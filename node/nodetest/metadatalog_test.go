@@ -8,7 +8,6 @@ import (
 	"context"
 	"path"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
@@ -21,9 +20,7 @@ func TestRestartsWithoutEndKeepTheMetadataLogSmall(t *testing.T) {
 	const bytesBetween = 20_000
 	for name, stop := range map[string]func(*Node){"killed": (*Node).Crash, "stopped": (*Node).Stop} {
 		t.Run(name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				ctx, cancel := context.WithTimeout(t.Context(), 100*time.Hour)
-				defer cancel()
+			bubble(t, 100*time.Hour, func(ctx context.Context, t *testing.T) {
 				n := Start(t, Options{Set: []string{"metadata.log.max.record.bytes.between.snapshots=20000"}})
 				c := n.Client()
 				if _, err := kadm.NewClient(c).CreateTopic(ctx, 100, 1, nil, "t"); err != nil {

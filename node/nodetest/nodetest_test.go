@@ -10,7 +10,6 @@ import (
 	"math/rand/v2"
 	"strconv"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
@@ -19,95 +18,8 @@ import (
 	"gregor/base/vfs"
 )
 
-const partitions = 3
-
-// produce writes numbered records, one after the other for each partition, and
-// notes which were acknowledged.
-type ledger struct {
-	acked [partitions][]int // record numbers in the order of their acknowledgements
-	next  [partitions]int
-}
-
-func (l *ledger) produce(ctx context.Context, t *testing.T, c *kgo.Client, rounds int) {
-	for range rounds {
-		for p := range partitions {
-			n := l.next[p]
-			l.next[p]++
-			r := &kgo.Record{Topic: "t", Partition: int32(p), Key: []byte(strconv.Itoa(n)), Value: fmt.Appendf(nil, "%d of %d", n, p)}
-			if err := c.ProduceSync(ctx, r).FirstErr(); err != nil {
-				t.Fatalf("record %d of partition %d: %v", n, p, err)
-			}
-			l.acked[p] = append(l.acked[p], n)
-		}
-	}
-}
-
-// check reads everything back and compares it with what was acknowledged.
-func (l *ledger) check(ctx context.Context, t *testing.T, n *Node) {
-	t.Helper()
-	start := map[string]map[int32]kgo.Offset{"t": {}}
-	for p := range int32(partitions) {
-		start["t"][p] = kgo.NewOffset().AtStart()
-	}
-	c := n.Client(kgo.ConsumePartitions(start))
-	defer c.Close()
-	var got [partitions][]int
-	for missing := true; missing; {
-		fs := c.PollFetches(ctx)
-		if err := fs.Err0(); err != nil {
-			t.Fatalf("poll with %d, %d, %d of %d, %d, %d: %v", len(got[0]), len(got[1]), len(got[2]), len(l.acked[0]), len(l.acked[1]), len(l.acked[2]), err)
-		}
-		fs.EachRecord(func(r *kgo.Record) {
-			i, err := strconv.Atoi(string(r.Key))
-			if err != nil || string(r.Value) != fmt.Sprintf("%d of %d", i, r.Partition) {
-				t.Fatalf("partition %d offset %d holds key %q, value %q", r.Partition, r.Offset, r.Key, r.Value)
-			}
-			got[r.Partition] = append(got[r.Partition], i)
-		})
-		missing = false
-		for p := range partitions {
-			missing = missing || len(got[p]) < len(l.acked[p])
-		}
-	}
-	for p := range partitions {
-		if len(got[p]) != len(l.acked[p]) {
-			t.Fatalf("partition %d has %d records, %d were acknowledged", p, len(got[p]), len(l.acked[p]))
-		}
-		for i, n := range l.acked[p] {
-			if got[p][i] != n {
-				t.Fatalf("partition %d: record %d stands at place %d, want %d", p, got[p][i], i, n)
-			}
-		}
-	}
-}
-
-func createTopic(ctx context.Context, t *testing.T, c *kgo.Client, configs map[string]*string) {
-	t.Helper()
-	if _, err := kadm.NewClient(c).CreateTopic(ctx, partitions, 1, configs, "t"); err != nil {
-		t.Fatal(err)
-	}
-}
-
-// useTopic puts a record into each partition: one that was never used has no
-// folder.
-func useTopic(ctx context.Context, t *testing.T, c *kgo.Client) {
-	t.Helper()
-	producer, err := kgo.NewClient(append(c.Opts(), kgo.RecordPartitioner(kgo.ManualPartitioner()))...)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer producer.Close()
-	for p := range int32(partitions) {
-		if err := producer.ProduceSync(ctx, &kgo.Record{Topic: "t", Partition: p, Value: []byte("used")}).FirstErr(); err != nil {
-			t.Fatal(err)
-		}
-	}
-}
-
 func TestCrashesAndStopsKeepEveryAcknowledgedRecord(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		ctx, cancel := context.WithTimeout(t.Context(), time.Hour)
-		defer cancel()
+	bubble(t, time.Hour, func(ctx context.Context, t *testing.T) {
 		n := Start(t, Options{Set: []string{"log.segment.bytes=1048576"}})
 		c := n.Client(kgo.RecordPartitioner(kgo.ManualPartitioner()))
 		createTopic(ctx, t, c, nil)
@@ -133,9 +45,7 @@ func TestCrashesAndStopsKeepEveryAcknowledgedRecord(t *testing.T) {
 // lose nor double a record: its retries find their batches in the producer
 // state that was recovered.
 func TestAnIdempotentProducerGoesOnAcrossCrashes(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		ctx, cancel := context.WithTimeout(t.Context(), time.Hour)
-		defer cancel()
+	bubble(t, time.Hour, func(ctx context.Context, t *testing.T) {
 		n := Start(t, Options{})
 		c := n.Client(kgo.RecordPartitioner(kgo.ManualPartitioner()), kgo.ProducerLinger(time.Millisecond), kgo.RecordRetries(1000))
 		createTopic(ctx, t, c, nil)
@@ -172,9 +82,7 @@ func TestAnIdempotentProducerGoesOnAcrossCrashes(t *testing.T) {
 // With flush.messages=1 an acknowledgement means that the record is on the
 // disk, so a power cut that drops all that was not synced may take nothing.
 func TestPowerCutsKeepWhatWasFlushed(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		ctx, cancel := context.WithTimeout(t.Context(), time.Hour)
-		defer cancel()
+	bubble(t, time.Hour, func(ctx context.Context, t *testing.T) {
 		n := Start(t, Options{})
 		c := n.Client(kgo.RecordPartitioner(kgo.ManualPartitioner()))
 		createTopic(ctx, t, c, map[string]*string{"flush.messages": kadm.StringPtr("1")})
@@ -203,9 +111,7 @@ func TestPowerCutsKeepWhatIsOlderThanFlushMs(t *testing.T) {
 		{[]string{"log.flush.interval.ms=60000"}, map[string]*string{"flush.ms": kadm.StringPtr("1000")}},
 	} {
 		t.Run(fmt.Sprint(how.set, len(how.topic)), func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				ctx, cancel := context.WithTimeout(t.Context(), time.Hour)
-				defer cancel()
+			bubble(t, time.Hour, func(ctx context.Context, t *testing.T) {
 				n := Start(t, Options{Set: how.set})
 				// Not idempotent: it would notice that its last records are gone.
 				c := n.Client(kgo.RecordPartitioner(kgo.ManualPartitioner()), kgo.DisableIdempotentWrite())
@@ -229,9 +135,7 @@ func TestPowerCutsKeepWhatIsOlderThanFlushMs(t *testing.T) {
 }
 
 func TestTopicsOutliveTheNodeAndDieForGood(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		ctx, cancel := context.WithTimeout(t.Context(), time.Hour)
-		defer cancel()
+	bubble(t, time.Hour, func(ctx context.Context, t *testing.T) {
 		n := Start(t, Options{})
 		c := n.Client()
 		adm := kadm.NewClient(c)

@@ -16,7 +16,6 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
@@ -175,9 +174,7 @@ func fetchOf(bytesMax int32) *kmsg.FetchRequest {
 // the answer to the change on, also where the connection was there before, and
 // after a restart.
 func TestByteRateQuotas(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		ctx, cancel := context.WithTimeout(t.Context(), 24*time.Hour)
-		defer cancel()
+	bubble(t, 24*time.Hour, func(ctx context.Context, t *testing.T) {
 		n := Start(t, Options{Set: []string{"connections.max.idle.ms=86400000"}})
 		c := n.Client()
 		createTopic(ctx, t, c, nil)
@@ -251,9 +248,7 @@ func TestByteRateQuotas(t *testing.T) {
 // Handlers' time is held to the limit too: here, that of writes to a disk that
 // takes 5 ms each. Time that a fetch waits for records does not count.
 func TestRequestQuota(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		ctx, cancel := context.WithTimeout(t.Context(), 24*time.Hour)
-		defer cancel()
+	bubble(t, 24*time.Hour, func(ctx context.Context, t *testing.T) {
 		var pause atomic.Int64
 		n := Start(t, Options{FS: func(m *vfs.Memory) vfs.FS { return slowDisk{m, &pause} }})
 		c := n.Client()
@@ -300,9 +295,7 @@ func endOf(ctx context.Context, t *testing.T, admin *kadm.Client) int64 {
 func TestMutationQuota(t *testing.T) {
 	for _, version := range []int16{7, 5} {
 		t.Run(fmt.Sprintf("v%d", version), func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				ctx, cancel := context.WithTimeout(t.Context(), 24*time.Hour)
-				defer cancel()
+			bubble(t, 24*time.Hour, func(ctx context.Context, t *testing.T) {
 				n := Start(t, Options{})
 				admin := kadm.NewClient(n.Client())
 				setQuota(ctx, t, admin, "limited", "controller_mutation_rate", 2)
@@ -345,9 +338,7 @@ func TestMutationQuota(t *testing.T) {
 
 // Clients that obey throttle times and try again get through.
 func TestQuotasAndARealClient(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		ctx, cancel := context.WithTimeout(t.Context(), 24*time.Hour)
-		defer cancel()
+	bubble(t, 24*time.Hour, func(ctx context.Context, t *testing.T) {
 		n := Start(t, Options{})
 		c := n.Client()
 		createTopic(ctx, t, c, nil)
@@ -394,9 +385,7 @@ func TestQuotasAndARealClient(t *testing.T) {
 // Connections beyond the rate of their address are closed; those that are open
 // stay. The rate of the node makes them wait.
 func TestConnectionRates(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		ctx, cancel := context.WithTimeout(t.Context(), 24*time.Hour)
-		defer cancel()
+	bubble(t, 24*time.Hour, func(ctx context.Context, t *testing.T) {
 		n := Start(t, Options{Set: []string{"connections.max.idle.ms=-1"}})
 		c := n.Client()
 		admin := kadm.NewClient(c)

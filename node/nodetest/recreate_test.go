@@ -9,7 +9,6 @@ import (
 	"strings"
 	"syscall"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
@@ -21,9 +20,7 @@ import (
 // A crash between the commit of a deletion and the renaming of the folders: a
 // topic that was created again under the name finds them in its way.
 func TestATopicCreatedAgainIsOnlineAfterACrash(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		ctx, cancel := context.WithTimeout(t.Context(), time.Hour)
-		defer cancel()
+	bubble(t, time.Hour, func(ctx context.Context, t *testing.T) {
 		n, disk := faulty(t)
 		c := n.Client(kgo.RecordPartitioner(kgo.ManualPartitioner()))
 		createTopic(ctx, t, c, nil)

@@ -9,7 +9,6 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
@@ -94,9 +93,7 @@ func (r *retained) files(suffixes ...string) (found []string) {
 // A record is kept for seven days by default, and no longer than its segment;
 // offsets go on.
 func TestRecordsGoAfterSevenDays(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		ctx, cancel := context.WithTimeout(t.Context(), 100*24*time.Hour)
-		defer cancel()
+	bubble(t, 100*24*time.Hour, func(ctx context.Context, t *testing.T) {
 		r := startRetained(ctx, t, Options{Set: slow}, nil)
 		r.c.Close()
 		day := 24 * time.Hour
@@ -128,11 +125,9 @@ func TestRecordsGoAfterSevenDays(t *testing.T) {
 func TestRetentionOfIdleTopics(t *testing.T) {
 	for _, stop := range []string{"stop", "crash"} {
 		t.Run(stop, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				ctx, cancel := context.WithTimeout(t.Context(), 100*24*time.Hour)
-				defer cancel()
-				var fault *vfs.Fault
-				o := Options{Set: slow, FS: func(m *vfs.Memory) vfs.FS { fault = vfs.NewFault(m); return fault }}
+			bubble(t, 100*24*time.Hour, func(ctx context.Context, t *testing.T) {
+				var disk failing
+				o := Options{Set: slow, FS: disk.over}
 				r := startRetained(ctx, t, o, nil)
 				r.produce(3)
 				r.c.Close() // it would look for news for days
@@ -155,10 +150,10 @@ func TestRetentionOfIdleTopics(t *testing.T) {
 				down(6 * 24 * time.Hour)
 				time.Sleep(time.Hour)
 				if stop == "stop" {
-					before := fault.Count(vfs.OpOpen)
+					before := disk.Count(vfs.OpOpen)
 					time.Sleep(4 * time.Hour) // four dozen passes
 					// The checkpoints of the directory are written a few times; no log is opened.
-					if n := fault.Count(vfs.OpOpen) - before; n > 12 {
+					if n := disk.Count(vfs.OpOpen) - before; n > 12 {
 						t.Errorf("%d files were opened while nothing was due", n)
 					}
 				}
@@ -191,9 +186,7 @@ func TestRetentionOfIdleTopics(t *testing.T) {
 // Changed configurations count from the next pass on, a topic's own before
 // those of brokers; the files go after the topic's own delay.
 func TestRetentionFollowsTheConfiguration(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		ctx, cancel := context.WithTimeout(t.Context(), 24*time.Hour)
-		defer cancel()
+	bubble(t, 24*time.Hour, func(ctx context.Context, t *testing.T) {
 		o := Options{Set: []string{"log.retention.check.interval.ms=1000", "log.initial.task.delay.ms=0", "log.retention.hours=1"}}
 		r := startRetained(ctx, t, o, map[string]string{"retention.bytes": "1000000"})
 		r.produce(10)
@@ -248,9 +241,7 @@ func TestRetentionFollowsTheConfiguration(t *testing.T) {
 func TestSleepingFetchLearnsThatItsRecordsAreGone(t *testing.T) {
 	for _, how := range []string{"retention", "DeleteRecords"} {
 		t.Run(how, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				ctx, cancel := context.WithTimeout(t.Context(), time.Hour)
-				defer cancel()
+			bubble(t, time.Hour, func(ctx context.Context, t *testing.T) {
 				o := Options{Set: []string{"log.retention.check.interval.ms=1000", "log.initial.task.delay.ms=0"}}
 				r := startRetained(ctx, t, o, nil)
 				r.produce(3)

@@ -7,7 +7,6 @@ package nodetest
 import (
 	"context"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
@@ -19,9 +18,7 @@ import (
 // What DeleteRecords took stays gone over a stop, and over a power cut once the
 // log start was checkpointed; what it left is there.
 func TestTrimmedTopicsStayTrimmed(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		ctx, cancel := context.WithTimeout(t.Context(), time.Hour)
-		defer cancel()
+	bubble(t, time.Hour, func(ctx context.Context, t *testing.T) {
 		n := Start(t, Options{})
 		c := n.Client(kgo.RecordPartitioner(kgo.ManualPartitioner()))
 		createTopic(ctx, t, c, nil)

@@ -13,7 +13,6 @@ import (
 	"strings"
 	"sync"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
@@ -71,16 +70,14 @@ func (r *retained) topicID() kadm.TopicID {
 func TestSlowDiskDelaysAnAnswerAndDoesNotEmptyIt(t *testing.T) {
 	for _, waitMs := range []int32{0, 1, 20} {
 		for _, withSession := range []bool{false, true} {
-			synctest.Test(t, func(t *testing.T) {
-				ctx, cancel := context.WithTimeout(context.Background(), 2*time.Hour)
-				defer cancel()
-				var fault *vfs.Fault
-				r := startRetained(ctx, t, Options{Set: slow, FS: func(m *vfs.Memory) vfs.FS { fault = vfs.NewFault(m); return fault }},
+			bubble(t, 2*time.Hour, func(ctx context.Context, t *testing.T) {
+				var disk failing
+				r := startRetained(ctx, t, Options{Set: slow, FS: disk.over},
 					map[string]string{"segment.ms": "30"})
 				r.produce(60)
 				r.Stop()
 				r.Up()
-				fault.Add(vfs.Rule{Ops: vfs.OpRead, Path: "/t-0/", Delay: 300 * time.Millisecond})
+				disk.Add(vfs.Rule{Ops: vfs.OpRead, Path: "/t-0/", Delay: 300 * time.Millisecond})
 				id := r.topicID()
 				session, epoch := int32(0), int32(-1)
 				if withSession {
@@ -105,9 +102,7 @@ func TestSlowDiskDelaysAnAnswerAndDoesNotEmptyIt(t *testing.T) {
 // no client is given the record, all others are served, and it is told once.
 func TestNoClientIsGivenAFlippedRecord(t *testing.T) {
 	for _, running := range []bool{false, true} {
-		synctest.Test(t, func(t *testing.T) {
-			ctx, cancel := context.WithTimeout(context.Background(), 10*time.Hour)
-			defer cancel()
+		bubble(t, 10*time.Hour, func(ctx context.Context, t *testing.T) {
 			log := newLines()
 			r := startRetained(ctx, t, Options{Log: log, Set: append(slices.Clone(slow), "gregor.log.scrub.interval.ms=60000")}, map[string]string{"segment.ms": "15"})
 			r.produce(30)
