@@ -107,7 +107,7 @@ func (r *recovery) beyondStop(h *batch.Header) string {
 	case r.stopped == nil:
 	case h.LastOffset() >= r.stopped.LogEnd:
 		return fmt.Sprintf("offsets %d to %d, in a log that was stopped at %d", h.BaseOffset, h.LastOffset(), r.stopped.LogEnd)
-	case h.LeaderEpoch > r.stopped.Epoch:
+	case h.LeaderEpoch > r.stopped.Epoch && h.LastOffset() >= r.logStart:
 		return fmt.Sprintf("leader epoch %d, in a log that was stopped at %d", h.LeaderEpoch, r.stopped.Epoch)
 	}
 	return ""

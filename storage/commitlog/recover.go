@@ -163,9 +163,7 @@ func (r *recovery) wasCompacted() (bool, error) {
 			if gap || h.Count <= h.LastOffsetDelta {
 				return true, nil
 			}
-			// In front of the log start a truncation leaves a gap, too, if it takes a
-			// batch that reaches over it.
-			gap, end = h.BaseOffset > max(end, r.logStart), h.NextOffset()
+			gap, end = h.BaseOffset > end, h.NextOffset()
 		}
 		if err := scan.Err(); err != nil && !errors.Is(err, kafka.CorruptMessage) {
 			return false, err

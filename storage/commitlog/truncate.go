@@ -13,8 +13,11 @@ import (
 )
 
 // TruncateTo cuts everything from off on, as a follower does that has diverged
-// from its leader. A batch that holds off goes whole; the log end is off all
-// the same, as in Kafka. Readers that hold a cut segment are told by its generation.
+// from its leader. A batch that holds off goes whole, and the log ends where what
+// stays does, at off or in front of it: Kafka's ends at off, and at the next start
+// where it ends here. With a gap behind its end, a log could not be told from one
+// that lost records in a crash. The log start moves back if the batch reaches over
+// it. Readers that hold a cut segment are told by its generation.
 func (l *Log) TruncateTo(off kafka.Offset) error {
 	if err := l.writable(); err != nil {
 		return err
@@ -40,7 +43,11 @@ func (l *Log) TruncateTo(off kafka.Offset) error {
 	if !found {
 		at.posBytes = s.sizeBytes // a gap in front of the next segment
 	}
-	return l.cutTo(i, at.posBytes, off)
+	end, err := l.endBefore(s, s.log, s.sizeBytes, at.posBytes)
+	if err != nil {
+		return err
+	}
+	return l.cutTo(i, at.posBytes, min(end, off))
 }
 
 // cutTo makes segment i end at pos and the log at off. What is published comes

@@ -35,11 +35,10 @@ func (m *twin) append(n int, ts int64) {
 }
 
 func (m *twin) truncate(off kafka.Offset) {
+	m.end = min(m.end, off)
 	for len(m.batches) > 0 && m.batches[len(m.batches)-1].last >= off {
+		m.end = min(m.end, m.batches[len(m.batches)-1].base)
 		m.batches = m.batches[:len(m.batches)-1]
-	}
-	if off < m.end {
-		m.end = off
 	}
 	m.logStart = min(m.logStart, m.end)
 }
@@ -189,12 +188,14 @@ func TestRandomHistoriesAgainstASlice(t *testing.T) {
 			"truncate": func(t *rapid.T) {
 				off := m.end
 				if n := len(m.batches); n > 0 {
-					off = m.batches[n-1-rapid.IntRange(0, min(n-1, 8)).Draw(t, "batches")].base
+					at := m.batches[n-1-rapid.IntRange(0, min(n-1, 8)).Draw(t, "batches")]
+					off = kafka.Offset(rapid.Int64Range(int64(at.base), int64(at.last)).Draw(t, "to"))
 				}
-				if err := b.l.TruncateTo(off); err != nil {
+				first, err := b.l.Segments()
+				if err := errors.Join(err, b.l.TruncateTo(off)); err != nil {
 					t.Fatal(err)
 				}
-				if first, _ := b.l.Segments(); off < first[0].Base || len(m.batches) == 0 {
+				if off < first[0].Base || len(m.batches) == 0 {
 					m.batches, m.end, m.logStart = nil, off, off
 				}
 				m.truncate(off)

@@ -471,14 +471,14 @@ func TestRandomTransactionsAgainstASlice(t *testing.T) {
 				if n == 0 {
 					return
 				}
-				off := r.m.history[n-1-rapid.IntRange(0, min(n-1, 8)).Draw(t, "batches")].base
-				if off <= first {
+				at := r.m.history[n-1-rapid.IntRange(0, min(n-1, 8)).Draw(t, "batches")]
+				if at.base <= first {
 					return // then nothing is left that tells of what was deleted
 				}
-				if err := r.l.TruncateTo(off); err != nil {
+				if err := r.l.TruncateTo(kafka.Offset(rapid.Int64Range(int64(at.base), int64(at.last)).Draw(t, "to"))); err != nil {
 					t.Fatal(err)
 				}
-				r.m.truncate(off)
+				r.m.truncate(at.base)
 				r.m.restarted(first) // producers are loaded again
 				r.retire()
 			},

@@ -105,36 +105,44 @@ func (w *walker) next() bool {
 // tighten finds out where the batches in front of pos end: without it the first
 // batch of a walk that begins in the middle would take them along, if it is bad.
 func (w *walker) tighten(pos int64) {
-	at := index.Position{Offset: w.s.base}
-	if ix := w.s.ix.Load(); ix != nil {
-		if p, err := ix.offsets.FloorPosition(pos - 1); err == nil && p.PosBytes > 0 {
-			if p.Offset, err = w.l.landing(w.s, w.file, w.sizeBytes, p); err == nil {
-				at = p
-			}
-		}
-	}
-	var scan segment.Scan
-	scan.Start(w.file, at.PosBytes, pos, false)
-	defer scan.Done()
-	scan.Floor(at.Offset)
-	stepOver(&scan, w.file, pos)
-	floor := at.Offset
-	for scan.Next() {
-		floor = scan.Header.NextOffset()
-	}
-	for _, r := range w.s.bad.all() {
-		if r.EndBytes <= pos {
-			floor = max(floor, r.Next)
-		}
-	}
+	floor, err := w.l.endBefore(w.s, w.file, w.sizeBytes, pos)
 	if floor > w.ceiling {
 		floor = w.floor
 	}
 	w.jump(pos, max(floor, w.floor))
 	w.tight = true
-	if err := scan.Err(); !errors.Is(err, kafka.CorruptMessage) {
-		w.err = err
+	w.err = err
+}
+
+// endBefore is where the offsets end that lie in front of pos, a batch boundary:
+// those of batches, and those that damage took.
+func (l *Log) endBefore(s *logSegment, file *segment.File, sizeBytes, pos int64) (kafka.Offset, error) {
+	at := index.Position{Offset: s.base}
+	if ix := s.ix.Load(); ix != nil {
+		if p, err := ix.offsets.FloorPosition(pos - 1); err == nil && p.PosBytes > 0 {
+			if p.Offset, err = l.landing(s, file, sizeBytes, p); err == nil {
+				at = p
+			}
+		}
 	}
+	var scan segment.Scan
+	scan.Start(file, at.PosBytes, pos, false)
+	defer scan.Done()
+	scan.Floor(at.Offset)
+	stepOver(&scan, file, pos)
+	end := at.Offset
+	for scan.Next() {
+		end = scan.Header.NextOffset()
+	}
+	for _, r := range s.bad.all() {
+		if r.EndBytes <= pos {
+			end = max(end, r.Next)
+		}
+	}
+	if err := scan.Err(); !errors.Is(err, kafka.CorruptMessage) {
+		return end, err
+	}
+	return end, nil
 }
 
 // advance reads one batch and judges it, and looks at the one behind. What is wrong with it is returned, what

@@ -284,20 +284,20 @@ func (w *world) truncate(p *part) {
 		return
 	}
 	off := max(p.start, p.now.end()-kafka.Offset(w.random.IntN(12)))
-	off = p.now.batchStart(off)
+	end := p.now.batchStart(off) // a batch goes whole
 	after := p.state
-	after.now, after.durable, after.start = p.now.cut(off), min(p.durable, off), min(p.start, off)
+	after.now, after.durable, after.start = p.now.cut(end), min(p.durable, end), min(p.start, end)
 	p.next = &after
 	w.fatal(p.log.TruncateTo(off))
-	w.expectEnd(p, off)
+	w.expectEnd(p, end)
 	p.state = after
 	p.newLeader(w)
 }
 
-// batchStart moves an offset to where its batch begins, as a leader's epochs do.
+// batchStart is where the batch of an offset begins.
 func (c content) batchStart(off kafka.Offset) kafka.Offset {
 	if off < c.end() && off >= c.base {
-		return max(c.base, c.at(off).batch.base)
+		return c.at(off).batch.base
 	}
 	return off
 }
@@ -458,9 +458,9 @@ func (p *part) adopt(f finding, w *world) {
 		return
 	}
 	p.now = f.content.cut(f.end)
-	if f.start > p.now.base {
-		// What lies below the start may be gone with its segment.
-		p.now = content{base: f.start, records: p.now.records[f.start-p.now.base:]}
+	if base := p.now.batchStart(f.start); base > p.now.base {
+		// What lies below the batch of the start may be gone with its segment.
+		p.now = content{base: base, records: p.now.records[base-p.now.base:]}
 	}
 	p.start, p.durable, p.next = f.start, f.end, nil
 	p.epoch++ // a restarted leader has a new epoch

@@ -1,0 +1,119 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package commitlog
+
+import (
+	"fmt"
+	"log/slog"
+	"strings"
+	"testing"
+
+	"gregor/base/kafka"
+	"gregor/base/vfs"
+)
+
+// A truncation to an offset that no batch begins at leaves nothing that a start
+// would take for lost records: what is acknowledged behind it outlives the
+// process, what a power cut tears of that is torn, and a clean stop is one.
+func TestTruncationToWhereNoBatchBegins(t *testing.T) {
+	size := int64(len(plain(2, 1000).build()))
+	for _, c := range []struct {
+		name    string
+		bases   []kafka.Offset // of batches of two records
+		start   kafka.Offset   // the log start, which is durable if it is not forgotten
+		forget  bool
+		to, end kafka.Offset
+	}{
+		{name: "inside a batch", bases: []kafka.Offset{0, 2, 4}, to: 3, end: 2},
+		{name: "inside the first batch", bases: []kafka.Offset{0, 2, 4}, to: 1, end: 0},
+		{name: "inside a batch that reaches over the log start", bases: []kafka.Offset{0, 2, 4}, start: 3, to: 3, end: 2},
+		{name: "inside a batch that reaches over a log start that a crash takes back", bases: []kafka.Offset{0, 2, 4}, start: 3, forget: true, to: 3, end: 2},
+		{name: "inside a gap", bases: []kafka.Offset{0, 2, 14}, to: 9, end: 4},
+		{name: "behind a gap", bases: []kafka.Offset{0, 2, 14}, to: 15, end: 4},
+	} {
+		for _, way := range []string{"kill", "kill of two batches", "tear", "tear of the first of two", "stop", "stop, no hint", "stop of what was appended"} {
+			t.Run(c.name+", "+way, func(t *testing.T) {
+				var said strings.Builder
+				b := memoryBed(t)
+				b.o.Logger = slog.New(slog.NewTextHandler(&said, nil))
+				b.mustOpen()
+				for _, base := range c.bases {
+					s := plain(2, 1000)
+					s.base = base
+					if a := b.append(s, 0, OriginReplica); a.Err != nil {
+						t.Fatal(a.Err)
+					}
+				}
+				b.l.AdvanceHighWatermark(b.l.Tail().LogEnd)
+				if err := b.l.AdvanceLogStart(c.start); err != nil {
+					t.Fatal(err)
+				}
+				if err := b.l.TruncateTo(c.to); err != nil {
+					t.Fatal(err)
+				}
+				tail := b.l.Tail()
+				if tail.LogEnd != c.end || tail.LogStart != min(c.start, c.end) || tail.SizeBytes != int64(c.end/2)*size {
+					t.Fatalf("%+v", tail)
+				}
+				first, batches, kept := tail.LogEnd, 0, 0
+				switch way {
+				case "kill", "stop of what was appended":
+					batches, kept = 1, 1
+				case "kill of two batches":
+					batches, kept = 2, 2
+				case "tear":
+					batches = 1
+				case "tear of the first of two":
+					batches = 2
+				}
+				for range batches {
+					b.mustAppend(plain(2, 1000))
+				}
+				if strings.HasPrefix(way, "stop") {
+					b.stop(way != "stop, no hint")
+				} else {
+					b.crash()
+					b.o.RecoveryPoint = min(b.o.RecoveryPoint, tail.Flushed)
+					if c.forget {
+						b.o.LogStart = 0
+					}
+				}
+				if kept < batches {
+					b.flip(logZero, b.size(logZero)-int64(batches)*size+16, 1) // magic 0
+				}
+				for round := range 2 {
+					b.mustOpen()
+					after := b.l.Tail()
+					if want := first + kafka.Offset(2*kept); after.LogEnd != want {
+						t.Fatalf("round %d: the log ends at %d, want %d; %s", round, after.LogEnd, want, said.String())
+					}
+					if there, corrupt := b.offsets(); len(corrupt) > 0 || len(there) != int(after.LogEnd-after.LogStart) {
+						t.Fatalf("round %d: there %v, corrupt %v; %s", round, there, corrupt, said.String())
+					}
+					if a := b.mustAppend(plain(2, 1000)); a.BaseOffset != after.LogEnd {
+						t.Fatalf("round %d: the next record has offset %d", round, a.BaseOffset)
+					}
+					kept++
+					if round == 0 && said.Len() > 0 && strings.HasPrefix(way, "stop") {
+						t.Fatal(said.String())
+					}
+					b.crash()
+				}
+			})
+		}
+	}
+}
+
+func (b *bed) size(name string) int64 {
+	b.t.Helper()
+	f, err := b.fs.Open(b.o.Dir+"/"+name, vfs.ReadOnly, 0)
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	defer f.Close()
+	size, err := f.Size()
+	if err != nil {
+		b.t.Fatal(fmt.Errorf("size of %s: %w", name, err))
+	}
+	return size
+}
