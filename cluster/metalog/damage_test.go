@@ -27,9 +27,7 @@ func damageOptions(fsys vfs.FS) Options {
 // beginning is in quorum-state.
 func damageLog(t *testing.T, m *vfs.Memory) (*Log, *twin) {
 	t.Helper()
-	if err := errors.Join(m.MkdirAll("/meta"), m.SyncDir("/")); err != nil {
-		t.Fatal(err)
-	}
+	makeMeta(t, m)
 	l, err := Open(damageOptions(m))
 	if err != nil {
 		t.Fatal(err)
@@ -165,10 +163,7 @@ func flipOne(m *vfs.Memory, name string, bit int64, w *twin) (outcome string, er
 // What an append has returned for is there.
 func TestTornAppendsNeedNobody(t *testing.T) {
 	for cut := int64(1); ; cut++ {
-		m := vfs.NewMemory()
-		if err := errors.Join(m.MkdirAll("/meta"), m.SyncDir("/")); err != nil {
-			t.Fatal(err)
-		}
+		m := newDisk(t)
 		crash := vfs.NewCrash(m)
 		crash.CutAt(cut)
 		w, durable, err := tornHistory(crash)
@@ -282,10 +277,7 @@ func TestAnyBlockOfTheLogMayBeLost(t *testing.T) {
 // others is sent to them.
 func TestRefusalTellsTheWay(t *testing.T) {
 	for voters, want := range map[int]string{1: "gregor.metadata.cut.offset=2", 3: "join the others anew"} {
-		m := vfs.NewMemory()
-		if err := errors.Join(m.MkdirAll("/meta"), m.SyncDir("/")); err != nil {
-			t.Fatal(err)
-		}
+		m := newDisk(t)
 		l, err := Open(damageOptions(m))
 		if err != nil {
 			t.Fatal(err)
@@ -313,10 +305,7 @@ func TestRefusalTellsTheWay(t *testing.T) {
 // of the batch than zeros that are in every batch.
 func TestDamageAtAnyPlaceOfASector(t *testing.T) {
 	for size := range sectorBytes {
-		m := vfs.NewMemory()
-		if err := errors.Join(m.MkdirAll("/meta"), m.SyncDir("/")); err != nil {
-			t.Fatal(err)
-		}
+		m := newDisk(t)
 		l, err := Open(Options{FS: m, Dir: "/meta"})
 		if err != nil {
 			t.Fatal(err)

@@ -23,9 +23,7 @@ func installOptions(fsys vfs.FS) Options {
 // checkpoint beside it.
 func beforeInstall(t *testing.T, m *vfs.Memory, fsys vfs.FS) (*Log, *twin) {
 	t.Helper()
-	if err := errors.Join(m.MkdirAll("/meta"), m.SyncDir("/")); err != nil {
-		t.Fatal(err)
-	}
+	makeMeta(t, m)
 	l, err := Open(installOptions(fsys))
 	if err != nil {
 		t.Fatal(err)

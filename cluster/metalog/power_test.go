@@ -63,10 +63,7 @@ func TestTornTailOnAFullDisk(t *testing.T) {
 // goes: what the second has appended is there.
 func TestPowerCutBehindAKill(t *testing.T) {
 	for cut := int64(1); ; cut++ {
-		m := vfs.NewMemory()
-		if err := errors.Join(m.MkdirAll("/meta"), m.SyncDir("/")); err != nil {
-			t.Fatal(err)
-		}
+		m := newDisk(t)
 		crash := vfs.NewCrash(m)
 		crash.CutAt(cut)
 		o := Options{FS: crash, Dir: "/meta", SegmentBytesMax: 400, RetentionBytes: 1200}

@@ -13,16 +13,31 @@ import (
 	"gregor/base/kafka"
 	"gregor/base/vfs"
 	"gregor/cluster/metarec"
+
+	"pgregory.net/rapid"
 )
 
 // The rules R6, R10 and R11 of the files; the others are raft's and are tested
 // in package raftnode.
 
-func newTestLog(t testing.TB, fsys vfs.FS) *Log {
+// newDisk is a disk with nothing on it but the folder of a log.
+func newDisk(t rapid.TB) *vfs.Memory {
+	t.Helper()
+	m := vfs.NewMemory()
+	makeMeta(t, m)
+	return m
+}
+
+func makeMeta(t rapid.TB, fsys vfs.FS) {
 	t.Helper()
 	if err := errors.Join(fsys.MkdirAll("/meta"), fsys.SyncDir("/")); err != nil {
 		t.Fatal(err)
 	}
+}
+
+func newTestLog(t testing.TB, fsys vfs.FS) *Log {
+	t.Helper()
+	makeMeta(t, fsys)
 	return openTestLog(t, fsys)
 }
 
@@ -147,10 +162,7 @@ func TestR10CrashWhileInstalling(t *testing.T) {
 // log begins: nothing in the files tells that it is another history.
 func TestR10SegmentThatBeginsAtTheCheckpoint(t *testing.T) {
 	for cut := int64(1); ; cut++ {
-		m := vfs.NewMemory()
-		if err := errors.Join(m.MkdirAll("/meta"), m.SyncDir("/")); err != nil {
-			t.Fatal(err)
-		}
+		m := newDisk(t)
 		o := Options{FS: m, Dir: "/meta", SegmentBytesMax: 170}
 		open := func(fsys vfs.FS) *Log {
 			o.FS = fsys

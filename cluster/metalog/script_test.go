@@ -21,9 +21,7 @@ import (
 func TestScripts(t *testing.T) {
 	script.Run(t, "testdata/*.txt", func(t *testing.T) func([]string) string {
 		s := &scriptLog{t: t, fs: vfs.NewMemory(), o: Options{Dir: "/meta"}}
-		if err := errors.Join(s.fs.MkdirAll("/meta"), s.fs.SyncDir("/")); err != nil {
-			t.Fatal(err)
-		}
+		makeMeta(t, s.fs)
 		return func(commands []string) string {
 			var out strings.Builder
 			for _, line := range commands {

@@ -83,10 +83,7 @@ func (w *twin) check(l *Log) error {
 // crashes at random.
 func TestLogAgreesWithTwin(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		m := vfs.NewMemory()
-		if err := errors.Join(m.MkdirAll("/meta"), m.SyncDir("/")); err != nil {
-			t.Fatal(err)
-		}
+		m := newDisk(t)
 		o := Options{
 			FS: m, Dir: "/meta", SegmentBytesMax: rapid.Int64Range(100, 2000).Draw(t, "segment"),
 			RecentBytesMax: rapid.IntRange(1, 2000).Draw(t, "recent"), RetentionBytes: rapid.Int64Range(1, 5000).Draw(t, "retention"),
@@ -157,10 +154,7 @@ func TestLogAgreesWithTwin(t *testing.T) {
 // there, and nothing that was never appended.
 func TestCrashKeepsWhatWasAppended(t *testing.T) {
 	for cut := int64(1); ; cut++ {
-		m := vfs.NewMemory()
-		if err := errors.Join(m.MkdirAll("/meta"), m.SyncDir("/")); err != nil {
-			t.Fatal(err)
-		}
+		m := newDisk(t)
 		crash := vfs.NewCrash(m)
 		crash.CutAt(cut)
 		w, durable, err := crashHistory(Options{FS: crash, Dir: "/meta", SegmentBytesMax: 400, RetentionBytes: 1200})
