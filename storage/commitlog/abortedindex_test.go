@@ -4,7 +4,6 @@ package commitlog
 
 import (
 	"bytes"
-	"errors"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -132,12 +131,7 @@ func TestSnapshotInFrontOfTheLogIsOfNoUse(t *testing.T) {
 // Once older segments are gone, the producers that wrote to them, and what they
 // left open, are known from a snapshot alone: a power cut must not take it.
 func TestDroppedSegmentsLeaveTheirProducers(t *testing.T) {
-	memory := vfs.NewMemory()
-	for _, dir := range []string{"/data", "/"} {
-		if err := errors.Join(memory.MkdirAll(dir), memory.SyncDir(dir)); err != nil {
-			t.Fatal(err)
-		}
-	}
+	memory := diskWithData(t)
 	b := newBed(t, memory, "/data/t-0").mustOpen()
 	s := plain(1, b.now.UnixMilli())
 	s.pid, s.pepoch, s.seq, s.txn = 7, 3, 0, true
@@ -169,13 +163,7 @@ func TestDroppedSegmentsLeaveTheirProducers(t *testing.T) {
 // While several segments go, a power cut may leave the log at any of them, and
 // may take what lies behind.
 func TestSegmentsThatGoTogetherLeaveTheirProducers(t *testing.T) {
-	memory := vfs.NewMemory()
-	for _, dir := range []string{"/data", "/"} {
-		if err := errors.Join(memory.MkdirAll(dir), memory.SyncDir(dir)); err != nil {
-			t.Fatal(err)
-		}
-	}
-	crash := vfs.NewCrash(memory)
+	crash := vfs.NewCrash(diskWithData(t))
 	b := newBed(t, crash, "/data/t-0").mustOpen()
 	s := plain(1, b.now.UnixMilli())
 	s.pid, s.pepoch, s.seq, s.txn = 7, 3, 0, true

@@ -63,13 +63,7 @@ func crashLoad(b *bed, durable func(end kafka.Offset, batches int)) {
 // TestWhatWasFlushedSurvivesEveryPowerCut cuts the power in front of every
 // call that the load makes, with every kind of loss.
 func TestWhatWasFlushedSurvivesEveryPowerCut(t *testing.T) {
-	memory := vfs.NewMemory()
-	for _, dir := range []string{"/data", "/"} {
-		if err := errors.Join(memory.MkdirAll(dir), memory.SyncDir(dir)); err != nil {
-			t.Fatal(err)
-		}
-	}
-	crash := vfs.NewCrash(memory)
+	crash := vfs.NewCrash(diskWithData(t))
 	b := newBed(t, crash, "/data/t-0")
 	b.o.Config = Config{SegmentBytes: 900, IndexIntervalBytes: 100}
 	var end kafka.Offset

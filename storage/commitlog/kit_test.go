@@ -5,6 +5,7 @@ package commitlog
 import (
 	"bytes"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"hash/crc32"
 	"testing"
@@ -38,6 +39,18 @@ func newBed(t testing.TB, fs vfs.FS, dir string) *bed {
 }
 
 func memoryBed(t testing.TB) *bed { return newBed(t, vfs.NewMemory(), "/data/t-0") }
+
+// diskWithData is a disk whose /data is there after a power cut.
+func diskWithData(t testing.TB) *vfs.Memory {
+	t.Helper()
+	m := vfs.NewMemory()
+	for _, dir := range []string{"/data", "/"} {
+		if err := errors.Join(m.MkdirAll(dir), m.SyncDir(dir)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return m
+}
 
 func (b *bed) open() error {
 	b.files = segment.NewFiles(b.fs, 64)

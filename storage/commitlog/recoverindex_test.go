@@ -4,7 +4,6 @@ package commitlog
 
 import (
 	"bytes"
-	"errors"
 	"fmt"
 	"math/rand/v2"
 	"path/filepath"
@@ -222,13 +221,7 @@ func (w *indexLoad) judge(image *vfs.Memory) error {
 // two flushes, with every kind of loss: what indexes and snapshots say of what is
 // left is what was written, and mostly they need not be made anew.
 func TestIndexesBelowTheRecoveryPointAfterAPowerCut(t *testing.T) {
-	memory := vfs.NewMemory()
-	for _, dir := range []string{"/data", "/"} {
-		if err := errors.Join(memory.MkdirAll(dir), memory.SyncDir(dir)); err != nil {
-			t.Fatal(err)
-		}
-	}
-	crash := vfs.NewCrash(memory)
+	crash := vfs.NewCrash(diskWithData(t))
 	b := newBed(t, crash, "/data/t-0")
 	b.o.Config = Config{SegmentBytes: 120_000, IndexIntervalBytes: 1}
 	b.o.snapshotBytes = 20_000
