@@ -1,0 +1,62 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package commitlog
+
+import (
+	"cmp"
+	"slices"
+
+	"gregor/base/kafka"
+	"gregor/storage/index"
+)
+
+// aborted lists the aborted transactions that overlap [from, to).
+func (l *Log) aborted(v *view, from, to kafka.Offset) ([]AbortedTxn, error) {
+	l.mu.Lock()
+	i, ok := l.pub.index(v.seg.base)
+	segments := l.pub.segments
+	sizes := v.sizeBytes
+	l.mu.Unlock()
+	if !ok {
+		return nil, nil // it was deleted meanwhile: the caller's section still stands
+	}
+	var list []AbortedTxn
+	for _, s := range segments[i:] {
+		if s != v.seg {
+			l.mu.Lock()
+			sizes = s.sizeBytes
+			l.mu.Unlock()
+		}
+		txns, err := l.abortedIn(s, sizes)
+		if err != nil {
+			return nil, err
+		}
+		done := false
+		for _, t := range txns {
+			if t.LastOffset >= from && t.FirstOffset < to {
+				list = append(list, AbortedTxn{ProducerID: t.ProducerID, FirstOffset: t.FirstOffset})
+			}
+			if t.LastStable >= to {
+				done = true
+				break
+			}
+		}
+		if done {
+			break
+		}
+	}
+	slices.SortFunc(list, func(a, b AbortedTxn) int { return cmp.Compare(a.FirstOffset, b.FirstOffset) })
+	return list, nil
+}
+
+// abortedIn avoids opening the indexes of a segment without aborted transactions.
+func (l *Log) abortedIn(s *logSegment, sizeBytes int64) ([]index.Aborted, error) {
+	if s.ix.Load() == nil && s.txnBytes == noBytes && !l.hadAborted(s) {
+		return nil, nil
+	}
+	ix, err := l.indexes(s, sizeBytes)
+	if err != nil {
+		return nil, err
+	}
+	return ix.aborted.List()
+}
