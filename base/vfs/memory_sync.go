@@ -2,9 +2,7 @@
 
 package vfs
 
-import (
-	"syscall"
-)
+import "syscall"
 
 // change is one atomic update of the tree: every entry it sets becomes durable
 // with it or not at all. A nil inode removes the entry.
