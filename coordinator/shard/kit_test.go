@@ -325,6 +325,15 @@ func newRig(t *testing.T, change ...func(*Options[*tally, *output])) *rig {
 	return r
 }
 
+// inRig runs a test on virtual time.
+func inRig(t *testing.T, run func(*testing.T, *rig)) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t)
+		defer r.shards.Close()
+		run(t, r)
+	})
+}
+
 // elect elects partition 0 in the log's epoch and lets it load.
 func (r *rig) elect() {
 	r.t.Helper()

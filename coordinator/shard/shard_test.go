@@ -27,9 +27,7 @@ const (
 
 // TestLife: not elected, loading, active, resigned.
 func TestLife(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		r := newRig(t)
-		defer r.shards.Close()
+	inRig(t, func(t *testing.T, r *rig) {
 		r.expect(notCoordinator, r.do(add("a")))
 		r.log.slow = time.Second
 		r.shards.Elect(0, 1)
@@ -49,9 +47,7 @@ func TestLife(t *testing.T) {
 // TestRepliesWaitForCommit: with a slow high watermark replies, those of reads
 // too, leave when the appends before them are committed, in their order.
 func TestRepliesWaitForCommit(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		r := newRig(t)
-		defer r.shards.Close()
+	inRig(t, func(t *testing.T, r *rig) {
 		r.elect()
 		r.log.set(func() { r.log.lag = true })
 		a, b, read := r.do(add("a")), r.do(add("a")), r.do(get("a"))
@@ -69,9 +65,7 @@ func TestRepliesWaitForCommit(t *testing.T) {
 // TestUncommittedAtLoad: what a new leader finds behind the high watermark
 // counts, but nobody hears of it before it is committed.
 func TestUncommittedAtLoad(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		r := newRig(t)
-		defer r.shards.Close()
+	inRig(t, func(t *testing.T, r *rig) {
 		r.elect()
 		r.log.set(func() { r.log.lag = true })
 		lost := r.do(add("a"))
@@ -98,9 +92,7 @@ func TestFailedAppend(t *testing.T) {
 		{kafka.RecordListTooLarge, "UNKNOWN_SERVER_ERROR"},
 		{errors.New("torn"), notAvailable},
 	} {
-		synctest.Test(t, func(t *testing.T) {
-			r := newRig(t)
-			defer r.shards.Close()
+		inRig(t, func(t *testing.T, r *rig) {
 			r.elect()
 			waiter := r.do(wait(0))
 			first := r.do(add("a"))
@@ -119,9 +111,7 @@ func TestFailedAppend(t *testing.T) {
 // TestFailuresSlowDown: while appends keep failing, the log is not read over and
 // over again.
 func TestFailuresSlowDown(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		r := newRig(t)
-		defer r.shards.Close()
+	inRig(t, func(t *testing.T, r *rig) {
 		r.elect()
 		r.log.set(func() { r.log.appendEr = kafka.NotEnoughReplicas })
 		for range 3000 {
@@ -140,9 +130,7 @@ func TestFailuresSlowDown(t *testing.T) {
 // TestOffline: a directory that fails while replies wait. Nobody learns what was
 // not committed, and the shard is back with the log.
 func TestOffline(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		r := newRig(t)
-		defer r.shards.Close()
+	inRig(t, func(t *testing.T, r *rig) {
 		r.elect()
 		r.log.set(func() { r.log.lag = true })
 		queued := r.do(add("a"))
@@ -160,9 +148,7 @@ func TestOffline(t *testing.T) {
 // TestAppendsBeforeAFailureCount: what was appended before is still told when it
 // is committed.
 func TestAppendsBeforeAFailureCount(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		r := newRig(t)
-		defer r.shards.Close()
+	inRig(t, func(t *testing.T, r *rig) {
 		r.elect()
 		r.log.set(func() { r.log.lag = true })
 		first := r.do(add("a"))
@@ -175,9 +161,7 @@ func TestAppendsBeforeAFailureCount(t *testing.T) {
 
 // TestLostLeadership: found out at an append, or while replies wait.
 func TestLostLeadership(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		r := newRig(t)
-		defer r.shards.Close()
+	inRig(t, func(t *testing.T, r *rig) {
 		r.elect()
 		waiter := r.do(wait(0))
 		r.log.lead(2)
@@ -194,9 +178,7 @@ func TestLostLeadership(t *testing.T) {
 // TestNewEpoch: an election in a newer epoch ends the term before; one in an
 // older epoch is late news.
 func TestNewEpoch(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		r := newRig(t)
-		defer r.shards.Close()
+	inRig(t, func(t *testing.T, r *rig) {
 		r.elect()
 		waiter := r.do(wait(0))
 		r.shards.Elect(0, 1)
@@ -212,9 +194,7 @@ func TestNewEpoch(t *testing.T) {
 // TestCommitTimeout: a reply does not wait for ever; the append may come through
 // all the same.
 func TestCommitTimeout(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		r := newRig(t)
-		defer r.shards.Close()
+	inRig(t, func(t *testing.T, r *rig) {
 		r.elect()
 		r.log.set(func() { r.log.lag = true })
 		first := r.do(add("a"))
@@ -232,9 +212,7 @@ func TestCommitTimeout(t *testing.T) {
 
 // TestTimer: the machine is woken when it is due, and not before.
 func TestTimer(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		r := newRig(t)
-		defer r.shards.Close()
+	inRig(t, func(t *testing.T, r *rig) {
 		r.elect()
 		waiter := r.do(wait(time.Minute))
 		time.Sleep(59 * time.Second)
@@ -258,9 +236,7 @@ func TestTimer(t *testing.T) {
 
 // TestResignTellsWhatIsCommitted, even if the releaser has not come to it.
 func TestResignTellsWhatIsCommitted(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		r := newRig(t)
-		defer r.shards.Close()
+	inRig(t, func(t *testing.T, r *rig) {
 		r.elect()
 		r.log.set(func() { r.log.lag = true })
 		first, second := r.do(add("a")), r.do(add("a"))
@@ -274,9 +250,7 @@ func TestResignTellsWhatIsCommitted(t *testing.T) {
 
 // TestLogStartInsideABatch: what was deleted does not count.
 func TestLogStartInsideABatch(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		r := newRig(t)
-		defer r.shards.Close()
+	inRig(t, func(t *testing.T, r *rig) {
 		r.log.put(batchOf(nil, record("a", 1), record("b", 1)))
 		r.log.hw, r.log.start = 2, 1
 		r.elect()
@@ -286,9 +260,7 @@ func TestLogStartInsideABatch(t *testing.T) {
 
 // TestResignDuringLoad: the load's result does not count; the next term's does.
 func TestResignDuringLoad(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		r := newRig(t)
-		defer r.shards.Close()
+	inRig(t, func(t *testing.T, r *rig) {
 		r.log.slow = time.Second
 		r.shards.Elect(0, 1)
 		synctest.Wait()
@@ -313,9 +285,7 @@ func TestResignDuringLoad(t *testing.T) {
 // TestLoadFails: an error of the log is tried again; so are bytes that make no
 // sense, which nobody may work behind.
 func TestLoadFails(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		r := newRig(t)
-		defer r.shards.Close()
+	inRig(t, func(t *testing.T, r *rig) {
 		r.log.readEr = errors.New("EIO")
 		r.shards.Elect(0, 1)
 		synctest.Wait()
@@ -339,9 +309,7 @@ func TestLoadFails(t *testing.T) {
 
 // TestCorruptBatch: a batch that fails its checksum is not replayed.
 func TestCorruptBatch(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		r := newRig(t)
-		defer r.shards.Close()
+	inRig(t, func(t *testing.T, r *rig) {
 		b := batchOf(nil, record("a", 1))
 		b[len(b)-2] ^= 1
 		r.log.put(b)
@@ -355,9 +323,7 @@ func TestCorruptBatch(t *testing.T) {
 
 // TestPanic: a machine that panics is loaded anew, and the others do not notice.
 func TestPanic(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		r := newRig(t)
-		defer r.shards.Close()
+	inRig(t, func(t *testing.T, r *rig) {
 		r.elect()
 		r.do(add("a"))
 		waiter := r.do(wait(0))
@@ -373,9 +339,7 @@ func TestPanic(t *testing.T) {
 // TestPanicInAChain: events that queued on the lane together with one that
 // panics are answered as if they had come alone, and what they wrote stays.
 func TestPanicInAChain(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		r := newRig(t)
-		defer r.shards.Close()
+	inRig(t, func(t *testing.T, r *rig) {
 		r.elect()
 		var tickets [3]*Ticket
 		go r.do(func(*tally, int64, Token, *output) { time.Sleep(time.Second) })
@@ -395,9 +359,7 @@ func TestPanicInAChain(t *testing.T) {
 // TestEndTransaction: a marker is applied behind its append, and answered when
 // it is committed. One that the log refuses changes nothing, and costs no load.
 func TestEndTransaction(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		r := newRig(t)
-		defer r.shards.Close()
+	inRig(t, func(t *testing.T, r *rig) {
 		end := func(id kafka.ProducerID, commit bool) *Ticket {
 			ticket := &Ticket{}
 			if err := r.shards.EndTransaction(0, ticket, Marker{Producer: Producer{ID: id}, Commit: commit}); err != nil {
@@ -504,9 +466,7 @@ func TestLoadTransactions(t *testing.T) {
 // TestTransactionalRecords: records of a transaction stand in a batch of their
 // own, under its producer.
 func TestTransactionalRecords(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		r := newRig(t)
-		defer r.shards.Close()
+	inRig(t, func(t *testing.T, r *rig) {
 		r.elect()
 		r.do(func(_ *tally, _ int64, to Token, out *output) {
 			out.records, out.of = append(out.records, record("a", 3)), &Producer{ID: 42, Epoch: 5}
@@ -522,9 +482,7 @@ func TestTransactionalRecords(t *testing.T) {
 // TestCombine: what queues while the lane is busy becomes one append, in one
 // batch as far as the limit goes, and nobody's records are torn apart.
 func TestCombine(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		r := newRig(t)
-		defer r.shards.Close()
+	inRig(t, func(t *testing.T, r *rig) {
 		r.elect()
 		r.log.limit = 400
 		gate := make(chan struct{})
@@ -577,9 +535,7 @@ func TestLimit(t *testing.T) {
 
 // TestPostAll reaches every loaded partition; those that load are refreshed.
 func TestPostAll(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		r := newRig(t)
-		defer r.shards.Close()
+	inRig(t, func(t *testing.T, r *rig) {
 		r.elect()
 		r.shards.PostAll(func(m *tally, _ int64, out *output) {
 			m.counts["topics"]++
@@ -615,9 +571,7 @@ func TestClose(t *testing.T) {
 
 // TestTicketWait: a goroutine may wait for the reply.
 func TestTicketWait(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		r := newRig(t)
-		defer r.shards.Close()
+	inRig(t, func(t *testing.T, r *rig) {
 		r.elect()
 		tk := r.do(wait(time.Second))
 		if resp, err := tk.Wait(context.Background()); err != nil || text(resp) != "due" {
