@@ -4,6 +4,7 @@ package raftnode
 
 import (
 	"context"
+	"io"
 	"log/slog"
 	"testing"
 	"time"
@@ -30,6 +31,27 @@ func singleOptions(t testing.TB, fs vfs.FS, dir string) Options {
 	}
 }
 
+func startNode(t testing.TB, o Options) *Node {
+	t.Helper()
+	n, err := Open(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := n.Start(); err != nil {
+		t.Fatal(err)
+	}
+	return n
+}
+
+// asStream reads a file from its beginning, as one that comes from a peer.
+func asStream(f vfs.File) (io.ReadCloser, error) {
+	size, err := f.Size()
+	return struct {
+		io.Reader
+		io.Closer
+	}{io.NewSectionReader(f, 0, size), f}, err
+}
+
 func propose(t testing.TB, n *Node, records ...metarec.Record) {
 	t.Helper()
 	var values [][]byte
@@ -52,13 +74,7 @@ func propose(t testing.TB, n *Node, records ...metarec.Record) {
 func TestSingleVoterLeadsWhenStartReturns(t *testing.T) {
 	dir := t.TempDir()
 	for run := range 3 {
-		n, err := Open(singleOptions(t, vfs.OS{}, dir))
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := n.Start(); err != nil {
-			t.Fatal(err)
-		}
+		n := startNode(t, singleOptions(t, vfs.OS{}, dir))
 		l := n.Leader()
 		if !l.Leading || l.Leader != 1 || l.Epoch != kafka.LeaderEpoch(run+1) {
 			t.Fatalf("run %d: %+v", run, l)
@@ -78,14 +94,7 @@ func benchStart(b *testing.B, dir string) *Node {
 	b.Helper()
 	o := singleOptions(b, vfs.OS{}, dir)
 	o.Logger = nil
-	n, err := Open(o)
-	if err != nil {
-		b.Fatal(err)
-	}
-	if err := n.Start(); err != nil {
-		b.Fatal(err)
-	}
-	return n
+	return startNode(b, o)
 }
 
 // Nothing to formed and leading.

@@ -294,13 +294,7 @@ func TestR4OneOfTwoVotersDoesNotLeadAlone(t *testing.T) {
 func TestR4VoterThatKafkaAddedCounts(t *testing.T) {
 	fs := vfs.NewMemory()
 	o := singleOptions(t, fs, "/meta")
-	n, err := Open(o)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := n.Start(); err != nil {
-		t.Fatal(err)
-	}
+	n := startNode(t, o)
 	n.Kill()
 	log, err := metalog.Open(metalog.Options{FS: fs, Dir: "/meta"})
 	if err != nil {
@@ -338,13 +332,7 @@ func TestR4VoterThatKafkaAddedCounts(t *testing.T) {
 // R5: quorum-state names this node as leader as soon as it leads; else Kafka
 // would lead a second time in the same epoch.
 func TestR5LeaderIsInQuorumState(t *testing.T) {
-	n, err := Open(singleOptions(t, vfs.NewMemory(), "/meta"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := n.Start(); err != nil {
-		t.Fatal(err)
-	}
+	n := startNode(t, singleOptions(t, vfs.NewMemory(), "/meta"))
 	q, ok := n.Log().Quorum()
 	if !ok || q.Leader != 1 || q.Epoch != 1 || q.Voted != 1 || q.VotedDirectory != n.o.DirectoryID || !q.HasCommit {
 		t.Errorf("quorum-state of a leader: %+v", q)
@@ -436,13 +424,7 @@ func TestR7SnapshotIsNewerThanTheLastChange(t *testing.T) {
 func TestR8DirectoryOrEndpointMismatch(t *testing.T) {
 	fs := vfs.NewMemory()
 	o := singleOptions(t, fs, "/meta")
-	n, err := Open(o)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := n.Start(); err != nil {
-		t.Fatal(err)
-	}
+	n := startNode(t, o)
 	n.Kill()
 
 	other := o
@@ -457,13 +439,7 @@ func TestR8DirectoryOrEndpointMismatch(t *testing.T) {
 	}
 
 	o.Endpoints = []metarec.VoterEndpoint{{Name: "CONTROLLER", Host: "127.0.0.1", Port: 19093}}
-	n, err = Open(o)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := n.Start(); err != nil {
-		t.Fatal(err)
-	}
+	n = startNode(t, o)
 	defer n.Kill()
 	m, _ := n.Log().MembersAt(n.Log().LastIndex())
 	if m.Voters[0].Endpoints[0].Port != 19093 || m.Change != nil {

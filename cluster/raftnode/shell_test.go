@@ -66,11 +66,7 @@ func (p port) FetchCheckpoint(_ context.Context, from Identity, c metalog.Checkp
 	if err != nil {
 		return nil, err
 	}
-	size, err := f.Size()
-	return struct {
-		io.Reader
-		io.Closer
-	}{io.NewSectionReader(f, 0, size), f}, err
+	return asStream(f)
 }
 
 // meshNode starts one node of a cluster of three.
@@ -271,13 +267,7 @@ func TestQuorumGrowsAndShrinks(t *testing.T) {
 // A proposal for a place that is taken ends the leadership, and the next one
 // begins at once.
 func TestMisplacedProposalEndsTheLeadership(t *testing.T) {
-	n, err := Open(singleOptions(t, vfs.NewMemory(), "/meta"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := n.Start(); err != nil {
-		t.Fatal(err)
-	}
+	n := startNode(t, singleOptions(t, vfs.NewMemory(), "/meta"))
 	defer n.Kill()
 	before := n.Leader()
 	b := metalog.DataBatch(1, [][]byte{metarec.Marshal(nil, &metarec.FeatureLevel{Name: "f", Level: 1}, 33)})

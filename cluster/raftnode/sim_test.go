@@ -136,11 +136,7 @@ func (n *simNode) FetchCheckpoint(_ context.Context, from Identity, c metalog.Ch
 	if err != nil {
 		return nil, err
 	}
-	size, err := f.Size()
-	return struct {
-		io.Reader
-		io.Closer
-	}{io.NewSectionReader(f, 0, size), f}, err
+	return asStream(f)
 }
 
 func (n *simNode) drain() { n.survive(n.core.drain()) }
