@@ -68,7 +68,7 @@ func TestEmptyNamesAreNames(t *testing.T) {
 	}
 }
 
-// naive measures as the text of KIP-219 says, from all that ever happened,
+// The twin measures as the text of KIP-219 says, from all that ever happened,
 // where amounts come at least a window apart.
 func TestWindowAgainstNaiveTwin(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {

@@ -150,8 +150,7 @@ func (m *Memory) ResetHost(name string) {
 	}
 }
 
-// resolve finds whom an address names, as seen from h. local tells that it
-// names h itself; loopback that it does so by a loopback address.
+// resolveLocked finds whom a name or an address means, as seen from h.
 func (h *host) resolveLocked(name string) (to *host, ip netip.Addr, err error) {
 	if name == "localhost" {
 		return h, netip.AddrFrom4([4]byte{127, 0, 0, 1}), nil

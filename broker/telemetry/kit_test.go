@@ -105,7 +105,7 @@ func histogramOf(name string, temporality uint64, bounds []float64, counts ...ui
 		message(listPoints, fixed(distCount, all), double(distSum, float64(all)), message(distCounts, c), message(distBounds, b)), varint(listTemporality, temporality)))
 }
 
-// push subscribes a client to all and lets it push.
+// pushed subscribes a client to all and lets it push.
 func (m *Manager) pushed(t testing.TB, now time.Time, c Client, id kafka.UUID, body []byte) {
 	t.Helper()
 	g, code := m.Get(now, c, id)

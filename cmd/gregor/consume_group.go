@@ -51,7 +51,7 @@ func (o *memberOptions) flags(c *cobra.Command) {
 	_ = c.RegisterFlagCompletionFunc("protocol", cobra.FixedCompletions(groupKinds, cobra.ShellCompDirectiveNoFileComp))
 }
 
-// check refuses what a member cannot do.
+// checkMember refuses what a member cannot do.
 func (o *consumeOptions) checkMember(c *cobra.Command) error {
 	if o.group == "" {
 		for _, flag := range []string{"commit", "protocol", "instance"} {

@@ -284,7 +284,7 @@ func wait(after time.Duration) func(*tally, int64, Token, *output) {
 	}
 }
 
-// bench is one set of shards over one log.
+// rig is one set of shards over one log.
 type rig struct {
 	t      *testing.T
 	log    *memLog

@@ -29,7 +29,7 @@ func bubble(t *testing.T, limit time.Duration, run func(context.Context, *testin
 
 const partitions = 3
 
-// produce writes numbered records, one after the other for each partition, and
+// ledger writes numbered records, one after the other for each partition, and
 // notes which were acknowledged.
 type ledger struct {
 	acked [partitions][]int // record numbers in the order of their acknowledgements

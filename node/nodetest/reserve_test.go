@@ -23,7 +23,7 @@ import (
 	"gregor/base/vfs"
 )
 
-// lines counts what the log says.
+// countLines counts what the log says.
 func countLines(log *strings.Builder, text string) int { return strings.Count(log.String(), text) }
 
 // A disk that fills up: producers wait, and lose nothing; everybody else goes

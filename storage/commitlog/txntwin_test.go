@@ -121,7 +121,7 @@ func (m *txnTwin) append(s spec) txnBatch {
 	return b
 }
 
-// txns lists the transactions; open ones have no marker.
+// twinTxn is a transaction; one that is open has no marker.
 type twinTxn struct {
 	pid         kafka.ProducerID
 	first, mark kafka.Offset // mark -1: open

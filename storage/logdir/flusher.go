@@ -175,7 +175,7 @@ func (d *Dir) copyEntries() {
 	d.flusher.listing = d.listing
 }
 
-// current tells the three numbers of a partition as of now. mu is held, so that
+// currentLocked tells the three numbers of a partition as of now. mu is held, so that
 // a truncation that comes after it sees in written what is being written.
 func (e *entry) currentLocked() kept {
 	log := e.log.Load()

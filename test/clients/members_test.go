@@ -272,7 +272,7 @@ func (m *member) leave(t *testing.T) {
 	<-m.ended
 }
 
-// last is the first offset behind what a member has read, of each partition.
+// reached is the first offset behind what a member has read, of each partition.
 type reached struct {
 	mu sync.Mutex
 	at map[int32]int64
@@ -301,7 +301,7 @@ func (r *reached) forget() {
 
 var errEnded = errors.New("ended without being asked")
 
-// commands runs what stdin says until "leave".
+// obey runs what stdin says until "leave".
 func (v *voice) obey(ctx context.Context, commit func() error) error {
 	for {
 		select {

@@ -49,7 +49,7 @@ func TestFlips(t *testing.T) {
 	}
 }
 
-// written is one batch of the model.
+// writtenBatch is one batch of the model.
 type writtenBatch struct {
 	h     batch.Header
 	bytes []byte
@@ -244,7 +244,7 @@ func (w *flipWorld) remember(p *flipPart, log *commitlog.Log) {
 	}
 }
 
-// damage is what was done to a file.
+// fileDamage is what was done to a file.
 type fileDamage struct {
 	kind, how, file string
 	pos, size       int64

@@ -14,11 +14,11 @@ import (
 	"gregor/wire/frame"
 )
 
-// refusal runs one spoiled batch through both modes, for each codec, and wants
-// the same code from both.
 // recordErrorsMax is how many records the tests' errors may name.
 const recordErrorsMax = 10_000
 
+// refusal runs one spoiled batch through both modes, for each codec, and wants
+// the same code from both.
 func refusal(t *testing.T, want kafka.Code, version int16, spoil func(c *candidate, r *Rules)) {
 	t.Helper()
 	v := NewValidator(&compress.Pool{}, recordErrorsMax)

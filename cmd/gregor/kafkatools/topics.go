@@ -55,7 +55,7 @@ func topicsTool() tool {
 	}
 }
 
-// filters of --describe.
+// topicFilters are those of --describe.
 var topicFilters = []string{"under-replicated-partitions", "unavailable-partitions", "under-min-isr-partitions", "at-min-isr-partitions", "topics-with-overrides"}
 
 func runTopics(ctx context.Context, o *given, s Streams) error {
