@@ -179,18 +179,33 @@ func cloned(s *string) *string {
 
 // heartbeatConsumer keeps a member's session and tells it when to join again:
 // when there is a newer target, something to revoke, or something to get that
-// another member has given up.
+// another member has given up; and when a target is to be made and there is
+// nobody else who could bring that about.
 func (g *Groups) heartbeatConsumer(c *consumerGroup, nowMs int64, req *kmsg.HeartbeatRequest) kafka.Code {
 	m, code := c.classicMember(req.MemberID, req.InstanceID, req.Generation)
 	if code != kafka.None {
 		return code
 	}
 	g.timers.set(&m.session, m, nowMs+int64(m.classic.SessionTimeoutMs))
-	if m.epoch < c.assignmentEpoch || m.state == memberUnrevoked || m.state == memberUnreleased && !c.waitsForOthers(m) {
+	if m.epoch < c.assignmentEpoch || m.state == memberUnrevoked || m.state == memberUnreleased && !c.waitsForOthers(m) || g.leftToClassic(c, nowMs) {
 		g.awaitRejoin(m, nowMs)
 		return kafka.RebalanceInProgress
 	}
 	return kafka.None
+}
+
+// leftToClassic says whether a target is to be made in a group that has only
+// members of the classic protocol, and stays of the new one. Their heartbeats
+// make none, and the JoinGroup that does they send when they are told to. In
+// Kafka such a group waits for one that comes by itself.
+func (g *Groups) leftToClassic(c *consumerGroup, nowMs int64) bool {
+	if c.classicMembers < len(c.members) || !g.options.ConsumerMigration.joins() {
+		return false
+	}
+	if c.assignmentEpoch == c.epoch && nowMs >= c.freshUntilMs && g.metadataHash(c.names) == c.metadataHash {
+		c.freshUntilMs = nowMs + metadataFreshMs
+	}
+	return (c.assignmentEpoch < c.epoch || nowMs >= c.freshUntilMs) && g.mayAssign(c, nowMs)
 }
 
 // awaitRejoin gives a member the rebalance timeout to join again.

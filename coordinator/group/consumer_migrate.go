@@ -254,10 +254,11 @@ func (p *consumerPlan) becomeClassic(c *classicGroup, out *Out) error {
 }
 
 // downgradeFor answers the JoinGroup of a static member whose return turns its
-// group back. If the target is not of the newest epoch, the group rebalances at once.
+// group back. The group rebalances at once: it needs one who leads it, and so
+// watches the topics, and its members may have less than the target says. Kafka
+// has it rebalance only if the target is not of the newest epoch.
 func (p *consumerPlan) downgradeFor(j *join, m *memberData, change subscriptionChange, says []kmsg.ConsumerGroupHeartbeatRequestTopic) (*kmsg.JoinGroupResponse, error) {
-	stale := p.c.assignmentEpoch < change.epoch
-	if !stale {
+	if p.c.assignmentEpoch >= change.epoch {
 		p.reconcile(m, target{p.c.assignmentEpoch, p.c.target(m)}, change.subscription, says)
 	}
 	c, err := p.downgrade(nil, m)
@@ -267,9 +268,7 @@ func (p *consumerPlan) downgradeFor(j *join, m *memberData, change subscriptionC
 	if err := p.becomeClassic(c, j.out); err != nil {
 		return nil, err
 	}
-	if stale {
-		p.g.prepareRebalance(c, p.nowMs, j.out)
-	}
+	p.g.prepareRebalance(c, p.nowMs, j.out)
 	return joinedConsumer(j.req.Version, m), nil
 }
 

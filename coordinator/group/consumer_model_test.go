@@ -71,6 +71,8 @@ type consumerClient struct {
 	beatMs  int64 // when it sends its next heartbeat
 	slowMs  int64 // until when it does not give up what it has to
 	joined  bool  // of a classic member: it has its assignment
+	// watched are the topics of the group as a classic member that leads it saw them; nil: it leads none.
+	watched map[string]int32
 	busy    bool
 	life    int
 	lives   int
@@ -82,8 +84,12 @@ func newConsumerModel(t *rapid.T, seed uint64) *consumerModel {
 	if m.chance(50) {
 		m.interval = 1000
 	}
+	policy := MigrateBothWays
+	if m.chance(30) {
+		policy = MigrateUpgrade
+	}
 	m.world = newWorld(t, func(o *Options) {
-		o.ConsumerAssignmentIntervalMs, o.ConsumerMaxSize, o.GroupInitialRebalanceDelayMs = m.interval, 7, 0
+		o.ConsumerAssignmentIntervalMs, o.ConsumerMaxSize, o.GroupInitialRebalanceDelayMs, o.ConsumerMigration = m.interval, 7, 0, policy
 	})
 	m.compacts = true
 	m.slow = func() bool { return !m.calm && m.chance(80) } // what matches regexes takes its time
@@ -148,7 +154,7 @@ func (m *consumerModel) newLife(c *consumerClient) {
 	c.life++
 	c.lives++
 	c.id, c.epoch, c.target, c.tellAll, c.joined, c.busy, c.beatMs = "", 0, nil, false, false, false, m.nowMs
-	c.owned = map[string]bool{}
+	c.owned, c.watched = map[string]bool{}, nil
 	if !c.classic {
 		c.id = fmt.Sprintf("%s.%d", c.name, c.lives)
 	}
@@ -263,7 +269,7 @@ func (m *consumerModel) act(c *consumerClient) {
 	switch {
 	case !c.classic:
 		m.beat(c)
-	case !c.joined:
+	case !c.joined || m.changed(c.watched):
 		m.joinClassic(c)
 	default:
 		m.beatClassic(c)
@@ -344,6 +350,7 @@ func ownedRequest(owned map[string]bool) []kmsg.ConsumerGroupHeartbeatRequestTop
 // joinClassic: an eager member, which gives everything up first.
 func (m *consumerModel) joinClassic(c *consumerClient) {
 	c.owned, c.busy = map[string]bool{}, true
+	said := c.topics
 	req := kmsg.NewPtrJoinGroupRequest()
 	req.Version, req.Group, req.MemberID, req.InstanceID, req.ProtocolType = 9, "g", c.id, c.instance, protocolTypeConsumer
 	req.SessionTimeoutMillis, req.RebalanceTimeoutMillis = modelSessionMs, modelRebalanceMs
@@ -353,7 +360,10 @@ func (m *consumerModel) joinClassic(c *consumerClient) {
 		if c.busy = false; m.classicError(c, kafka.Code(resp.ErrorCode), resp.MemberID) {
 			return
 		}
-		c.id, c.epoch = resp.MemberID, resp.Generation
+		c.id, c.epoch, c.watched = resp.MemberID, resp.Generation, nil
+		if resp.LeaderID == c.id {
+			c.watched = m.read(resp.Members)
+		}
 		sync := kmsg.NewPtrSyncGroupRequest()
 		sync.Version, sync.Group, sync.MemberID, sync.InstanceID, sync.Generation = 5, "g", c.id, c.instance, c.epoch
 		sync.ProtocolType, sync.Protocol = resp.ProtocolType, resp.Protocol
@@ -376,9 +386,27 @@ func (m *consumerModel) joinClassic(c *consumerClient) {
 					c.owned[fmt.Sprintf("%s-%d", t.topic, p)] = true
 				}
 			}
-			c.joined, c.beatMs = true, m.nowMs+modelHeartbeatMs
+			c.joined, c.beatMs = slices.Equal(said, c.topics), m.nowMs+modelHeartbeatMs
 		})
 	})
+}
+
+// read are the topics that members read, as they are now.
+func (m *consumerModel) read(members []kmsg.JoinGroupResponseMember) map[string]int32 {
+	topics := map[string]int32{}
+	for _, member := range members {
+		_ = subscribedTopics(member.ProtocolMetadata, func(topic string) { topics[topic] = m.topics[topic] })
+	}
+	return topics
+}
+
+func (m *consumerModel) changed(watched map[string]int32) bool {
+	for topic, partitions := range watched {
+		if m.topics[topic] != partitions {
+			return true
+		}
+	}
+	return false
 }
 
 func (m *consumerModel) assignClassic(members []kmsg.JoinGroupResponseMember) (all []kmsg.SyncGroupRequestGroupAssignment) {
@@ -571,15 +599,14 @@ func (m *consumerModel) settle() {
 }
 
 func (m *consumerModel) mustBeSettled(when string) {
-	g, ok := m.g.groups["g"].(*consumerGroup)
-	if !ok {
-		return // it is classic by now, or never was
-	}
+	g, consumer := m.g.groups["g"].(*consumerGroup)
 	wanted, used := map[string]bool{}, map[string]bool{}
 	for _, c := range m.living() {
-		member := g.members[c.id]
-		if member == nil || c.epoch != member.epoch {
-			m.t.Fatalf("%s: %s at %d is not where it should be\n%s", when, c.id, c.epoch, m.consumerState(g))
+		if consumer {
+			member := g.members[c.id]
+			if member == nil || c.epoch != member.epoch {
+				m.t.Fatalf("%s: %s at %d is not where it should be\n%s", when, c.id, c.epoch, m.consumerState(g))
+			}
 		}
 		topics := slices.Clone(c.topics)
 		if *c.regex != "" {
@@ -596,10 +623,14 @@ func (m *consumerModel) mustBeSettled(when string) {
 		}
 		maps.Copy(used, c.owned)
 	}
-	if state := g.stateName(); len(m.living()) != 0 && state != "Stable" || len(g.members) != len(m.living()) {
-		m.t.Fatalf("%s: %s with %d clients\n%s", when, state, len(m.living()), m.consumerState(g))
+	group := m.g.groups["g"]
+	if group == nil && len(m.living()) == 0 {
+		return
+	}
+	if state := group.stateName(); len(m.living()) != 0 && state != "Stable" || group.size() != len(m.living()) {
+		m.t.Fatalf("%s: %s with %d clients\n%s", when, state, len(m.living()), m.state("g"))
 	}
 	if !maps.Equal(wanted, used) {
-		m.t.Fatalf("%s: used are %v, not %v\n%s", when, sortedKeysOf(used), sortedKeysOf(wanted), m.consumerState(g))
+		m.t.Fatalf("%s: used are %v, not %v\n%s", when, sortedKeysOf(used), sortedKeysOf(wanted), m.state("g"))
 	}
 }

@@ -100,8 +100,7 @@ func (c *consumerGroup) namesAfter(old, m *memberData) map[string]nameCount {
 // each would otherwise cost an assignment of all.
 func (p *consumerPlan) retarget(old, m *memberData, change subscriptionChange) target {
 	c := p.c
-	interval := int64(p.g.groupConfig(c.id).AssignmentIntervalMs)
-	if c.assignmentEpoch >= change.epoch || c.assignmentMs != 0 && interval != 0 && p.nowMs < c.assignmentMs+interval {
+	if c.assignmentEpoch >= change.epoch || !p.g.mayAssign(c, p.nowMs) {
 		return target{c.assignmentEpoch, c.target(m)}
 	}
 	spec := p.assignorGroup(m, change.homogeneous)
@@ -118,6 +117,12 @@ func (p *consumerPlan) retarget(old, m *memberData, change subscriptionChange) t
 	}
 	p.putAssignmentEpoch(change.epoch, p.nowMs)
 	return mine
+}
+
+// mayAssign says whether the assignment interval is over.
+func (g *Groups) mayAssign(c *consumerGroup, nowMs int64) bool {
+	interval := int64(g.groupConfig(c.id).AssignmentIntervalMs)
+	return c.assignmentMs == 0 || interval == 0 || nowMs >= c.assignmentMs+interval
 }
 
 // formerID is under which id a member's target stands so far.

@@ -160,3 +160,90 @@ func TestNobodyIsGivenWhatItsFormerRegexMatched(t *testing.T) {
 		t.Errorf("epoch %d of %d, targets are %v", g.assignmentEpoch, g.epoch, g.targets)
 	}
 }
+
+// A group that is left to members of the classic protocol and stays of the new
+// one: their heartbeats make no target, so they are told to join when one is due.
+func TestClassicMembersAloneAreToldToJoin(t *testing.T) {
+	for _, c := range []struct {
+		name   string
+		policy Migration
+		event  func(w *world)
+		want   kafka.Code
+		owned  int
+	}{
+		{"nothing has changed", MigrateUpgrade, func(w *world) {}, kafka.None, 3},
+		{"a topic of nobody's has grown", MigrateUpgrade, func(w *world) { w.setTopics(topicSet{"t": 3, "u": 9}, nil) }, kafka.None, 3},
+		{"the topic has grown", MigrateUpgrade, func(w *world) { w.setTopics(topicSet{"t": 5, "u": 2}, nil) }, kafka.RebalanceInProgress, 5},
+		{"the topic has grown, and the coordinator moved", MigrateUpgrade, func(w *world) {
+			w.setTopics(topicSet{"t": 5, "u": 2}, nil)
+			w.reload()
+		}, kafka.RebalanceInProgress, 5},
+		{"they may not join", MigrateDisabled, func(w *world) { w.setTopics(topicSet{"t": 5, "u": 2}, nil) }, kafka.None, 3},
+	} {
+		w := newWorld(t, func(o *Options) { o.ConsumerMigration = MigrateUpgrade })
+		id := w.member("g")
+		w.beat(beat("new", 0, "t"), kafka.None)
+		heartbeat := func(epoch int32) kafka.Code {
+			req := kmsg.NewPtrHeartbeatRequest()
+			req.Version, req.Group, req.MemberID, req.Generation = 4, "g", id, epoch
+			return kafka.Code(ask[*kmsg.HeartbeatResponse](w, req).ErrorCode)
+		}
+		rejoin := func() int32 {
+			joined := ask[*kmsg.JoinGroupResponse](w, joinRequest(9, "g", id))
+			if joined.ErrorCode != 0 {
+				t.Fatalf("%s: join: %v", c.name, kafka.Code(joined.ErrorCode))
+			}
+			return joined.Generation
+		}
+		epoch := rejoin()
+		w.beat(beat("new", epochLeave), kafka.None)
+		if got := heartbeat(epoch); got != kafka.RebalanceInProgress {
+			t.Fatalf("%s: the other has left: %v", c.name, got)
+		}
+		epoch = rejoin()
+		w.g.options.ConsumerMigration, w.options.ConsumerMigration = c.policy, c.policy
+		c.event(w)
+		if got := heartbeat(epoch); got != c.want {
+			t.Errorf("%s: %v, want %v", c.name, got, c.want)
+		} else if got != kafka.None {
+			epoch = rejoin()
+		}
+		if got := heartbeat(epoch); got != kafka.None {
+			t.Errorf("%s: at rest: %v", c.name, got)
+		}
+		if g := w.g.groups["g"].(*consumerGroup); len(targeted(g)) != c.owned || len(g.partitionEpochs) != c.owned {
+			t.Errorf("%s\n%s", c.name, w.consumerState(g))
+		}
+	}
+}
+
+// When the last member of the new protocol, a static one, comes back with the
+// classic one, no client knows that it leads the group, and what its members have
+// may be less than what they shall have. A rebalance mends both.
+func TestDowngradeByAStaticMemberRebalances(t *testing.T) {
+	w := newWorld(t, nil)
+	ids := classicStable(w, []int32{0, 1}, []int32{2})
+	up := beat("new", 0, "t")
+	up.InstanceID = kmsg.StringPtr("i")
+	w.beat(up, kafka.None)
+	w.beat(func() *kmsg.ConsumerGroupHeartbeatRequest {
+		req := beat("new", epochStaticLeave)
+		req.InstanceID = up.InstanceID
+		return req
+	}(), kafka.None)
+	back := joinRequest(9, "g", "")
+	back.InstanceID = up.InstanceID
+	joined := ask[*kmsg.JoinGroupResponse](w, back)
+	c, ok := w.g.groups["g"].(*classicGroup)
+	if !ok || joined.ErrorCode != 0 || c.state != statePreparingRebalance {
+		t.Fatalf("%v\n%s", kafka.Code(joined.ErrorCode), w.state("g"))
+	}
+	for i, id := range []string{joined.MemberID, ids[1]} {
+		req := joinRequest(9, "g", id)
+		req.InstanceID = kmsg.StringPtr(instanceOf(i))
+		w.join(req)
+	}
+	if c.state != stateCompletingRebalance || c.leader == nil {
+		t.Errorf("%s", w.state("g"))
+	}
+}
