@@ -159,7 +159,7 @@ func (l *loader) resolveDirectories() {
 	}
 }
 
-// checkExposure holds decision 18: nothing is open to other machines without
+// checkExposure sees to it that nothing is open to other machines without
 // authentication unless its name was written down.
 func (l *loader) checkExposure() {
 	n := l.node

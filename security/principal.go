@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package security is the root of what gregor knows about who is asking. Here
-// stands only the principal, the value that the packages below it (TLS, SASL,
-// ACLs) and the broker share. A Principal is an immutable value.
+// Package security says who is asking. It holds only the principal, which the
+// broker, its quotas and the controller share. A Principal is an immutable
+// value.
 package security
 
 // Principal is who a connection speaks for, as Kafka's KafkaPrincipal.

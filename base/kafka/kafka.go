@@ -2,7 +2,7 @@
 
 // Package kafka is the vocabulary that all of gregor shares: the distinct
 // types of offsets, epochs and ids, and the error codes of the Kafka protocol.
-// It holds no behaviour.
+// They are written and read as Kafka does, and do nothing else.
 package kafka
 
 import (

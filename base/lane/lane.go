@@ -2,8 +2,8 @@
 
 // Package lane runs jobs one at a time without a goroutine of its own.
 //
-// A lane is for work that must be one-at-a-time and does I/O (law 2 of the
-// design: a mutex guards memory for nanoseconds only). Who finds the lane idle
+// A lane is for work that must be one-at-a-time and does I/O: a mutex guards
+// memory, for nanoseconds only. Who finds the lane idle
 // runs; who finds it busy queues an intrusive job and waits. A runner takes
 // all that is queued as one chain, so that, say, queued appends become one
 // write; when its chain is done it wakes the waiters of the chain and hands the

@@ -7,7 +7,7 @@
 // what waits: a fetch session, a parked reply. An Entry ties one Parker to one
 // List and names the value at which it wants to hear. When the value passes,
 // the List puts the Entry on its Parker's ready queue and sends on the Parker's
-// channel of capacity one: who wakes never runs foreign code (law 4), and who
+// channel of capacity one: who wakes never runs foreign code, and who
 // wakes up learns which entries are ready, so the work follows the partitions
 // that changed and not those that were watched.
 //

@@ -24,6 +24,9 @@
 // Concurrency: one goroutine writes (Append, SaveQuorum, Commit, Install,
 // Close: the loop of raftnode); everything else may be called from anywhere at
 // any time. WriteCheckpoint may run beside the writer.
+//
+// R1 to R13, which comments and tests name, are the rules in
+// docs/format/metadata-log.md.
 package metalog
 
 import (

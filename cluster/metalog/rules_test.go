@@ -10,15 +10,15 @@ import (
 	"slices"
 	"testing"
 
+	"pgregory.net/rapid"
+
 	"gregor/base/kafka"
 	"gregor/base/vfs"
 	"gregor/cluster/metarec"
-
-	"pgregory.net/rapid"
 )
 
-// The rules R6, R10 and R11 of the files; the others are raft's and are tested
-// in package raftnode.
+// The rules R6, R10 and R11 of docs/format/metadata-log.md, those of the files;
+// the others are raft's and are tested in package raftnode.
 
 // newDisk is a disk with nothing on it but the folder of a log.
 func newDisk(t rapid.TB) *vfs.Memory {

@@ -13,6 +13,9 @@
 // node calls Failed and does nothing any more. A full disk is not: nothing
 // leaves this node while it lasts, it counts as not leading, and when there is
 // room again it goes on.
+//
+// R1 to R13, which comments and tests name, are the rules in
+// docs/format/metadata-log.md.
 package raftnode
 
 import (

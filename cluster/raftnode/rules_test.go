@@ -19,8 +19,8 @@ import (
 	"gregor/wire/batch"
 )
 
-// The rules R1 to R9 of a log that is raft's and Kafka's at once. R6, R10 and
-// R11 are those of the files alone and are tested in package metalog.
+// The rules R1 to R9 of docs/format/metadata-log.md. R6, R10 and R11 are those of the
+// files alone and are tested in package metalog.
 
 // R1: the bytes of a batch are decided once, by the leader that appends it.
 func TestR1BytesAreDecidedOnce(t *testing.T) {

@@ -14,6 +14,7 @@
 //	release.go  replies that wait for the high watermark
 //	clock.go    the time that machines are told
 //	ticket.go   one request that waits
+//	plan.go     the partition of a group or transaction; who elects and resigns
 //	stats.go    what it has done
 package shard
 

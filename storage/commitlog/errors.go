@@ -16,7 +16,7 @@ import (
 var ErrClosed = fmt.Errorf("log is closed: %w", kafka.KafkaStorageError)
 
 // ErrFailed is what a log answers to every change after a failed write or
-// sync (decision 15). It carries KAFKA_STORAGE_ERROR.
+// sync. It carries KAFKA_STORAGE_ERROR.
 var ErrFailed = fmt.Errorf("log failed earlier: %w", kafka.KafkaStorageError)
 
 // errUnsettled gives up a read that met one truncation after another.
@@ -41,7 +41,7 @@ func (e *OffsetOutOfRangeError) Unwrap() error { return kafka.OffsetOutOfRange }
 type CorruptError = segment.CorruptError
 
 // OldFormatError says that a segment holds message format 0 or 1, which this
-// log neither reads nor touches: the partition stays offline (decision 2).
+// log neither reads nor touches: the partition stays offline.
 type OldFormatError struct {
 	File  string
 	Magic int8

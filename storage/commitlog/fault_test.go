@@ -19,7 +19,7 @@ func faultyBed(t *testing.T) (*bed, *vfs.Fault) {
 }
 
 // A full disk is no failure: the log is cut back to its end, answers
-// KAFKA_STORAGE_ERROR and goes on when there is room (decision 15).
+// KAFKA_STORAGE_ERROR and goes on when there is room.
 func TestFullDiskPasses(t *testing.T) {
 	b, fault := faultyBed(t)
 	b.mustOpen()

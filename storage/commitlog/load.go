@@ -143,7 +143,7 @@ type recovery struct {
 }
 
 // takeHint compares the last segment with the hint: if somebody wrote to it in
-// between, nothing that the clean stop promised counts (decision 4).
+// between, nothing that the clean stop promised counts.
 func (r *recovery) takeHint(files *folderFiles) {
 	h := r.l.o.Hint
 	if h == nil || !r.clean {

@@ -121,7 +121,7 @@ type Tail struct {
 }
 
 // Hint is what a clean stop remembers of a log, so that the next start need
-// not open its files. It belongs into the directory's manifest (decision 4).
+// not open its files. It belongs into the directory's manifest.
 type Hint struct {
 	LogStart        kafka.Offset
 	LocalLogStart   kafka.Offset

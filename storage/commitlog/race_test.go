@@ -116,7 +116,7 @@ func TestReadersBesideTruncations(t *testing.T) {
 }
 
 // A segment with readers is cut by copying: they keep the old bytes, and learn
-// that they are old (decision 11).
+// that they are old.
 func TestTruncationLeavesReadersTheirBytes(t *testing.T) {
 	b := newBed(t, vfs.OS{}, t.TempDir()+"/t-0").mustOpen()
 	defer b.l.Kill()

@@ -117,7 +117,7 @@ func (l *Log) sideWriteFailed(op string, err error) {
 	_ = l.fail(op, err) // the next change answers it
 }
 
-// fail latches the log: a failed write or sync is final (decision 15).
+// fail latches the log: a failed write or sync is final.
 func (l *Log) fail(op string, err error) error {
 	l.mu.Lock()
 	if l.pub.err == nil {

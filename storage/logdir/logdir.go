@@ -137,7 +137,7 @@ type Found struct {
 // manifest.
 //
 // A directory in which a write or sync failed goes offline for good: nothing
-// is retried or written again, and it is never marked clean (decision 15).
+// is retried or written again, and it is never marked clean.
 // Rejected: one fdatasync per log for recovery points (100,000 of them a
 // minute), and remembering the boot id in place of flushing.
 type Dir struct {

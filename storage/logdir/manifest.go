@@ -16,7 +16,7 @@ import (
 
 // The manifest lets a start after a clean stop open nothing: it holds what
 // every log's own files would tell. It is a cache that may be deleted at any
-// time and is worth nothing without the marker it belongs to (decision 4).
+// time and is worth nothing without the marker it belongs to.
 // Numbers are big endian.
 //
 //	"GREGMANI"  version u16 = 3

@@ -13,7 +13,7 @@ import (
 
 // Kafka's checkpoint files are text without a checksum: a flipped bit makes one
 // number into another. Their checksums stand in a file of our own, which is a
-// cache (decision 4): an entry counts only for the very file that it was made
+// cache: an entry counts only for the very file that it was made
 // for, by inode and modification time, so one that Kafka or an operator has
 // written since is taken as it is. Numbers are big endian.
 //

@@ -4,7 +4,7 @@
 // checksums of sealed segments in a file of our own, the judgement of indexes
 // against their log, and the pace. It does no I/O.
 //
-// The file of checksums is a cache (decision 4): it may be cut, damaged or
+// The file of checksums is a cache: it may be cut, damaged or
 // deleted at any time, and an entry counts only for the very files that it was
 // made for, by inode, size and modification time, so whoever rewrites one of them
 // thereby disowns its checksum. Records are appended; a later one of the same

@@ -7,7 +7,8 @@
 //   - Raw mode sends Produce frames that were encoded, compressed and summed
 //     once, several in flight a connection, and throws the payload of Fetch
 //     replies away unread. What is left of the client is its system calls, so
-//     that the broker is what saturates. NullBroker shows that this is so.
+//     that the broker is what saturates. A null broker, one of the limits,
+//     shows that this is so.
 //   - Client mode is a whole client (kgo): what an application gets.
 //   - Latency mode is an open loop: every record carries the time at which it
 //     was meant to be sent, and a late sender counts against the result
