@@ -74,9 +74,8 @@ func (r *recovery) over(s *logSegment, bad *CorruptError) (d segment.Damage, ok 
 
 // misplaced says what is wrong with the offsets and the epoch of a batch, which
 // its CRC does not cover: both never go back. Where it contradicts the batch
-// behind it, that one has to fit to what came before. The last batch has none
-// behind it; in a log that is not compacted no gap in front of it may reach
-// beyond the recovery point.
+// behind it, that one has to fit to what came before. The last batch of a segment
+// has none behind it, see tooFar.
 func (r *recovery) misplaced(s *logSegment, h, behind batch.Header, followed bool) string {
 	if wrong := r.beyondStop(&h); wrong != "" {
 		return wrong
@@ -86,7 +85,7 @@ func (r *recovery) misplaced(s *logSegment, h, behind batch.Header, followed boo
 		return fmt.Sprintf("offsets %d to %d, in a segment that begins at %d", h.BaseOffset, h.LastOffset(), s.base)
 	case h.LeaderEpoch != kafka.NoLeaderEpoch && h.LeaderEpoch < max(r.lastEpoch, 0):
 		return fmt.Sprintf("leader epoch %d, behind a batch of epoch %d", h.LeaderEpoch, r.lastEpoch)
-	case !followed && s == r.segments[len(r.segments)-1] && h.BaseOffset > max(r.end, r.durable) && !r.l.config().Compacted:
+	case !followed && h.BaseOffset > r.end && r.tooFar(s, &h):
 		return fmt.Sprintf("offsets %d to %d, behind a log end of %d", h.BaseOffset, h.LastOffset(), r.end)
 	case !followed:
 	case behind.BaseOffset < h.NextOffset() && behind.BaseOffset >= r.end+h.NextOffset()-h.BaseOffset:
@@ -97,6 +96,16 @@ func (r *recovery) misplaced(s *logSegment, h, behind batch.Header, followed boo
 		r.lastEpoch = max(r.lastEpoch, min(h.LeaderEpoch, behind.LeaderEpoch)) // what two batches say
 	}
 	return ""
+}
+
+// tooFar judges a gap in front of the last batch of a segment. It may not reach into
+// the next segment; where there is none, in a log that is not compacted, not beyond
+// the recovery point.
+func (r *recovery) tooFar(s *logSegment, h *batch.Header) bool {
+	if i := slices.Index(r.segments, s) + 1; i < len(r.segments) {
+		return h.LastOffset() >= r.segments[i].base
+	}
+	return h.BaseOffset > r.durable && !r.l.config().Compacted
 }
 
 // beyondStop says what of a batch cannot be since a clean stop told where the

@@ -4,6 +4,7 @@ package commitlog
 
 import (
 	"encoding/binary"
+	"fmt"
 	"hash/crc32"
 	"log/slog"
 	"strings"
@@ -126,6 +127,36 @@ func TestCrashBehindCompactionOfLongAgo(t *testing.T) {
 			}
 			b.wantBases(want...)
 		})
+	}
+}
+
+// The last batch of a closed segment has none behind it that bears out its base
+// offset, and a next segment that does: it is the batch that is wrong, not where
+// the next segment begins.
+func TestBaseOffsetOfTheLastBatchOfASegment(t *testing.T) {
+	size := int64(len(plain(1, 1000).build()))
+	for _, flushed := range []kafka.Offset{0, 2, 3, 4} {
+		for bit := range 64 {
+			b := memoryBed(t)
+			b.o.Config = Config{SegmentBytes: int32(3 * size)}
+			b.mustOpen()
+			for range 8 {
+				b.mustAppend(plain(1, 1000))
+			}
+			b.crash()
+			b.o.RecoveryPoint = flushed
+			b.flip(logZero, 2*size+int64(bit/8), bit%8)
+			b.mustOpen()
+			there, corrupt := b.offsets()
+			want, wantCorrupt := "[0 1]", "[]"
+			if flushed > 2 {
+				want, wantCorrupt = "[0 1 3 4 5 6 7]", "[2]"
+			}
+			if fmt.Sprint(there) != want || fmt.Sprint(corrupt) != wantCorrupt {
+				t.Errorf("flushed to %d, bit %d: there %v, corrupt %v", flushed, bit, there, corrupt)
+			}
+			b.l.Kill()
+		}
 	}
 }
 

@@ -149,6 +149,42 @@ func TestDamagedIndexesAnswerAlike(tb *testing.T) {
 	})
 }
 
+// Any bit of the indexes of a last segment, whose newest record is in its middle,
+// may flip between two starts.
+func TestEachBitOfAnIndex(t *testing.T) {
+	image := vfs.NewMemory()
+	b := newBed(t, image, "/data/t-0")
+	b.o.Config = Config{IndexIntervalBytes: 1}
+	b.mustOpen()
+	for _, ts := range []int64{100, 105, 150, 120, 130, 110} {
+		b.mustAppend(plain(1, ts))
+	}
+	want := b.answers()
+	b.stop(false)
+	for _, clean := range []bool{true, false} {
+		for _, suffix := range []string{segment.IndexSuffix, segment.TimeIndexSuffix} {
+			name := segment.Name(0, suffix)
+			for bit := range b.size(name) * 8 {
+				c := newBed(t, image.CrashClone(vfs.Loss{Data: vfs.KeepAll, Entries: vfs.KeepAll}), "/data/t-0")
+				c.o = b.o
+				c.o.FS, c.o.CleanStart = c.fs, clean
+				c.flip(name, bit/8, int(bit%8))
+				if err := c.open(); err != nil {
+					t.Errorf("clean %v, bit %d of %s: %v", clean, bit, name, err)
+					continue
+				}
+				if d := cmp.Diff(want, c.answers()); d != "" {
+					t.Errorf("clean %v, bit %d of %s (-good +damaged):\n%s", clean, bit, name, d)
+				}
+				if err := c.l.TruncateTo(5); err != nil {
+					t.Errorf("truncation, clean %v, bit %d of %s: %v", clean, bit, name, err)
+				}
+				c.l.Kill()
+			}
+		}
+	}
+}
+
 // With checksums of the very files, damage shows at the first use, and a
 // transaction index that somebody removed is missed.
 func TestIndexesAreComparedWithTheirChecksums(t *testing.T) {

@@ -8,6 +8,7 @@ import (
 	"slices"
 
 	"gregor/base/kafka"
+	"gregor/storage/index"
 	"gregor/storage/segment"
 	"gregor/wire/batch"
 )
@@ -172,7 +173,9 @@ func (l *Log) resume(s *logSegment, ix *indexes) error {
 	}
 	s.top = top
 	p, _, err := ix.offsets.Last()
-	if err != nil {
+	if errors.Is(err, index.ErrCorrupt) {
+		p = index.Position{}
+	} else if err != nil {
 		return err
 	}
 	var scan segment.Scan

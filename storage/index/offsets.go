@@ -69,20 +69,28 @@ func (x *Offsets) FloorPosition(posBytes int64) (Position, error) {
 	return x.search(posBytes, relativePosition)
 }
 
+// search gives an entry that is ErrCorrupt, too: one in front of it may do.
 func (x *Offsets) search(key int64, at field) (Position, error) {
 	var e [OffsetEntryBytes]byte
 	slot, err := x.floor(e[:], key, at)
 	if err != nil || slot < 0 {
 		return Position{Offset: x.base}, err
 	}
-	return x.decode(e[:]), nil
+	p := x.decode(e[:])
+	if p.PosBytes < 0 {
+		err = fmt.Errorf("entry %d of %s is offset %d at byte %d: %w", slot, x.file.Path(), p.Offset, p.PosBytes, ErrCorrupt)
+	}
+	return p, err
 }
 
-// Last is the last entry; ok is false where there is none.
+// Last is the last entry, unless it is ErrCorrupt; ok is false where there is none.
 func (x *Offsets) Last() (p Position, ok bool, err error) {
 	var e [OffsetEntryBytes]byte
 	ok, err = x.last(e[:])
-	return x.decode(e[:]), ok, err
+	if p = x.decode(e[:]); ok && err == nil && p.PosBytes < 0 {
+		err = fmt.Errorf("last entry of %s is offset %d at byte %d: %w", x.file.Path(), p.Offset, p.PosBytes, ErrCorrupt)
+	}
+	return p, ok, err
 }
 
 // TruncateTo drops entries at or above off.
