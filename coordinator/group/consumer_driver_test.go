@@ -38,6 +38,7 @@ type driver struct {
 	*world
 	random    *rand.Rand
 	mixed     bool
+	alike     bool // most members read the same
 	consumer  bool // the group was of the new protocol after the last step
 	migration Migration
 	assignor  string           // which of two with as many votes is taken depends on Kafka's hash table
@@ -104,7 +105,7 @@ func newDriver(t fataler, seed uint64) *driver {
 	d := &driver{random: rand.New(rand.NewPCG(seed, 3)), epochs: map[string]int32{}, owned: map[string][]kafka.TopicIDPartition{}, ids: map[string]string{},
 		leads: map[string][]kmsg.JoinGroupResponseMember{}, asked: map[Token]func(kmsg.Response){}}
 	interval := []int32{0, 1000}[d.random.IntN(2)]
-	d.mixed, d.assignor = d.random.IntN(2) == 0, d.of(assignor.Names()...)
+	d.mixed, d.alike, d.assignor = d.random.IntN(2) == 0, d.random.IntN(3) == 0, d.of(assignor.Names()...)
 	d.migration = Migration(d.random.IntN(6))
 	if d.migration > MigrateDisabled {
 		d.migration = MigrateBothWays
@@ -207,6 +208,9 @@ func (d *driver) retopic() {
 // subscription has at least one topic that exists. When a member changes its
 // subscription to nothing, Kafka sometimes writes once more what the member has.
 func (d *driver) subscription() (names []string) {
+	if d.alike && d.topics["t"] != 0 && d.chance(85) {
+		return []string{"t"}
+	}
 	names = []string{d.of(sortedKeys(d.topics)...)}
 	for _, name := range []string{"t", "u", "v", "w", "nowhere"} {
 		if d.chance(35) && name != names[0] {
@@ -221,6 +225,17 @@ func (d *driver) member(id string) *consumerMember {
 		return c.members[id]
 	}
 	return nil
+}
+
+// misjudged: Kafka makes a target for members that it takes to read the same, while
+// one of them comes with a regex that has not been matched.
+func (d *driver) misjudged(req *kmsg.ConsumerGroupHeartbeatRequest) bool {
+	c, ok := d.g.groups["g"].(*consumerGroup)
+	if !ok || deref(req.SubscribedTopicRegex) == "" || c.assignmentEpoch == c.epoch {
+		return false
+	}
+	_, known := c.resolved[*req.SubscribedTopicRegex]
+	return !known && homogeneous(c.names, c.regexes, len(c.members))
 }
 
 func (d *driver) exists(names []string) bool {
@@ -272,6 +287,12 @@ func (d *driver) beat() {
 		req.SubscribedTopicRegex = kmsg.StringPtr(d.of("", "[tu]", "v|w", ".*", "(", "t"))
 	}
 	if m := d.member(member); req.SubscribedTopicRegex != nil && req.SubscribedTopicNames == nil && m != nil && !d.exists(m.names) {
+		return
+	}
+	if c, ok := d.g.groups["g"].(*classicGroup); ok && !c.empty() && len(d.waiting) != 0 && deref(req.SubscribedTopicRegex) == "(" {
+		return // Kafka sends who waits away, though nothing comes of it
+	}
+	if d.beside != nil && d.misjudged(req) {
 		return
 	}
 	if epoch != epochJoin && d.chance(60) {
