@@ -135,7 +135,7 @@ func integer(name string) int64 {
 	case "Partition", "Partitions", "Offset":
 		return 0
 	case "TimeoutMillis":
-		return 5000
+		return 60_000
 	}
 	return 1
 }

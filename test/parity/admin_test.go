@@ -114,7 +114,7 @@ func (l *list) createPartitions() {
 	grow := func(name string, check bool, topics ...topic) {
 		l.t.Helper()
 		l.each(keyCreatePartitions, "CreatePartitions/"+name, func(*site, int16) kmsg.Request {
-			return &kmsg.CreatePartitionsRequest{TimeoutMillis: 10_000, ValidateOnly: check, Topics: topics}
+			return &kmsg.CreatePartitionsRequest{TimeoutMillis: aMinute, ValidateOnly: check, Topics: topics}
 		})
 	}
 	l.topic("grows", 2)
@@ -138,7 +138,7 @@ func (l *list) deleteRecords() {
 	cut := func(name string, topics ...topic) {
 		l.t.Helper()
 		l.each(keyDeleteRecords, "DeleteRecords/"+name, func(*site, int16) kmsg.Request {
-			return &kmsg.DeleteRecordsRequest{TimeoutMillis: 5000, Topics: topics}
+			return &kmsg.DeleteRecordsRequest{TimeoutMillis: aMinute, Topics: topics}
 		})
 	}
 	l.topic("cut", 2)
@@ -185,14 +185,14 @@ func (l *list) elections() {
 	for _, kind := range []int8{0, 1, 2, -1} {
 		for i, topics := range [][]topic{nil, {}, {{Topic: "meta", Partitions: []int32{0, 1}}}, {{Topic: "meta", Partitions: []int32{9}}, {Topic: "unknown", Partitions: []int32{0}}}, {{Topic: "meta", Partitions: []int32{0, 0}}}} {
 			l.each(keyElectLeaders, fmt.Sprintf("ElectLeaders/kind %d, %d", kind, i), func(*site, int16) kmsg.Request {
-				return &kmsg.ElectLeadersRequest{ElectionType: kind, Topics: topics, TimeoutMillis: 5000}
+				return &kmsg.ElectLeadersRequest{ElectionType: kind, Topics: topics, TimeoutMillis: aMinute}
 			})
 		}
 	}
 	type moving = kmsg.ListPartitionReassignmentsRequestTopic
 	for i, topics := range [][]moving{nil, {}, {{Topic: "meta", Partitions: []int32{0}}}, {{Topic: "unknown", Partitions: []int32{0}}}} {
 		l.each(keyListPartitionReassignments, fmt.Sprintf("ListPartitionReassignments/%d", i), func(*site, int16) kmsg.Request {
-			return &kmsg.ListPartitionReassignmentsRequest{TimeoutMillis: 5000, Topics: topics}
+			return &kmsg.ListPartitionReassignmentsRequest{TimeoutMillis: aMinute, Topics: topics}
 		})
 	}
 }

@@ -155,7 +155,7 @@ func (s *spec) record(dst []byte, i int) []byte {
 // producing makes a Produce request for one partition.
 func producing(version int16, topic string, id [16]byte, partition int32, acks int16, records []byte) *kmsg.ProduceRequest {
 	req := kmsg.NewPtrProduceRequest()
-	req.Version, req.Acks, req.TimeoutMillis = version, acks, 5000
+	req.Version, req.Acks, req.TimeoutMillis = version, acks, aMinute
 	req.Topics = []kmsg.ProduceRequestTopic{{Topic: topic, TopicID: id, Partitions: []kmsg.ProduceRequestTopicPartition{{Partition: partition, Records: records}}}}
 	return req
 }

@@ -74,7 +74,7 @@ func (l *list) features() {
 	set := func(name string, updates ...update) {
 		l.t.Helper()
 		l.from(keyUpdateFeatures, 1, "UpdateFeatures/"+name, func(*site, int16) kmsg.Request {
-			return &kmsg.UpdateFeaturesRequest{TimeoutMillis: 5000, ValidateOnly: true, FeatureUpdates: updates}
+			return &kmsg.UpdateFeaturesRequest{TimeoutMillis: aMinute, ValidateOnly: true, FeatureUpdates: updates}
 		})
 	}
 	const upgrade, safe, unsafe = 1, 2, 3
@@ -95,7 +95,7 @@ func (l *list) features() {
 	for _, u := range []update{{Feature: "metadata.version", MaxVersionLevel: 33}, {Feature: "metadata.version", MaxVersionLevel: 34}, {Feature: "unknown.version", MaxVersionLevel: 1}, {Feature: "kraft.version", MaxVersionLevel: 1},
 		{Feature: "metadata.version", MaxVersionLevel: 0, AllowDowngrade: true}, {Feature: "metadata.version", MaxVersionLevel: -1}} {
 		l.one(fmt.Sprintf("UpdateFeatures/for good, %s %d, %t/v0", u.Feature, u.MaxVersionLevel, u.AllowDowngrade), func(*site) kmsg.Request {
-			return &kmsg.UpdateFeaturesRequest{TimeoutMillis: 5000, FeatureUpdates: []update{u}}
+			return &kmsg.UpdateFeaturesRequest{TimeoutMillis: aMinute, FeatureUpdates: []update{u}}
 		})
 	}
 }

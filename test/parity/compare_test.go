@@ -69,7 +69,8 @@ type step struct {
 	then func(*site, kmsg.Response)
 	// waits, when set, is compared too: whether the answer took that long.
 	waits time.Duration
-	// patience is how long an answer may take; 0: answerTimeout.
+	// patience is how long Kafka's answer may take, where it may never come; 0:
+	// answerTimeout, which all others have.
 	patience time.Duration
 	// mute says that no answer is to come: a frame that is not whole, or acks 0.
 	mute bool
@@ -159,9 +160,9 @@ func (s *step) run(at *site) (seen []field) {
 		}
 		return []field{{"connection", "open, no answer"}}
 	}
-	patience := s.patience
-	if patience == 0 {
-		patience = answerTimeout
+	patience := answerTimeout
+	if s.patience > 0 && at.name == apache {
+		patience = s.patience
 	}
 	got, body, err := w.receive(patience)
 	if err != nil {
@@ -186,7 +187,7 @@ func (s *step) run(at *site) (seen []field) {
 }
 
 // takenTimeout bounds the wait for what shows that a request was taken.
-const takenTimeout = 5 * time.Second
+const takenTimeout = 30 * time.Second
 
 // taken waits until the broker has taken a request that waits there: silence
 // alone does not say so where the broker is slow. Of a JoinGroup its group

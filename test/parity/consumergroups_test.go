@@ -30,13 +30,14 @@ func TestConsumerGroups(t *testing.T) {
 	found := &ledger{allowed: consumersAllowed, used: make([]bool, len(consumersAllowed)), failed: map[string][]string{}}
 	defer found.finish(t)
 	l := start(t, found, "offsets.topic.num.partitions=1", "offsets.topic.replication.factor=1", "group.initial.rebalance.delay.ms=0",
-		"group.consumer.assignment.interval.ms=0", "group.consumer.max.size=3")
+		"group.consumer.assignment.interval.ms=0", "group.consumer.max.size=3", "group.consumer.max.session.timeout.ms=1800000", "group.consumer.session.timeout.ms=600000")
 	l.run(chapter{"no coordinator", l.noConsumerCoordinator}, chapter{"consumer groups", l.consumerGroups},
 		chapter{"static consumers", l.staticConsumers}, chapter{"two protocols", l.twoProtocols})
 }
 
 func (l *list) noConsumerCoordinator() {
 	l.topic("groups", 3)
+	l.topic("alone", 2)
 	l.until(finding(3, coordinatesGroup, "g"), func(r kmsg.Response) bool { return r.(*kmsg.FindCoordinatorResponse).ErrorCode == 0 })
 	l.settle("__consumer_offsets", 1)
 	l.until(joining(0, "ready", "nobody", "range"), func(r kmsg.Response) bool { return r.(*kmsg.JoinGroupResponse).ErrorCode == 25 })
@@ -49,7 +50,7 @@ func consuming(s *site, group, member string, epoch int32, owned []int32, topics
 	req.Version, req.Group, req.MemberID, req.MemberEpoch, req.RebalanceTimeoutMillis = 1, group, member, epoch, -1
 	req.SubscribedTopicNames = topics
 	if epoch == 0 {
-		req.RebalanceTimeoutMillis = 30_000
+		req.RebalanceTimeoutMillis = longMs
 	}
 	if owned != nil || epoch == 0 {
 		req.Topics = []kmsg.ConsumerGroupHeartbeatRequestTopic{}
@@ -180,7 +181,9 @@ func (l *list) staticConsumers() {
 	as("static leaves", "a2", -1)
 }
 
-// twoProtocols moves a group to the new protocol and back.
+// twoProtocols moves a group to the new protocol and back. Its members read a
+// topic each: of one topic Kafka would give them parts in the order of the hashes
+// of their ids, of which it has drawn one.
 func (l *list) twoProtocols() {
 	const g = "both"
 	l.joins("classic", 3, g, "classic")
@@ -189,7 +192,7 @@ func (l *list) twoProtocols() {
 		req.GroupAssignment = []kmsg.SyncGroupRequestGroupAssignment{{MemberID: s.member("classic")}}
 		return req
 	})
-	l.consumes("upgrades", g, "new", 0, nil, "groups")
+	l.consumes("upgrades", g, "new", 0, nil, "alone")
 	l.one("Heartbeat/rebalance", func(s *site) kmsg.Request { return beating(3, g, s.member("classic"), 1) })
 	l.one("SyncGroup/rebalance", func(s *site) kmsg.Request { return syncing(3, g, s.member("classic"), 1) })
 	l.one("JoinGroup/of a consumer group", func(s *site) kmsg.Request { return joining(9, g, s.member("classic"), "range") })

@@ -84,7 +84,7 @@ func (l *list) coordinators() {
 	l.last(offsets, "to offsets", of(spec{}))
 	l.one("DeleteRecords/offsets", func(*site) kmsg.Request {
 		req := kmsg.NewPtrDeleteRecordsRequest()
-		req.Version, req.TimeoutMillis = 2, 5000
+		req.Version, req.TimeoutMillis = 2, aMinute
 		req.Topics = append(req.Topics, kmsg.DeleteRecordsRequestTopic{Topic: offsets, Partitions: []kmsg.DeleteRecordsRequestTopicPartition{{Partition: 0, Offset: 0}}})
 		return req
 	})

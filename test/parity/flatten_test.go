@@ -252,10 +252,10 @@ func (f *flattener) number(name string, n int64) string {
 	return moment(n)
 }
 
-// moment names times of the last and next minutes. The list's own timestamps
-// are older.
+// moment names times of the run, however long it takes: the list's own timestamps
+// are older, by an hour at least.
 func moment(n int64) string {
-	if d := time.Since(time.UnixMilli(n)); d > -2*time.Minute && d < 10*time.Minute {
+	if d := time.Since(time.UnixMilli(n)); d > -2*time.Minute && d < 50*time.Minute {
 		return "now"
 	}
 	return fmt.Sprint(n)

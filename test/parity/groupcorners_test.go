@@ -114,18 +114,26 @@ func (l *list) unfinishedJoin(v int16) {
 	at := func(name string) string { return name + " " + g }
 	l.joins(at("alone"), v, g, a)
 	l.one(at("SyncGroup/alone"), func(s *site) kmsg.Request { return syncing(5, g, s.member(a), 1, s.member(a)) })
-	l.one(at("JoinGroup/an id for nobody"), func(*site) kmsg.Request {
-		req := joining(v, g, "", "range")
-		req.SessionTimeoutMillis = 6000
-		return req
-	})
+	nobody := "nobody " + g
+	l.send(step{name: at("JoinGroup/an id for nobody"), build: func(*site) kmsg.Request { return joining(v, g, "", "range") }, then: keeps(nobody)})
 	l.lives(at("stable, one to come"), g, a, 1)
 	again := func(s *site) kmsg.Request { return joining(v, g, s.member(a), "range", "roundrobin") }
 	l.begins(at("JoinGroup/the leader again"), g, again)
 	l.lives(at("preparing, one to come"), g, a, 1)
+	l.one(at("LeaveGroup/who never came"), func(s *site) kmsg.Request {
+		return leaving(5, g, kmsg.LeaveGroupRequestMember{MemberID: s.member(nobody)})
+	})
 	l.ends(at("JoinGroup/the leader again"), g, again, nil)
+	l.one(at("SyncGroup/the leader again"), func(s *site) kmsg.Request { return syncing(5, g, s.member(a), 2, s.member(a)) })
+	l.one(at("JoinGroup/an id that expires"), func(*site) kmsg.Request {
+		req := joining(v, g, "", "range")
+		req.SessionTimeoutMillis = 5000
+		return req
+	})
+	l.begins(at("JoinGroup/the leader once more"), g, again)
+	l.ends(at("JoinGroup/the leader once more"), g, again, nil)
 	l.one(at("JoinGroup/an id, and it goes"), func(*site) kmsg.Request { return joining(v, g, "", "range") })
-	l.lives(at("completing"), g, a, 2)
+	l.lives(at("completing"), g, a, 3)
 	l.one(at("JoinGroup/completing, the same again"), again)
 	l.one(at("JoinGroup/completing, by another type"), func(s *site) kmsg.Request {
 		req := joining(v, g, s.member(a), "range", "roundrobin")
@@ -135,7 +143,7 @@ func (l *list) unfinishedJoin(v int16) {
 	l.one(at("LeaveGroup/completing"), func(s *site) kmsg.Request {
 		return leaving(5, g, kmsg.LeaveGroupRequestMember{MemberID: s.member(a)}, kmsg.LeaveGroupRequestMember{MemberID: s.member(a)})
 	})
-	l.lives(at("one to come, and nobody there"), g, a, 3)
+	l.lives(at("one to come, and nobody there"), g, a, 4)
 }
 
 // pair makes a stable group of two.
@@ -363,7 +371,7 @@ func TestOffsetExpiry(t *testing.T) {
 	found := &ledger{allowed: groupsAllowed, used: make([]bool, len(groupsAllowed)), failed: map[string][]string{}}
 	defer found.finish(t)
 	l := start(t, found, "offsets.topic.num.partitions=3", "offsets.topic.replication.factor=1", "group.initial.rebalance.delay.ms=0",
-		"offsets.retention.check.interval.ms=200")
+		"offsets.retention.check.interval.ms=100")
 	l.run(chapter{"expiry", l.expiry})
 }
 

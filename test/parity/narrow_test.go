@@ -6,7 +6,6 @@ package parity
 
 import (
 	"fmt"
-	"time"
 
 	"github.com/twmb/franz-go/pkg/kmsg"
 
@@ -26,11 +25,11 @@ func (l *list) narrow() {
 	l.each(keyMetadata, "narrow/Metadata, create", func(*site, int16) kmsg.Request { return metadata(0, true, str("wanted")) })
 	l.each(keyMetadata, "narrow/Metadata, created", func(*site, int16) kmsg.Request { return metadata(0, true, str("wanted")) })
 	l.each(keyCreateTopics, "narrow/CreateTopics, defaults", func(*site, int16) kmsg.Request {
-		return &kmsg.CreateTopicsRequest{TimeoutMillis: 10_000, ValidateOnly: true, Topics: []kmsg.CreateTopicsRequestTopic{newTopic("defaults", -1, -1, config{"retention.bytes", "10"})}}
+		return &kmsg.CreateTopicsRequest{TimeoutMillis: aMinute, ValidateOnly: true, Topics: []kmsg.CreateTopicsRequestTopic{newTopic("defaults", -1, -1, config{"retention.bytes", "10"})}}
 	})
 	l.topic("narrow", 3)
 	l.each(keyDeleteTopics, "narrow/DeleteTopics", func(s *site, _ int16) kmsg.Request {
-		return &kmsg.DeleteTopicsRequest{TimeoutMillis: 1000, TopicNames: []string{"narrow", "unknown"}, Topics: []kmsg.DeleteTopicsRequestTopic{{Topic: str("narrow")}, {TopicID: s.id("narrow")}, {Topic: str("unknown")}, {}}}
+		return &kmsg.DeleteTopicsRequest{TimeoutMillis: aMinute, TopicNames: []string{"narrow", "unknown"}, Topics: []kmsg.DeleteTopicsRequestTopic{{Topic: str("narrow")}, {TopicID: s.id("narrow")}, {Topic: str("unknown")}, {}}}
 	})
 	l.each(keyMetadata, "narrow/Metadata", func(*site, int16) kmsg.Request { return metadata(0, true, str("narrow")) })
 	for _, codec := range []compress.Codec{compress.None, compress.Gzip} {
@@ -97,7 +96,7 @@ func (l *list) pipelines() {
 		}
 		order := ""
 		for range 6 {
-			id, body, err := w.receive(5 * time.Second)
+			id, body, err := w.receive(answerTimeout)
 			order += fmt.Sprintf("%d: %t, %v; ", id, len(body) > 0, err)
 		}
 		orders = append(orders, order)

@@ -24,7 +24,7 @@ type offsetOf struct {
 
 func listing(replica int32, isolation int8, asked ...offsetOf) *kmsg.ListOffsetsRequest {
 	req := kmsg.NewPtrListOffsetsRequest()
-	req.ReplicaID, req.IsolationLevel, req.TimeoutMillis = replica, isolation, 5000
+	req.ReplicaID, req.IsolationLevel, req.TimeoutMillis = replica, isolation, aMinute
 	for _, a := range asked {
 		p := kmsg.NewListOffsetsRequestTopicPartition()
 		p.Partition, p.Timestamp, p.CurrentLeaderEpoch = a.partition, a.timestamp, or(a.epoch, -1)

@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -29,6 +30,10 @@ const (
 // that both are the same cluster.
 var without = []string{"transaction.version=0", "share.version=0", "streams.version=0", "eligible.leader.replicas.version=0"}
 
+// aMinute, in milliseconds, is what a request is given that is done at once: no
+// machine is so slow that either broker says that time is out.
+const aMinute = 60_000
+
 // start runs all brokers with the same settings and learns their clusters' ids.
 func start(t *testing.T, found *ledger, settings ...string) *list {
 	t.Helper()
@@ -38,6 +43,9 @@ func start(t *testing.T, found *ledger, settings ...string) *list {
 // startBeside is start for an Apache Kafka that has more than the others.
 func startBeside(t *testing.T, found *ledger, more kafka.Options, settings ...string) *list {
 	t.Helper()
+	// The records' times are old, and with them their producers: none is to be
+	// forgotten while the list runs.
+	settings = append([]string{"producer.id.expiration.check.interval.ms=86400000"}, settings...)
 	dir := t.TempDir()
 	names := []string{apache, standard, strict}
 	nodes := make([]*kafka.Node, len(names))
@@ -101,7 +109,7 @@ func (l *list) topic(name string, partitions int32, configs ...config) {
 	l.t.Helper()
 	l.send(step{name: "CreateTopics/setup/" + name, build: func(*site) kmsg.Request {
 		req := kmsg.NewPtrCreateTopicsRequest()
-		req.Version, req.TimeoutMillis = 7, 10_000
+		req.Version, req.TimeoutMillis = 7, aMinute
 		topic := newTopic(name, partitions, 1, configs...)
 		req.Topics = append(req.Topics, topic)
 		return req
@@ -157,21 +165,32 @@ func (l *list) until(req kmsg.Request, good func(kmsg.Response) bool) {
 	l.untilOf(func(*site) kmsg.Request { return req }, good)
 }
 
-// untilOf is until for a request that each broker has its own of.
+// untilOf is until for a request that each broker has its own of. All are asked
+// at the same time: what the first one comes to may be gone when the last one does.
 func (l *list) untilOf(req func(*site) kmsg.Request, good func(kmsg.Response) bool) {
 	l.t.Helper()
+	var all sync.WaitGroup
+	var never atomic.Bool
 	for _, s := range l.sites {
-		ok := false
-		ask := step{conn: "setup", build: req, then: func(_ *site, r kmsg.Response) { ok = good(r) }}
-		for deadline := time.Now().Add(answerTimeout); !ok; {
-			seen := ask.run(s)
-			if !ok && time.Now().After(deadline) {
-				l.t.Fatalf("%s does not come to %T: %v", s.name, req(s), seen)
+		all.Go(func() {
+			ok := false
+			ask := step{conn: "setup", build: req, then: func(_ *site, r kmsg.Response) { ok = good(r) }}
+			for deadline := time.Now().Add(answerTimeout); !ok; {
+				seen := ask.run(s)
+				if !ok && time.Now().After(deadline) {
+					l.t.Errorf("%s does not come to %T: %v", s.name, req(s), seen)
+					never.Store(true)
+					return
+				}
+				if !ok {
+					time.Sleep(20 * time.Millisecond)
+				}
 			}
-			if !ok {
-				time.Sleep(20 * time.Millisecond)
-			}
-		}
+		})
+	}
+	all.Wait()
+	if never.Load() {
+		l.t.FailNow()
 	}
 }
 

@@ -59,11 +59,14 @@ func (l *list) alterQuota(name string, check bool, changes ...quotaChange) {
 func (l *list) alterQuotas() {
 	const bytesIn, bytesOut, time, mutations, connections = "producer_byte_rate", "consumer_byte_rate", "request_percentage", "controller_mutation_rate", "connection_creation_rate"
 	u, c := named("user", "u"), named("client-id", "c")
+	// The list itself is one of the default user: what it is allowed must be more
+	// than it can take on a slow machine, where each request lasts long.
+	const percent = 1e6 + 0.5
 	l.alterQuota("nothing", false)
 	l.alterQuota("no changes", false, quotaChange{Entity: entity(u)})
 	l.alterQuota("only checked", true, quotaChange{Entity: entity(u), Ops: []quotaOp{set(bytesIn, 5)}})
 	for i, e := range [][]quotaPart{{u}, {c}, {u, c}, {c, others("user")}, {u, others("client-id")}, {others("user")}, {others("client-id"), others("user")}, {named("user", "v w=x/ü")}} {
-		l.alterQuota(fmt.Sprintf("set %d", i), false, quotaChange{Entity: e, Ops: []quotaOp{set(bytesIn, 1e9+float64(i)), set(bytesOut, 1e9), set(time, 12.5), set(mutations, 100.25)}})
+		l.alterQuota(fmt.Sprintf("set %d", i), false, quotaChange{Entity: e, Ops: []quotaOp{set(bytesIn, 1e9+float64(i)), set(bytesOut, 1e9), set(time, percent), set(mutations, 100.25)}})
 	}
 	l.alterQuota("addresses", false, quotaChange{Entity: entity(named("ip", "10.1.2.3")), Ops: []quotaOp{set(connections, 100)}},
 		quotaChange{Entity: entity(named("ip", "fe80::1")), Ops: []quotaOp{set(connections, math.MaxInt32)}})
@@ -74,10 +77,10 @@ func (l *list) alterQuotas() {
 
 func (l *list) badQuotas() {
 	u := named("user", "bad")
-	for name, e := range map[string][]quotaPart{
+	for name, e := range byName(map[string][]quotaPart{
 		"none": {}, "unknown type": {named("group", "g")}, "empty type": {named("", "g")}, "empty name": {named("user", "")}, "empty client": {named("client-id", "")}, "upper case": {named("USER", "u")},
 		"address and user": {named("ip", "10.0.0.1"), u}, "address and client": {named("ip", "10.0.0.1"), others("client-id")}, "no address": {named("ip", "not an address")}, "half an address": {named("ip", "10.0.0.1.2.3")}, "type twice": {u, named("user", "bad2")},
-	} {
+	}) {
 		l.alterQuota("entity, "+name, false, quotaChange{Entity: e, Ops: []quotaOp{set("producer_byte_rate", 10)}})
 		l.alterQuota("entity without changes, "+name, true, quotaChange{Entity: e})
 	}

@@ -22,7 +22,7 @@ func TestRetention(t *testing.T) {
 	own := []allowance{{step: `CreateTopics/.*`, path: `.*Configs\.(len|order)|.*Configs\[gregor\..*`, reason: "keys of gregor's own"}}
 	found := &ledger{allowed: own, used: make([]bool, len(own)), failed: map[string][]string{}}
 	defer found.finish(t)
-	l := start(t, found, "log.retention.ms=-1", "log.retention.check.interval.ms=200", "log.initial.task.delay.ms=0")
+	l := start(t, found, "log.retention.ms=-1", "log.retention.check.interval.ms=50", "log.initial.task.delay.ms=0")
 	l.run(chapter{"retention", l.retention})
 }
 
@@ -62,7 +62,7 @@ func (l *list) retention() {
 		l.until(earliest(topic), func(r kmsg.Response) bool {
 			return r.(*kmsg.ListOffsetsResponse).Topics[0].Partitions[0].Offset >= at
 		})
-		time.Sleep(700 * time.Millisecond)
+		time.Sleep(300 * time.Millisecond)
 		l.one(fmt.Sprintf("ListOffsets/%s/%d", topic, at), func(*site) kmsg.Request { return earliest(topic) })
 		l.until(earliest(topic), func(r kmsg.Response) bool {
 			if got := r.(*kmsg.ListOffsetsResponse).Topics[0].Partitions[0].Offset; got != at {
@@ -147,7 +147,7 @@ func (l *list) retention() {
 	starts("nothing", 0)
 	l.each(keyDeleteRecords, "DeleteRecords/nothing", func(*site, int16) kmsg.Request {
 		p := kmsg.DeleteRecordsRequestTopicPartition{Offset: 3}
-		return &kmsg.DeleteRecordsRequest{TimeoutMillis: 5000, Topics: []kmsg.DeleteRecordsRequestTopic{{Topic: "nothing", Partitions: []kmsg.DeleteRecordsRequestTopicPartition{p}}}}
+		return &kmsg.DeleteRecordsRequest{TimeoutMillis: aMinute, Topics: []kmsg.DeleteRecordsRequestTopic{{Topic: "nothing", Partitions: []kmsg.DeleteRecordsRequestTopicPartition{p}}}}
 	})
 	starts("nothing", 3)
 	look("nothing", 3)

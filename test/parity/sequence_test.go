@@ -73,7 +73,7 @@ func (l *list) again() {
 	l.topic("reborn", 1)
 	l.last("reborn", "before", of(spec{producer: 4000}))
 	l.one("DeleteTopics/reborn", func(*site) kmsg.Request {
-		return &kmsg.DeleteTopicsRequest{Version: 5, TimeoutMillis: 10_000, TopicNames: []string{"reborn"}}
+		return &kmsg.DeleteTopicsRequest{Version: 5, TimeoutMillis: aMinute, TopicNames: []string{"reborn"}}
 	})
 	l.gone("reborn")
 	for _, s := range l.sites {

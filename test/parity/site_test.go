@@ -18,9 +18,10 @@ import (
 )
 
 const (
-	// answerTimeout is when a request counts as not answered. Kafka's first
-	// requests wait for classes to load.
-	answerTimeout = 15 * time.Second
+	// answerTimeout is when a request counts as not answered: long after the
+	// slowest machine has loaded Kafka's classes, since only what is wrong takes
+	// so long.
+	answerTimeout = 90 * time.Second
 	clientID      = "parity"
 	frameBytesMax = 64 << 20
 )

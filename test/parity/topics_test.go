@@ -16,12 +16,12 @@ import (
 func (l *list) topics() {
 	create := func(topics ...kmsg.CreateTopicsRequestTopic) func(*site, int16) kmsg.Request {
 		return func(*site, int16) kmsg.Request {
-			return &kmsg.CreateTopicsRequest{TimeoutMillis: 10_000, Topics: topics}
+			return &kmsg.CreateTopicsRequest{TimeoutMillis: aMinute, Topics: topics}
 		}
 	}
 	check := func(topics ...kmsg.CreateTopicsRequestTopic) func(*site, int16) kmsg.Request {
 		return func(*site, int16) kmsg.Request {
-			return &kmsg.CreateTopicsRequest{TimeoutMillis: 10_000, ValidateOnly: true, Topics: topics}
+			return &kmsg.CreateTopicsRequest{TimeoutMillis: aMinute, ValidateOnly: true, Topics: topics}
 		}
 	}
 	for v := served[keyCreateTopics][0]; v <= served[keyCreateTopics][1]; v++ {
@@ -137,7 +137,7 @@ func (l *list) assignments(check func(...kmsg.CreateTopicsRequestTopic) func(*si
 func (l *list) deletes() {
 	byName := func(names ...string) func(*site, int16) kmsg.Request {
 		return func(_ *site, v int16) kmsg.Request {
-			req := &kmsg.DeleteTopicsRequest{TimeoutMillis: 10_000, TopicNames: names}
+			req := &kmsg.DeleteTopicsRequest{TimeoutMillis: aMinute, TopicNames: names}
 			for _, n := range names {
 				req.Topics = append(req.Topics, kmsg.DeleteTopicsRequestTopic{Topic: kmsg.StringPtr(n)})
 			}
@@ -171,7 +171,7 @@ func (l *list) deletes() {
 	l.topic("ids-2", 1)
 	ids := func(name string, topics func(s *site) []kmsg.DeleteTopicsRequestTopic) {
 		l.one("DeleteTopics/"+name+"/v6", func(s *site) kmsg.Request {
-			return &kmsg.DeleteTopicsRequest{Version: 6, TimeoutMillis: 10_000, Topics: topics(s)}
+			return &kmsg.DeleteTopicsRequest{Version: 6, TimeoutMillis: aMinute, Topics: topics(s)}
 		})
 	}
 	type asked = kmsg.DeleteTopicsRequestTopic

@@ -156,10 +156,10 @@ func (l *list) wellFormed() map[int16]func(version int16) kmsg.Request {
 			return &kmsg.ApiVersionsRequest{ClientSoftwareName: "a", ClientSoftwareVersion: "1", NodeID: -1}
 		},
 		keyCreateTopics: func(int16) kmsg.Request {
-			return &kmsg.CreateTopicsRequest{TimeoutMillis: 1000, ValidateOnly: true, Topics: []kmsg.CreateTopicsRequestTopic{newTopic("bad name", 1, 1)}}
+			return &kmsg.CreateTopicsRequest{TimeoutMillis: aMinute, ValidateOnly: true, Topics: []kmsg.CreateTopicsRequestTopic{newTopic("bad name", 1, 1)}}
 		},
 		keyDeleteTopics: func(int16) kmsg.Request {
-			return &kmsg.DeleteTopicsRequest{TimeoutMillis: 1000, TopicNames: []string{"nowhere"}, Topics: []kmsg.DeleteTopicsRequestTopic{{Topic: kmsg.StringPtr("nowhere")}}}
+			return &kmsg.DeleteTopicsRequest{TimeoutMillis: aMinute, TopicNames: []string{"nowhere"}, Topics: []kmsg.DeleteTopicsRequestTopic{{Topic: kmsg.StringPtr("nowhere")}}}
 		},
 		keyInitProducerID: func(int16) kmsg.Request { return initProducerID(nil, 60_000, -1, -1) },
 		keyOffsetForLeaderEpoch: func(int16) kmsg.Request {
