@@ -27,7 +27,7 @@ func TestJavaClient(t *testing.T) {
 	}
 	n := startGregor(t, filepath.Join(t.TempDir(), "data"))
 	codecs := []string{"none", "gzip", "snappy", "lz4", "zstd"}
-	run := exec.Command("java", append([]string{"-Xmx512m", "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", "-cp", classes, "RoundTrip", n.Address, "50000"}, codecs...)...)
+	run := exec.Command("java", kafka.JVM(append([]string{"-Xmx512m", "-cp", classes, "RoundTrip", n.Address, "50000"}, codecs...)...)...)
 	said, err := kafka.RunWithin(run, 4*time.Minute, "")
 	if err != nil {
 		t.Fatal(err)

@@ -5,6 +5,7 @@
 package interop
 
 import (
+	"bytes"
 	"io"
 	"net/http"
 	"os"
@@ -35,36 +36,45 @@ func TestClientTelemetry(t *testing.T) {
 		{class: "ClientMetricsCommand", options: "--alter --name all --metrics org.apache.kafka.producer. --interval 1000", says: `Altered client metrics config for all\.`},
 		{class: "ClientMetricsCommand", options: "--alter --name others --metrics org.apache.kafka.consumer. --interval 100 --match client_id=other", says: `Altered client metrics config for others\.`},
 	})
-	const seconds = "6"
 	t.Run("java", func(t *testing.T) {
 		classes := kafka.Jars(t, kafka.Broker) + string(os.PathListSeparator) + t.TempDir()
 		_, built, _ := strings.Cut(classes, string(os.PathListSeparator))
-		compile := exec.CommandContext(t.Context(), "javac", "-Xlint:all", "-Xlint:-classfile", "-Xlint:-path", "-cp", classes, "-d", built, filepath.Join("java", "Push.java"))
+		compile := exec.CommandContext(t.Context(), "javac", "-encoding", "UTF-8", "-Xlint:all", "-Xlint:-classfile", "-Xlint:-path", "-cp", classes, "-d", built, filepath.Join("java", "Push.java"))
 		if out, err := compile.CombinedOutput(); err != nil {
 			t.Fatalf("javac: %v\n%s", err, out)
 		}
-		all, err := kafka.RunWithin(exec.Command("java", "-Xmx256m", "-cp", classes, "Push", n.Address, "java-push", "telemetry", seconds), toolTimeout, "")
-		said := strings.Fields(all.Out)
-		if err != nil || all.Code != 0 || len(said) != 2 {
-			t.Fatalf("%v, exit code %d\n%s", err, all.Code, all.Both)
+		series := func(name, id, more string) string {
+			return name + `{client_id="java-push",client_instance_id="` + id + `",client_software_name="apache-kafka-java",client_software_version="4.4.0"` + more + `}`
+		}
+		const total, latency = `client_producer_record_send_total`, `client_producer_node_request_latency_max`
+		var before float64
+		push := exec.Command("java", kafka.JVM("-Xmx256m", "-cp", classes, "Push", n.Address, "java-push", "telemetry")...)
+		said := strings.Fields(pushes(t, push, func() bool { // two times at least, and the second tells of more
+			_, timed := pushed(t, n, series(latency, "*", `,node_id="node-1"`))
+			got, ok := pushed(t, n, series(total, "*", ""))
+			grew := ok && before > 0 && got > before
+			before = max(before, got)
+			return grew && timed
+		}))
+		if len(said) != 2 {
+			t.Fatalf("it said %q", said)
 		}
 		sent, _ := strconv.ParseFloat(said[1], 64)
-		labels := `client_id="java-push",client_instance_id="` + said[0] + `",client_software_name="apache-kafka-java",client_software_version="4.4.0"`
-		got := pushedValue(t, n, `client_producer_record_send_total{`+labels+`}`)
-		if got < sent/2 || got > sent { // what came behind its last push is not told
-			t.Errorf("%v records were pushed, %v sent", got, sent)
+		// What came behind its last push is not told.
+		if got := pushedValue(t, n, series(total, said[0], "")); got < before || got > sent {
+			t.Errorf("%v records were pushed, %v before, %v sent", got, before, sent)
 		}
-		if latency := pushedValue(t, n, `client_producer_node_request_latency_max{`+labels+`,node_id="node-1"}`); latency <= 0 {
-			t.Errorf("a latency of %v", latency)
+		if took := pushedValue(t, n, series(latency, said[0], `,node_id="node-1"`)); took <= 0 {
+			t.Errorf("a latency of %v", took)
 		}
 	})
 	t.Run("librdkafka", func(t *testing.T) {
 		script := filepath.Join(kafka.Folder(t), "python", "push.py")
-		push := exec.Command(client.Interpreter(t), "-B", script, n.Address, "python-push", "telemetry", seconds)
-		if said, err := kafka.RunWithin(push, toolTimeout, ""); err != nil || said.Code != 0 {
-			t.Fatalf("%v, exit code %d\n%s", err, said.Code, said.Both)
-		}
-		pushedValue(t, n, `client_producer_request_latency_avg{client_id="python-push",client_instance_id="*",client_software_name="confluent-kafka-python",*}`)
+		push := exec.Command(client.Interpreter(t), "-B", script, n.Address, "python-push", "telemetry")
+		pushes(t, push, func() bool {
+			_, ok := pushed(t, n, `client_producer_request_latency_avg{client_id="python-push",client_instance_id="*",client_software_name="confluent-kafka-python",*}`)
+			return ok
+		})
 	})
 	t.Run("franz-go", func(t *testing.T) {
 		c, err := kgo.NewClient(kgo.SeedBrokers(n.Address), kgo.ClientID("go-push"), kgo.DefaultProduceTopic("telemetry"))
@@ -73,7 +83,7 @@ func TestClientTelemetry(t *testing.T) {
 		}
 		defer c.Close()
 		name := `client_producer_*{client_id="go-push",client_instance_id="*",client_software_name="kgo",*}`
-		for deadline := time.Now().Add(30 * time.Second); ; time.Sleep(100 * time.Millisecond) {
+		for deadline := time.Now().Add(toolTimeout); ; time.Sleep(100 * time.Millisecond) {
 			if err := c.ProduceSync(t.Context(), kgo.StringRecord("v")).FirstErr(); err != nil {
 				t.Fatal(err)
 			}
@@ -86,6 +96,32 @@ func TestClientTelemetry(t *testing.T) {
 		}
 	})
 	n.Stop(t)
+}
+
+// pushes runs a producer until what is wanted of its metrics was pushed, ends it
+// by the end of its stdin, and returns what it said.
+func pushes(t *testing.T, command *exec.Cmd, wanted func() bool) string {
+	t.Helper()
+	var said, errs bytes.Buffer
+	command.Stdout, command.Stderr = &said, &errs
+	stdin, err := command.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := command.Start(); err != nil {
+		t.Fatal(err)
+	}
+	watch := time.AfterFunc(2*toolTimeout, func() { _ = command.Process.Kill() })
+	defer watch.Stop()
+	missing := false
+	for deadline := time.Now().Add(toolTimeout); !missing && !wanted(); time.Sleep(100 * time.Millisecond) {
+		missing = time.Now().After(deadline)
+	}
+	_ = stdin.Close()
+	if err := command.Wait(); err != nil || missing {
+		t.Fatalf("%v, nothing was pushed: %t\n%s%s", err, missing, said.String(), errs.String())
+	}
+	return said.String()
 }
 
 // pushed reads a series of /metrics; * stands for anything in its name.

@@ -21,7 +21,7 @@ func Java(t testing.TB) *Client {
 	classes := kafka.Cached(t, "java-client", []string{source, pom}, func(ctx context.Context, dir string) error {
 		return kafka.Run(ctx, nil, "javac", "-Xlint:all", "-Xlint:-classfile", "-Xlint:-path", "-Werror", "-cp", jars, "-d", dir, source)
 	})
-	return &Client{Name: "java", command: []string{"java", "-Xmx512m", "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", "-cp", jars + string(os.PathListSeparator) + classes, "Client"}}
+	return &Client{Name: "java", command: append([]string{"java"}, kafka.JVM("-Xmx512m", "-cp", jars+string(os.PathListSeparator)+classes, "Client")...)}
 }
 
 // Python are the clients of requirements.txt.
@@ -29,7 +29,7 @@ func Python(t testing.TB) []*Client {
 	t.Helper()
 	interpreter, scripts := Interpreter(t), filepath.Join(kafka.Folder(t), "python")
 	client := func(name, script string) *Client {
-		return &Client{Name: name, LeavesSmall: true, command: []string{interpreter, "-B", filepath.Join(scripts, script)}}
+		return &Client{Name: name, LeavesSmall: true, env: []string{"PYTHONUTF8=1"}, command: []string{interpreter, "-B", filepath.Join(scripts, script)}}
 	}
 	return []*Client{client("confluent-kafka-python", "confluent.py"), client("kafka-python", "kafkapython.py"), client("aiokafka", "aio.py")}
 }

@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 
+import java.io.IOException;
 import java.time.Duration;
 import java.util.Properties;
 import org.apache.kafka.clients.producer.KafkaProducer;
 import org.apache.kafka.clients.producer.ProducerRecord;
 import org.apache.kafka.common.serialization.StringSerializer;
 
-/** Sends records for so many seconds and leaves the metrics of it to telemetry, whose id it prints. */
+/** Sends records until stdin ends and leaves the metrics of it to telemetry, whose id it prints first, and their number last. */
 public class Push {
     public static void main(String[] args) throws Exception {
         Properties p = new Properties();
@@ -15,11 +16,19 @@ public class Push {
         p.put("enable.metrics.push", "true");
         p.put("key.serializer", StringSerializer.class.getName());
         p.put("value.serializer", StringSerializer.class.getName());
-        long until = System.currentTimeMillis() + 1000 * Long.parseLong(args[3]);
+        Thread told = new Thread(() -> {
+            try {
+                System.in.read();
+            } catch (IOException ended) {
+                // so it has
+            }
+        });
+        told.setDaemon(true);
+        told.start();
         int sent = 0;
         try (KafkaProducer<String, String> producer = new KafkaProducer<>(p)) {
-            System.out.println(producer.clientInstanceId(Duration.ofSeconds(30)));
-            while (System.currentTimeMillis() < until) {
+            System.out.println(producer.clientInstanceId(Duration.ofMinutes(2)));
+            while (told.isAlive()) {
                 producer.send(new ProducerRecord<>(args[2], "v" + sent)).get();
                 sent++;
                 Thread.sleep(10);

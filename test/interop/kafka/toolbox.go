@@ -48,8 +48,6 @@ var alone = []string{"org.apache.kafka.tools.VerifiableProducer", "org.apache.ka
 // ownJars are those whose classes every run gets anew.
 var ownJars = []string{"kafka-tools-", "kafka_2.13-"}
 
-var toolOptions = []string{"-Xmx512m", "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC"}
-
 // Run runs the main method of a class.
 func (x *Toolbox) Run(t testing.TB, within time.Duration, class, stdin string, arguments ...string) (Said, error) {
 	t.Helper()
@@ -126,7 +124,7 @@ func (x *Toolbox) start(t testing.TB) {
 	classes := Cached(t, "toolbox", []string{source, filepath.Join(Folder(t), "java", "pom-tools.xml")}, func(ctx context.Context, dir string) error {
 		return Run(ctx, nil, "javac", "-Xlint:all", "-Xlint:-classfile", "-Xlint:-path", "-Werror", "-cp", path, "-d", dir, source)
 	})
-	jvm := exec.Command("java", slices.Concat(toolOptions, []string{"-cp", path + separator + classes, "Toolbox"}, own)...)
+	jvm := exec.Command("java", JVM(append([]string{"-Xmx512m", "-cp", path + separator + classes, "Toolbox"}, own...)...)...)
 	jvm.Stderr = os.Stderr
 	stdin, err := jvm.StdinPipe()
 	if err != nil {
@@ -152,7 +150,7 @@ func (x *Toolbox) end() {
 // runAlone gives a tool a JVM of its own.
 func runAlone(t testing.TB, within time.Duration, class, stdin string, arguments []string) (Said, error) {
 	t.Helper()
-	command := exec.Command("java", slices.Concat(toolOptions, []string{"-cp", Jars(t, Tools), class}, arguments)...)
+	command := exec.Command("java", JVM(append([]string{"-Xmx512m", "-cp", Jars(t, Tools), class}, arguments...)...)...)
 	return RunWithin(command, within, stdin)
 }
 
