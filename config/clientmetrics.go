@@ -57,7 +57,7 @@ func ValidateClientMetrics(values map[string]string) error {
 			return &InvalidSubscriptionError{"Invalid value " + strconv.FormatInt(ms, 10) + " for interval.ms, interval must be between 100 and 3600000 (1 hour)", kafka.InvalidRequest}
 		}
 	}
-	_, err := ParseClientMatch(values["match"])
+	_, err := parseClientMatch(values["match"])
 	return err
 }
 
@@ -70,9 +70,9 @@ func clientMetricsKey(name string) *Definition {
 	return nil
 }
 
-// ParseClientMatch reads match: a pattern for each selector, that a client's
+// parseClientMatch reads match: a pattern for each selector, that a client's
 // value must match whole. The error is an *InvalidSubscriptionError.
-func ParseClientMatch(text string) (map[string]*regexp.Regexp, error) {
+func parseClientMatch(text string) (map[string]*regexp.Regexp, error) {
 	v, _ := parseType(List, text)
 	list, _ := v.([]string)
 	out := make(map[string]*regexp.Regexp, len(list))
@@ -132,6 +132,6 @@ func ResolveClientMetrics(values map[string]string) (m ClientMetrics, ok bool) {
 	m.Metrics, _ = read("metrics").([]string)
 	m.IntervalMs, _ = read("interval.ms").(int64)
 	var err error
-	m.Match, err = ParseClientMatch(values["match"])
+	m.Match, err = parseClientMatch(values["match"])
 	return m, err == nil
 }

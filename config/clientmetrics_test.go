@@ -34,7 +34,7 @@ func TestClientMetrics(t *testing.T) {
 			t.Errorf("%v: %q, %v", c.values, got, code)
 		}
 	}
-	match, err := ParseClientMatch("client_id=ab?")
+	match, err := parseClientMatch("client_id=ab?")
 	if err != nil || !match["client_id"].MatchString("a") || match["client_id"].MatchString("xab") {
 		t.Errorf("%v, %v", match, err)
 	}

@@ -62,7 +62,7 @@ func DescribeTopic(topicOverrides, clusterDynamic, brokerDynamic map[string]stri
 }
 
 func (r *resolver) describe(d *Definition) Entry {
-	e := Entry{Name: d.Name, SetSource: SourceDefault, Type: d.Type, Sensitive: d.Sensitive(), Doc: d.Doc}
+	e := Entry{Name: d.Name, SetSource: SourceDefault, Type: d.Type, Sensitive: d.sensitive(), Doc: d.Doc}
 	places := r.find(d)
 	if len(places) > 0 {
 		e.SetSource = places[0].source
@@ -243,7 +243,7 @@ func known(name string) bool { _, ok := Lookup(name); return ok }
 // isSecret reports whether values of a broker key must not be shown.
 func isSecret(name string) bool {
 	d, ok := lookupDynamic(name)
-	return !ok || d.Sensitive()
+	return !ok || d.sensitive()
 }
 
 // ofListener gives the key that listener.name.X.key sets for one listener.

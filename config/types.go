@@ -107,8 +107,8 @@ type Definition struct {
 	Doc     string // what the key does, or why it is refused
 }
 
-// Sensitive reports whether values of the key must not be shown.
-func (d *Definition) Sensitive() bool { return d.Type == Password }
+// sensitive reports whether values of the key must not be shown.
+func (d *Definition) sensitive() bool { return d.Type == Password }
 
 // Kafka's own typed names of keys: a getter takes only keys of its type.
 type (

@@ -74,7 +74,7 @@ func withoutRepetition(l []string) []string {
 }
 
 func (d *Definition) shown(text string) string {
-	if d.Sensitive() {
+	if d.sensitive() {
 		return "[hidden]"
 	}
 	return text

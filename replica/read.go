@@ -60,7 +60,7 @@ func (p *Partition) readable(epoch kafka.LeaderEpoch, leaderOnly bool) (*commitl
 	default:
 		return nil, kafka.NotLeaderForPartition
 	}
-	if err := CheckEpoch(epoch, now); err != nil {
+	if err := checkEpoch(epoch, now); err != nil {
 		return nil, err
 	}
 	if leaderOnly && role != Leader {
@@ -69,9 +69,9 @@ func (p *Partition) readable(epoch kafka.LeaderEpoch, leaderOnly bool) (*commitl
 	return log, nil
 }
 
-// CheckEpoch compares the leader epoch that a client knows with the current
+// checkEpoch compares the leader epoch that a client knows with the current
 // one (KIP-320).
-func CheckEpoch(asked, current kafka.LeaderEpoch) error {
+func checkEpoch(asked, current kafka.LeaderEpoch) error {
 	switch {
 	case asked == kafka.NoLeaderEpoch || asked == current:
 		return nil

@@ -377,8 +377,8 @@ func matching(subscriptions map[string]Subscription, c Client, id kafka.UUID) (m
 			interval = min(interval, s.Interval)
 		}
 	}
-	if slices.Contains(metrics, AllMetrics) {
-		return []string{AllMetrics}, interval
+	if slices.Contains(metrics, allMetrics) {
+		return []string{allMetrics}, interval
 	}
 	slices.Sort(metrics)
 	return slices.Compact(metrics), interval

@@ -10,8 +10,8 @@ import (
 	"google.golang.org/protobuf/encoding/protowire"
 )
 
-// ErrMalformed is a push that is not OpenTelemetry's MetricsData.
-var ErrMalformed = errors.New("not OTLP metrics")
+// errMalformed is a push that is not OpenTelemetry's MetricsData.
+var errMalformed = errors.New("not OTLP metrics")
 
 // kind is what a metric is.
 type kind uint8
@@ -155,7 +155,7 @@ func fields(b []byte, f func(field) error) error {
 		case protowire.BytesType:
 			v.bytes, n = protowire.ConsumeBytes(b)
 		default: // groups, which these messages never had
-			return fmt.Errorf("%w: wire type %d", ErrMalformed, kind)
+			return fmt.Errorf("%w: wire type %d", errMalformed, kind)
 		}
 		if n < 0 {
 			return malformed(n)
@@ -168,7 +168,7 @@ func fields(b []byte, f func(field) error) error {
 	return nil
 }
 
-func malformed(n int) error { return fmt.Errorf("%w: %w", ErrMalformed, protowire.ParseError(n)) }
+func malformed(n int) error { return fmt.Errorf("%w: %w", errMalformed, protowire.ParseError(n)) }
 
 // resource reads a resource's attributes first, wherever they stand.
 func (w *walker) resource(b []byte) error {
@@ -312,13 +312,13 @@ func (w *walker) distribution(b []byte) error {
 	case err != nil || !some:
 		return err
 	case len(d.counts) > 0 && len(d.counts) != len(d.bounds)+1:
-		return fmt.Errorf("%w: %d buckets with %d bounds", ErrMalformed, len(d.counts), len(d.bounds))
+		return fmt.Errorf("%w: %d buckets with %d bounds", errMalformed, len(d.counts), len(d.bounds))
 	case len(d.counts) == 0: // only a count and a sum
 		d.bounds = d.bounds[:0]
 	}
 	for i, bound := range d.bounds {
 		if math.IsNaN(bound) || i > 0 && d.bounds[i-1] >= bound {
-			return fmt.Errorf("%w: bounds of buckets are out of order", ErrMalformed)
+			return fmt.Errorf("%w: bounds of buckets are out of order", errMalformed)
 		}
 	}
 	w.give()
@@ -352,12 +352,12 @@ func packed(v field, f func(uint64) error) error {
 		}
 		return nil
 	}
-	return fmt.Errorf("%w: wire type %d in a list", ErrMalformed, v.kind)
+	return fmt.Errorf("%w: wire type %d in a list", errMalformed, v.kind)
 }
 
 func tooMany(n, most int) error {
 	if n > most {
-		return fmt.Errorf("%w: more than %d elements in a point", ErrMalformed, most)
+		return fmt.Errorf("%w: more than %d elements in a point", errMalformed, most)
 	}
 	return nil
 }

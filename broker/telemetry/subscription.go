@@ -13,8 +13,8 @@ import (
 	"gregor/base/kafka"
 )
 
-// AllMetrics is the prefix that stands for all metrics.
-const AllMetrics = "*"
+// allMetrics is the prefix that stands for all metrics.
+const allMetrics = "*"
 
 // Subscription asks the clients that match for metrics.
 type Subscription struct {

@@ -31,12 +31,12 @@ func BenchmarkBrokerStop(b *testing.B) {
 	b.Run("decide", func(b *testing.B) {
 		b.ReportAllocs()
 		for b.Loop() {
-			if out := Fence(img, &w.env, 1); len(out.Records) != 100_001 {
+			if out := fence(img, &w.env, 1); len(out.Records) != 100_001 {
 				b.Fatal(len(out.Records))
 			}
 		}
 	})
-	out := Fence(img, &w.env, 1)
+	out := fence(img, &w.env, 1)
 	b.Run("replay", func(b *testing.B) {
 		b.ReportAllocs()
 		for b.Loop() {

@@ -33,8 +33,8 @@ const (
 	OpSubtract kmsg.IncrementalAlterConfigOp = 3
 )
 
-// ErrNotList refuses APPEND and SUBTRACT of a key whose values are no lists.
-var ErrNotList = errors.New("the key's type is not LIST")
+// errNotList refuses APPEND and SUBTRACT of a key whose values are no lists.
+var errNotList = errors.New("the key's type is not LIST")
 
 // CheckConfigOps refuses a list of changes that contradicts itself.
 func CheckConfigOps(ops []ConfigOp) error {
@@ -72,7 +72,7 @@ func (o ConfigOp) Apply(current *string, list func(key string) (base string, ok 
 	}
 	base, ok := list(o.Key)
 	if !ok {
-		return nil, ErrNotList
+		return nil, errNotList
 	}
 	if current != nil {
 		base = *current

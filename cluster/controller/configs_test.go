@@ -49,7 +49,7 @@ func TestCheckConfigOps(t *testing.T) {
 			t.Errorf("%v: %v", ops, err)
 		}
 	}
-	if _, err := (ConfigOp{OpAppend, "a", &v}).Apply(nil, func(string) (string, bool) { return "", false }); !errors.Is(err, ErrNotList) {
+	if _, err := (ConfigOp{OpAppend, "a", &v}).Apply(nil, func(string) (string, bool) { return "", false }); !errors.Is(err, errNotList) {
 		t.Error(err)
 	}
 }

@@ -66,15 +66,15 @@ func Sweep(img *image.Image, env *Env) (out Outcome, more bool) {
 		if !ok {
 			return Outcome{}, false
 		}
-		if out := Fence(img, env, id); len(out.Records) != 0 {
+		if out := fence(img, env, id); len(out.Records) != 0 {
 			return out, true
 		}
 	}
 }
 
-// Fence fences a broker at once: leaderships and places in ISRs go to others. It
+// fence fences a broker at once: leaderships and places in ISRs go to others. It
 // gives no records if the broker is fenced or unknown.
-func Fence(img *image.Image, env *Env, id kafka.NodeID) Outcome {
+func fence(img *image.Image, env *Env, id kafka.NodeID) Outcome {
 	env.Sessions.fence(id)
 	b := img.Broker(id)
 	if b == nil || b.Fenced {

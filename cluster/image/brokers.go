@@ -46,11 +46,6 @@ type Controller struct {
 	metarec.RegisterController
 }
 
-// Endpoint returns the controller's address on a listener.
-func (c *Controller) Endpoint(listener string) (metarec.Endpoint, bool) {
-	return endpoint(c.EndPoints, listener)
-}
-
 // Supports returns the range of levels of a feature that the controller can do.
 func (c *Controller) Supports(feature string) (metarec.FeatureRange, bool) {
 	return supports(c.Features, feature)
@@ -85,12 +80,6 @@ func (i *Image) Brokers() iter.Seq[*Broker] { return i.brokers.values() }
 
 // BrokerCount is the number of registered brokers.
 func (i *Image) BrokerCount() int { return i.brokers.len() }
-
-// Controller returns the registration of a controller, nil if there is none.
-func (i *Image) Controller(id kafka.NodeID) *Controller {
-	c, _ := i.controllers.get(id)
-	return c
-}
 
 // Controllers walks over the registered controllers by id.
 func (i *Image) Controllers() iter.Seq[*Controller] { return i.controllers.values() }

@@ -14,10 +14,10 @@ import (
 	"gregor/cluster/metarec"
 )
 
-// ErrInconsistent is the error of a record that does not fit the metadata
+// errInconsistent is the error of a record that does not fit the metadata
 // before it: the log or the checkpoint is damaged, or not a continuation of the
 // image.
-var ErrInconsistent = errors.New("record does not fit the metadata before it")
+var errInconsistent = errors.New("record does not fit the metadata before it")
 
 // Delta replays records on top of an image and knows what they changed.
 //
@@ -96,12 +96,12 @@ func (d *Delta) replayTransaction(rec metarec.Record) (done bool, err error) {
 	switch rec.(type) {
 	case *metarec.BeginTransaction:
 		if n.inTransaction {
-			return true, fmt.Errorf("%w: a metadata transaction begins within another", ErrInconsistent)
+			return true, fmt.Errorf("%w: a metadata transaction begins within another", errInconsistent)
 		}
 		n.inTransaction, n.transaction = true, nil
 	case *metarec.EndTransaction:
 		if !n.inTransaction {
-			return true, fmt.Errorf("%w: a metadata transaction ends without a beginning", ErrInconsistent)
+			return true, fmt.Errorf("%w: a metadata transaction ends without a beginning", errInconsistent)
 		}
 		held := n.transaction
 		n.inTransaction, n.transaction = false, nil
@@ -112,7 +112,7 @@ func (d *Delta) replayTransaction(rec metarec.Record) (done bool, err error) {
 		}
 	case *metarec.AbortTransaction:
 		if !n.inTransaction {
-			return true, fmt.Errorf("%w: a metadata transaction is aborted without a beginning", ErrInconsistent)
+			return true, fmt.Errorf("%w: a metadata transaction is aborted without a beginning", errInconsistent)
 		}
 		n.inTransaction, n.transaction = false, nil
 	default:
@@ -196,7 +196,7 @@ func (d *Delta) replayOther(rec metarec.Record) error {
 	case *metarec.ZkMigration:
 		n.migration = r
 	default:
-		return fmt.Errorf("%w: %T is no record of the metadata", ErrInconsistent, rec)
+		return fmt.Errorf("%w: %T is no record of the metadata", errInconsistent, rec)
 	}
 	return nil
 }

@@ -39,10 +39,10 @@ func (d *Delta) changeBroker(id kafka.NodeID, epoch kafka.BrokerEpoch, change fu
 func (d *Delta) brokerOf(id kafka.NodeID, epoch kafka.BrokerEpoch) (*Broker, error) {
 	b := d.next.Broker(id)
 	if b == nil {
-		return nil, fmt.Errorf("%w: broker %d is not registered", ErrInconsistent, id)
+		return nil, fmt.Errorf("%w: broker %d is not registered", errInconsistent, id)
 	}
 	if b.BrokerEpoch != epoch {
-		return nil, fmt.Errorf("%w: broker %d has epoch %d, the record names %d", ErrInconsistent, id, b.BrokerEpoch, epoch)
+		return nil, fmt.Errorf("%w: broker %d has epoch %d, the record names %d", errInconsistent, id, b.BrokerEpoch, epoch)
 	}
 	return b, nil
 }

@@ -17,7 +17,7 @@ import (
 func (d *Delta) addTopic(r *metarec.Topic) error {
 	n := &d.next
 	if n.Topic(r.Name) != nil || n.TopicByID(r.TopicID) != nil {
-		return fmt.Errorf("%w: topic %s (%v) is there already", ErrInconsistent, r.Name, r.TopicID)
+		return fmt.Errorf("%w: topic %s (%v) is there already", errInconsistent, r.Name, r.TopicID)
 	}
 	d.touch(r.TopicID, nil)
 	t := &Topic{Name: r.Name, ID: r.TopicID, owner: d.tok, unknown: r.Unknown}
@@ -28,7 +28,7 @@ func (d *Delta) addTopic(r *metarec.Topic) error {
 
 func (d *Delta) addPartition(r *metarec.Partition) error {
 	if r.PartitionID < 0 || len(r.Replicas) == 0 {
-		return fmt.Errorf("%w: partition %d of topic %v with %d replicas", ErrInconsistent, r.PartitionID, r.TopicID, len(r.Replicas))
+		return fmt.Errorf("%w: partition %d of topic %v with %d replicas", errInconsistent, r.PartitionID, r.TopicID, len(r.Replicas))
 	}
 	t, err := d.edit(r.TopicID)
 	if err != nil {
@@ -47,10 +47,10 @@ func (d *Delta) changePartition(r *metarec.PartitionChange) error {
 	}
 	p := t.Partition(r.PartitionID)
 	if p == nil {
-		return fmt.Errorf("%w: change of partition %s-%d, which is not there", ErrInconsistent, t.Name, r.PartitionID)
+		return fmt.Errorf("%w: change of partition %s-%d, which is not there", errInconsistent, t.Name, r.PartitionID)
 	}
 	if r.Replicas != nil && len(r.Replicas) == 0 {
-		return fmt.Errorf("%w: partition %s-%d is left without replicas", ErrInconsistent, t.Name, r.PartitionID)
+		return fmt.Errorf("%w: partition %s-%d is left without replicas", errInconsistent, t.Name, r.PartitionID)
 	}
 	d.setPartition(t, r.PartitionID, p.change(r))
 	return nil
@@ -69,7 +69,7 @@ func (d *Delta) removeTopic(r *metarec.RemoveTopic) error {
 	n := &d.next
 	t := n.TopicByID(r.TopicID)
 	if t == nil {
-		return fmt.Errorf("%w: removal of topic %v, which is not there", ErrInconsistent, r.TopicID)
+		return fmt.Errorf("%w: removal of topic %v, which is not there", errInconsistent, r.TopicID)
 	}
 	d.touch(t.ID, t)
 	n.byName.delete(d.tok, t.Name)
@@ -90,7 +90,7 @@ func (d *Delta) clearELR(r *metarec.ClearELR) error {
 	}
 	for _, t := range topics {
 		if t == nil {
-			return fmt.Errorf("%w: topic %s is not there", ErrInconsistent, r.TopicName)
+			return fmt.Errorf("%w: topic %s is not there", errInconsistent, r.TopicName)
 		}
 		for id, p := range t.Partitions() {
 			if len(p.ELR())+len(p.LastKnownELR()) == 0 {
@@ -116,7 +116,7 @@ func (d *Delta) edit(id kafka.TopicID) (*Topic, error) {
 	n := &d.next
 	t := n.TopicByID(id)
 	if t == nil {
-		return nil, fmt.Errorf("%w: partition of topic %v, which is not there", ErrInconsistent, id)
+		return nil, fmt.Errorf("%w: partition of topic %v, which is not there", errInconsistent, id)
 	}
 	d.touch(id, t)
 	if t.owner == d.tok {

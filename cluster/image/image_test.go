@@ -160,7 +160,7 @@ func TestRecordsThatDoNotFit(t *testing.T) {
 		&metarec.EndTransaction{}, &metarec.AbortTransaction{},
 		&metarec.Partition{TopicID: kafka.TopicID{1}, PartitionID: 1}, &metarec.PartitionChange{TopicID: kafka.TopicID{1}, Replicas: []kafka.NodeID{}},
 	} {
-		if err := NewDelta(img).Replay(r); !errors.Is(err, ErrInconsistent) {
+		if err := NewDelta(img).Replay(r); !errors.Is(err, errInconsistent) {
 			t.Errorf("%T %+v: %v", r, r, err)
 		}
 	}

@@ -126,17 +126,8 @@ func (i *Image) ScramCredential(user string, mechanism int8) *metarec.UserScramC
 	return c
 }
 
-// ScramCredentials walks over all credentials.
-func (i *Image) ScramCredentials() iter.Seq[*metarec.UserScramCredential] { return i.scram.values() }
-
-// ACLs walks over all access control entries by id.
-func (i *Image) ACLs() iter.Seq[*metarec.AccessControlEntry] { return i.acls.values() }
-
 // ACL returns the entry of an id, nil if there is none.
 func (i *Image) ACL(id kafka.UUID) *metarec.AccessControlEntry {
 	a, _ := i.acls.get(id)
 	return a
 }
-
-// DelegationTokens walks over all delegation tokens by id.
-func (i *Image) DelegationTokens() iter.Seq[*metarec.DelegationToken] { return i.tokens.values() }

@@ -35,7 +35,7 @@ func (l *Log) Append(entries []Entry) error {
 		return nil
 	}
 	if l.closed {
-		return ErrClosed
+		return errClosed
 	}
 	for _, before := range []func() error{l.forgetEpochs, l.tidy, l.endInstall} {
 		if err := before(); err != nil {

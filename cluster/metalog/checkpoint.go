@@ -77,8 +77,8 @@ type State struct {
 	Forget bool
 }
 
-// ErrBusy says that a checkpoint is being written already.
-var ErrBusy = errors.New("a checkpoint is being written")
+// errBusy says that a checkpoint is being written already.
+var errBusy = errors.New("a checkpoint is being written")
 
 // Checkpoint is the newest checkpoint; ok is false if there is none.
 func (l *Log) Checkpoint() (c Checkpoint, ok bool) {
@@ -92,7 +92,7 @@ func (l *Log) Checkpoint() (c Checkpoint, ok bool) {
 
 // WriteCheckpoint writes the state at an offset up to which the log is
 // committed, and then drops what retention no longer wants. ErrCurrent if the
-// newest checkpoint is not older. It may be called from any goroutine; ErrBusy
+// newest checkpoint is not older. It may be called from any goroutine; errBusy
 // if another call is under way.
 func (l *Log) WriteCheckpoint(s State) (Checkpoint, error) {
 	c, m, err := l.planCheckpoint(s)
@@ -128,7 +128,7 @@ func (l *Log) planCheckpoint(s State) (Checkpoint, Members, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.writing {
-		return Checkpoint{}, Members{}, ErrBusy
+		return Checkpoint{}, Members{}, errBusy
 	}
 	if n := len(l.checkpoints); n > 0 && l.checkpoints[n-1].End >= s.End {
 		return l.checkpoints[n-1], Members{}, ErrCurrent
@@ -248,7 +248,7 @@ func newCheckpointWriter(fsys vfs.FS, name string, c Checkpoint) (*checkpointWri
 func (w *checkpointWriter) head(c Checkpoint, m Members) error {
 	header := &metarec.SnapshotHeader{LastContainedLogTimestampMs: c.TimestampMs}
 	if c.ConfState != nil {
-		header.Unknown = []schema.Tag{{Key: TagRaft, Value: snapshotTag{c.Index, c.ConfState}.bytes()}}
+		header.Unknown = []schema.Tag{{Key: tagRaft, Value: snapshotTag{c.Index, c.ConfState}.bytes()}}
 	}
 	control := []metarec.Control{header}
 	if m.KRaftVersion > 0 {

@@ -13,10 +13,10 @@ import (
 	"gregor/wire/schema"
 )
 
-// TagRaft is the number of the one tagged field of our own: raft's bytes in a
+// tagRaft is the number of the one tagged field of our own: raft's bytes in a
 // KRaftVoters record (the ConfChangeV2 that it stands for) and in a
 // SnapshotHeader record (uvarint index, then the ConfState). Kafka skips it.
-const TagRaft = 10000
+const tagRaft = 10000
 
 // KRaftVersion is the level of kraft.version that is written.
 const KRaftVersion = 1
@@ -54,18 +54,18 @@ func NewVoter(node kafka.NodeID, directory kafka.DirectoryID, endpoints ...metar
 	}
 }
 
-// WithRaft returns kept with the tagged field TagRaft set to raft's bytes, at
+// WithRaft returns kept with the tagged field tagRaft set to raft's bytes, at
 // its place: tags ascend.
 func WithRaft(kept []schema.Tag, raft []byte) []schema.Tag {
 	out := make([]schema.Tag, 0, len(kept)+1)
 	for _, t := range kept {
-		if t.Key < TagRaft {
+		if t.Key < tagRaft {
 			out = append(out, t)
 		}
 	}
-	out = append(out, schema.Tag{Key: TagRaft, Value: raft})
+	out = append(out, schema.Tag{Key: tagRaft, Value: raft})
 	for _, t := range kept {
-		if t.Key > TagRaft {
+		if t.Key > tagRaft {
 			out = append(out, t)
 		}
 	}
@@ -74,7 +74,7 @@ func WithRaft(kept []schema.Tag, raft []byte) []schema.Tag {
 
 // raftTag is the inverse of WithRaft; nil if there is no such field.
 func raftTag(kept []schema.Tag) []byte {
-	i := slices.IndexFunc(kept, func(t schema.Tag) bool { return t.Key == TagRaft })
+	i := slices.IndexFunc(kept, func(t schema.Tag) bool { return t.Key == tagRaft })
 	if i < 0 {
 		return nil
 	}

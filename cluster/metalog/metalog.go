@@ -183,8 +183,8 @@ type Committed struct {
 	Index uint64
 }
 
-// ErrClosed is the error of a log that was closed.
-var ErrClosed = errors.New("metadata log is closed")
+// errClosed is the error of a log that was closed.
+var errClosed = errors.New("metadata log is closed")
 
 // CorruptError names bytes on disk that cannot be what was written.
 type CorruptError struct {

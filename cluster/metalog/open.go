@@ -150,7 +150,7 @@ func (l *Log) scan(end kafka.Offset) (scanned, error) {
 		return scanned{base: end, atStart: true}, nil
 	}
 	if first := l.segments[0].base; first > end {
-		return scanned{}, fmt.Errorf("the log starts at offset %d, and no checkpoint reaches it: %w", first, ErrNoCheckpoint)
+		return scanned{}, fmt.Errorf("the log starts at offset %d, and no checkpoint reaches it: %w", first, errNoCheckpoint)
 	}
 	from := sort.Search(len(l.segments), func(i int) bool { return l.segments[i].base > end }) - 1
 	s := scanned{base: l.segments[from].base, atStart: from == 0}
@@ -171,9 +171,9 @@ func (s *scanned) end() kafka.Offset {
 	return s.base
 }
 
-// ErrNoCheckpoint is the error of a log that starts above offset 0 without a
+// errNoCheckpoint is the error of a log that starts above offset 0 without a
 // checkpoint that reaches its start (R11).
-var ErrNoCheckpoint = errors.New("metadata before the start of the log is missing")
+var errNoCheckpoint = errors.New("metadata before the start of the log is missing")
 
 // scanSegment adds the batches of one segment to s.
 func (l *Log) scanSegment(s *scanned, number int) error {

@@ -258,7 +258,7 @@ func TestR11LogAboveZeroNeedsACheckpoint(t *testing.T) {
 		t.Fatal(err)
 	}
 	remove(ck.Name())
-	if _, err := Open(Options{FS: m, Dir: "/meta"}); !errors.Is(err, ErrNoCheckpoint) {
+	if _, err := Open(Options{FS: m, Dir: "/meta"}); !errors.Is(err, errNoCheckpoint) {
 		t.Errorf("open without the checkpoint: %v", err)
 	}
 	remove(segmentName(ck.End))

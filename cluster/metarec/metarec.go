@@ -54,11 +54,11 @@ const frameVersion = 1
 // Marshal appends a metadata record's value at the version for the level of
 // metadata.version.
 func Marshal(b []byte, rec Record, metadataVersion int16) []byte {
-	return MarshalVersion(b, rec, rec.WriteVersion(metadataVersion))
+	return marshalVersion(b, rec, rec.WriteVersion(metadataVersion))
 }
 
-// MarshalVersion is Marshal at a version of the caller's choice.
-func MarshalVersion(b []byte, rec Record, version int16) []byte {
+// marshalVersion is Marshal at a version of the caller's choice.
+func marshalVersion(b []byte, rec Record, version int16) []byte {
 	b = append(b, frameVersion)
 	b = schema.AppendUvarint(b, uint32(rec.APIKey()))
 	b = schema.AppendUvarint(b, uint32(version))

@@ -93,7 +93,7 @@ func TestUnknownTags(t *testing.T) {
 	change.Leader = 3
 	change.Directories = []kafka.DirectoryID{{1}}
 	change.Unknown = []schema.Tag{{Key: 6, Value: []byte("six")}, {Key: 10000, Value: []byte{}}}
-	value := MarshalVersion(nil, change, 1)
+	value := marshalVersion(nil, change, 1)
 	rec, err := Unmarshal(value)
 	if err != nil {
 		t.Fatal(err)
@@ -102,7 +102,7 @@ func TestUnknownTags(t *testing.T) {
 	if len(got.Unknown) != 2 || string(got.Unknown[0].Value) != "six" || got.Unknown[1].Key != 10000 || got.Leader != 3 {
 		t.Errorf("read back: %+v", got)
 	}
-	if again := MarshalVersion(nil, rec, 1); string(again) != string(value) {
+	if again := marshalVersion(nil, rec, 1); string(again) != string(value) {
 		t.Errorf("written again:\n%x\n%x", again, value)
 	}
 }
@@ -118,7 +118,7 @@ func TestRoundTrip(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		rec, version := newRecord(rapid.SampledFrom(keys).Draw(t, "key"))
 		fill(t, reflect.ValueOf(rec).Elem())
-		got, gotVersion, err := UnmarshalVersion(MarshalVersion(nil, rec, version))
+		got, gotVersion, err := UnmarshalVersion(marshalVersion(nil, rec, version))
 		if err != nil || gotVersion != version || !reflect.DeepEqual(got, rec) {
 			t.Fatalf("%v\n got %+v\nwant %+v", err, got, rec)
 		}
@@ -201,8 +201,8 @@ func FuzzUnmarshal(f *testing.F) {
 		if err != nil {
 			return
 		}
-		again, _, err := UnmarshalVersion(MarshalVersion(nil, rec, version))
-		if err != nil || !equalBytes(MarshalVersion(nil, again, version), MarshalVersion(nil, rec, version)) {
+		again, _, err := UnmarshalVersion(marshalVersion(nil, rec, version))
+		if err != nil || !equalBytes(marshalVersion(nil, again, version), marshalVersion(nil, rec, version)) {
 			t.Fatalf("%v\n%+v\n%+v", err, rec, again)
 		}
 	})

@@ -62,7 +62,7 @@ func TestKafkaVectors(t *testing.T) {
 		if version != v.version {
 			t.Errorf("%s: version %d, want %d", v.name, version, v.version)
 		}
-		if got := MarshalVersion(nil, rec, version); !bytes.Equal(got, v.value) {
+		if got := marshalVersion(nil, rec, version); !bytes.Equal(got, v.value) {
 			t.Errorf("%s version %d: %+v\ngot  %x\nwant %x", v.name, version, rec, got, v.value)
 		}
 	}

@@ -145,7 +145,7 @@ func (c *core) caughtUp(id uint64) (yes bool) {
 // proposeChange proposes one change of the quorum. voters is the list as Kafka
 // shall see it afterwards; learners are in none.
 func (c *core) proposeChange(typ pb.ConfChangeType, member Identity, voters []metarec.Voter) error {
-	id := member.RaftID()
+	id := member.raftID()
 	if taken, ok := c.names[id]; ok && taken.DirectoryID != member.DirectoryID {
 		return fmt.Errorf("directory id %s folds to the raft id of member %d: %w", member.DirectoryID, taken.NodeID, kafka.InvalidRequest)
 	}

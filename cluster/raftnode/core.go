@@ -73,7 +73,7 @@ const (
 func newCore(o Options, log *metalog.Log) (*core, error) {
 	self := Identity{NodeID: o.NodeID, DirectoryID: o.DirectoryID}
 	c := &core{
-		o: o, log: log, self: self, id: self.RaftID(), names: map[uint64]Identity{self.RaftID(): self},
+		o: o, log: log, self: self, id: self.raftID(), names: map[uint64]Identity{self.raftID(): self},
 		snapTo: map[uint64]int{}, incoming: map[string]*pb.Message{},
 	}
 	if err := c.initialState(); err != nil {
@@ -352,7 +352,7 @@ func (c *core) abdicate() {
 // step takes a message from another member. What is not well-formed or not for
 // us is dropped; raft repeats what matters.
 func (c *core) step(from Identity, m *pb.Message) error {
-	if m.GetTo() != c.id || m.GetFrom() != from.RaftID() || raft.IsLocalMsg(m.GetType()) {
+	if m.GetTo() != c.id || m.GetFrom() != from.raftID() || raft.IsLocalMsg(m.GetType()) {
 		return fmt.Errorf("message %s from raft id %x to %x: not between these two", m.GetType(), m.GetFrom(), m.GetTo())
 	}
 	switch m.GetType() {
@@ -372,7 +372,7 @@ func (c *core) step(from Identity, m *pb.Message) error {
 			c.granted = append(c.granted, from.NodeID)
 		}
 	}
-	c.names[from.RaftID()] = from
+	c.names[from.raftID()] = from
 	if err := c.rn.Step(m); err != nil && !errors.Is(err, raft.ErrStepPeerNotFound) && !errors.Is(err, raft.ErrProposalDropped) {
 		return fmt.Errorf("step %s: %w", m.GetType(), err)
 	}

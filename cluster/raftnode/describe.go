@@ -26,7 +26,7 @@ func (n *Node) noteHeard(from Identity) {
 		clear(n.heard)
 		return
 	}
-	id, last, nowMs := from.RaftID(), n.log.LastIndex(), n.o.Now().UnixMilli()
+	id, last, nowMs := from.raftID(), n.log.LastIndex(), n.o.Now().UnixMilli()
 	n.core.rn.WithProgress(func(of uint64, _ raft.ProgressType, pr tracker.Progress) {
 		if of != id {
 			return

@@ -167,9 +167,6 @@ func (n *Node) receive(ctx context.Context, r received) {
 		n.core.incoming[name] = r.m
 	}
 	if err := n.core.step(r.from, r.m); err != nil {
-		n.mu.Lock()
-		n.mu.dropped++
-		n.mu.Unlock()
 		n.o.Logger.Warn("metadata quorum message is dropped", "from", int32(r.from.NodeID), "err", err)
 		return
 	}

@@ -152,7 +152,6 @@ type Node struct {
 		proposals []metalog.Proposal
 		messages  []received
 		calls     []func()
-		dropped   int64
 		lead      metalog.Leadership
 		failed    error
 		watchers  []chan<- struct{} // replaced, never changed
@@ -260,30 +259,11 @@ func (n *Node) Abdicate(epoch kafka.LeaderEpoch) {
 // is who it says.
 func (n *Node) Step(from Identity, m *pb.Message) {
 	n.mu.Lock()
-	if len(n.mu.messages) >= n.o.QueueMax {
-		n.mu.dropped++
-	} else {
+	if len(n.mu.messages) < n.o.QueueMax {
 		n.mu.messages = append(n.mu.messages, received{from, m})
 	}
 	n.mu.Unlock()
 	n.signal()
-}
-
-// Stats counts what happened since Start.
-type Stats struct {
-	MessagesDropped int64 // of other members: too many at once, or malformed
-}
-
-// Stats gives the counters.
-func (n *Node) Stats() Stats {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	return Stats{MessagesDropped: n.mu.dropped}
-}
-
-// Unreachable tells that messages to a member were lost.
-func (n *Node) Unreachable(who Identity) {
-	n.post(func() { n.core.rn.ReportUnreachable(who.RaftID()) })
 }
 
 func (n *Node) post(f func()) {

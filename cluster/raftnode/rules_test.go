@@ -34,7 +34,7 @@ func TestR1BytesAreDecidedOnce(t *testing.T) {
 	if err := l.core.proposeChange(pb.ConfChangeAddLearnerNode, other, voters); err != nil {
 		t.Fatal(err)
 	}
-	data, err := proto.Marshal(&pb.ConfChangeV2{Changes: []*pb.ConfChangeSingle{{Type: pb.ConfChangeRemoveNode.Enum(), NodeId: new(other.RaftID())}}})
+	data, err := proto.Marshal(&pb.ConfChangeV2{Changes: []*pb.ConfChangeSingle{{Type: pb.ConfChangeRemoveNode.Enum(), NodeId: new(other.raftID())}}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -54,7 +54,7 @@ func TestR1BytesAreDecidedOnce(t *testing.T) {
 	if got := controlTypes(t, es[0].Batch); !slices.Equal(got, []int16{metarec.TypeLeaderChange}) {
 		t.Errorf("the refused change became control records %v", got)
 	}
-	if slices.Contains(l.core.conf.GetLearners(), other.RaftID()) == false {
+	if slices.Contains(l.core.conf.GetLearners(), other.raftID()) == false {
 		t.Error("the first change does not count")
 	}
 }
@@ -158,14 +158,14 @@ func TestR5VoteIsTheLeaders(t *testing.T) {
 		want uint64
 	}{
 		{"nothing", metalog.QuorumState{Leader: -1, Voted: -1}, raft.None},
-		{"own vote", metalog.QuorumState{Leader: -1, Voted: 1, VotedDirectory: self.DirectoryID}, self.RaftID()},
-		{"leader, no vote", metalog.QuorumState{Leader: 2, Voted: -1}, two.RaftID()},
-		{"self as leader, no vote", metalog.QuorumState{Leader: 1, Voted: -1}, self.RaftID()},
-		{"vote without directory", metalog.QuorumState{Leader: -1, Voted: 2}, two.RaftID()},
+		{"own vote", metalog.QuorumState{Leader: -1, Voted: 1, VotedDirectory: self.DirectoryID}, self.raftID()},
+		{"leader, no vote", metalog.QuorumState{Leader: 2, Voted: -1}, two.raftID()},
+		{"self as leader, no vote", metalog.QuorumState{Leader: 1, Voted: -1}, self.raftID()},
+		{"vote without directory", metalog.QuorumState{Leader: -1, Voted: 2}, two.raftID()},
 		{"vote for a disk that is gone", metalog.QuorumState{Leader: -1, Voted: 2, VotedDirectory: directoryOf(77)}, metalog.RaftID(directoryOf(77))},
 		{"unknown leader", metalog.QuorumState{Leader: 5, Voted: -1}, metalog.RaftID(kafka.DirectoryID{})},
 	} {
-		core := &core{self: self, names: map[uint64]Identity{self.RaftID(): self, two.RaftID(): two}}
+		core := &core{self: self, names: map[uint64]Identity{self.raftID(): self, two.raftID(): two}}
 		if got := core.voteOf(c.q); got != c.want {
 			t.Errorf("%s: vote of %x, want %x", c.name, got, c.want)
 		}

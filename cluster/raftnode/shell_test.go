@@ -334,7 +334,7 @@ func TestMalformedMessagesAreDropped(t *testing.T) {
 		last := f.core.log.LastIndex()
 		patch(b, f.core.log.End(), kafka.LeaderEpoch(term))
 		return &pb.Message{
-			Type: pb.MsgApp.Enum(), From: new(l.id.RaftID()), To: new(f.id.RaftID()), Term: new(term), LogTerm: new(term), Index: new(last),
+			Type: pb.MsgApp.Enum(), From: new(l.id.raftID()), To: new(f.id.raftID()), Term: new(term), LogTerm: new(term), Index: new(last),
 			Entries: []*pb.Entry{{Index: new(last + 1), Term: new(term), Type: pb.EntryNormal.Enum(), Data: b}},
 		}
 	}

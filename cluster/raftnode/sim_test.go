@@ -556,7 +556,7 @@ func TestLeadershipIsHandedOver(t *testing.T) {
 	}
 	l.core.rn.TransferLeader(heir)
 	s.deliver()
-	if now := s.leader(3); now == l || now.id.RaftID() != heir {
+	if now := s.leader(3); now == l || now.id.raftID() != heir {
 		t.Errorf("node %d leads", now.id.NodeID)
 	}
 }

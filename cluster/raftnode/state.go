@@ -134,10 +134,10 @@ func (c *core) voteOf(q metalog.QuorumState) uint64 {
 			}
 		}
 	}
-	if _, known := c.names[who.RaftID()]; !known {
-		c.names[who.RaftID()] = who
+	if _, known := c.names[who.raftID()]; !known {
+		c.names[who.raftID()] = who
 	}
-	return who.RaftID()
+	return who.raftID()
 }
 
 // quorumState is what quorum-state has to say now.

@@ -30,5 +30,5 @@ type Identity struct {
 	DirectoryID kafka.DirectoryID
 }
 
-// RaftID is the member's id in raft.
-func (i Identity) RaftID() uint64 { return metalog.RaftID(i.DirectoryID) }
+// raftID is the member's id in raft.
+func (i Identity) raftID() uint64 { return metalog.RaftID(i.DirectoryID) }

@@ -129,9 +129,9 @@ func (s *shard[M, O]) append() error {
 	return nil
 }
 
-// Refusal is what a client is told when records of a coordinator could not be
+// refusal is what a client is told when records of a coordinator could not be
 // written: Kafka's translation of the errors of an append.
-func Refusal(err error) kafka.Code {
+func refusal(err error) kafka.Code {
 	code, ok := kafka.CodeOf(err)
 	if !ok {
 		if errors.Is(err, errPanic) {

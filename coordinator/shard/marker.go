@@ -33,7 +33,7 @@ func (s *shard[M, O]) end(t *Ticket, m *Marker) {
 	}
 	last, err := s.log.AppendMarker(b, m.TxnVersion, s.epoch)
 	if err != nil {
-		t.fail(Refusal(err))
+		t.fail(refusal(err))
 		return
 	}
 	s.of.count.appends.Add(1)

@@ -141,7 +141,7 @@ func (s *shard[M, O]) settle() {
 			s.deliver(g.replies)
 		case !now.Before(g.deadline):
 			s.of.count.timeouts.Add(1)
-			s.refuse(g.replies, Refusal(kafka.RequestTimedOut))
+			s.refuse(g.replies, refusal(kafka.RequestTimedOut))
 		default:
 			s.trim(done)
 			return

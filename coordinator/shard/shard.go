@@ -255,7 +255,7 @@ func (s *shard[M, O]) resign() {
 // fail throws the machine away: what it holds is not what the log holds.
 func (s *shard[M, O]) fail(err error) {
 	s.of.count.failures.Add(1)
-	s.drop(Refusal(err))
+	s.drop(refusal(err))
 	if errors.Is(err, kafka.NotLeaderForPartition) {
 		s.failQueue(kafka.NotCoordinator)
 		s.setState(Resigned) // the next Elect loads

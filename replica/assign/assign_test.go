@@ -95,7 +95,7 @@ func TestStrays(t *testing.T) {
 		return logdir.Found{TopicPartition: kafka.TopicPartition{Topic: topic, Partition: p}, TopicID: id}
 	}
 	all := []logdir.Found{found("a", 0, a), found("a", 0, kafka.TopicID{}), found("a", 0, kafka.TopicID{9}), found("a", 1, a), found("a", 2, a), found("b", 0, kafka.TopicID{3})}
-	got := Strays(all, img, self)
+	got := straysOf(all, img, self)
 	if len(got) != 4 || got[0] != all[2] || got[1] != all[3] || got[2] != all[4] || got[3] != all[5] {
 		t.Errorf("%v", got)
 	}

@@ -8,9 +8,9 @@ import (
 	"gregor/storage/logdir"
 )
 
-// Strays are logs that the image does not place on this broker: their topic
+// straysOf gives logs that the image does not place on this broker: their topic
 // was deleted, or given to others, while this broker was away.
-func Strays(found []logdir.Found, img *image.Image, self kafka.NodeID) []logdir.Found {
+func straysOf(found []logdir.Found, img *image.Image, self kafka.NodeID) []logdir.Found {
 	var strays []logdir.Found
 	for _, f := range found {
 		t, p := placed(f.TopicPartition, img, self)
@@ -40,7 +40,7 @@ func placed(tp kafka.TopicPartition, img *image.Image, self kafka.NodeID) (*imag
 func (x *Executor) SetAside(dir int, found []logdir.Found, img *image.Image) {
 	x.homes.settled = true
 	var again Plan
-	for _, s := range Strays(found, img, x.o.Self) {
+	for _, s := range straysOf(found, img, x.o.Self) {
 		x.homes.aside(s.TopicPartition, dir)
 		x.post(dir, s.TopicPartition, func() {
 			x.o.Logger.Warn("the metadata does not place this log here, its folder is set aside",

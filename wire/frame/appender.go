@@ -39,7 +39,7 @@ func (a *Appender) Int64(v int64) { a.B = binary.BigEndian.AppendUint64(a.B, uin
 func (a *Appender) UUID(u kafka.UUID) { a.B = append(a.B, u[:]...) }
 
 // Uvarint appends an unsigned varint.
-func (a *Appender) Uvarint(v uint32) { a.B = AppendUvarint(a.B, v) }
+func (a *Appender) Uvarint(v uint32) { a.B = appendUvarint(a.B, v) }
 
 // Raw appends bytes as they are.
 func (a *Appender) Raw(b []byte) { a.B = append(a.B, b...) }

@@ -24,14 +24,14 @@ func (a *Appender) EndpointTags(endpoints []NodeEndpoint) {
 		a.NoTags()
 		return
 	}
-	size := UvarintSize(uint32(len(endpoints) + 1))
+	size := uvarintSize(uint32(len(endpoints) + 1))
 	for i := range endpoints {
 		e := &endpoints[i]
-		size += 4 + UvarintSize(uint32(len(e.Host)+1)) + len(e.Host) + 4 + 1
+		size += 4 + uvarintSize(uint32(len(e.Host)+1)) + len(e.Host) + 4 + 1
 		if e.Rack == "" {
 			size++
 		} else {
-			size += UvarintSize(uint32(len(e.Rack)+1)) + len(e.Rack)
+			size += uvarintSize(uint32(len(e.Rack)+1)) + len(e.Rack)
 		}
 	}
 	a.Uvarint(1)

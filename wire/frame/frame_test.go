@@ -102,7 +102,7 @@ func TestPrimitivesAgainstKbin(t *testing.T) {
 func TestVarintSizes(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		u, i, l := rapid.Uint32().Draw(t, "u"), rapid.Int32().Draw(t, "i"), rapid.Int64().Draw(t, "l")
-		if UvarintSize(u) != len(AppendUvarint(nil, u)) || VarintSize(i) != len(AppendVarint(nil, i)) || VarlongSize(l) != len(AppendVarlong(nil, l)) {
+		if uvarintSize(u) != len(appendUvarint(nil, u)) || VarintSize(i) != len(AppendVarint(nil, i)) || VarlongSize(l) != len(AppendVarlong(nil, l)) {
 			t.Fatal(u, i, l)
 		}
 	})

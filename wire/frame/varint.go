@@ -38,8 +38,8 @@ func Varlong(b []byte) (v int64, n int) {
 	return 0, 0
 }
 
-// UvarintSize is the number of bytes AppendUvarint adds.
-func UvarintSize(v uint32) int {
+// uvarintSize is the number of bytes appendUvarint adds.
+func uvarintSize(v uint32) int {
 	n := 1
 	for ; v >= 0x80; v >>= 7 {
 		n++
@@ -48,7 +48,7 @@ func UvarintSize(v uint32) int {
 }
 
 // VarintSize is the number of bytes AppendVarint adds.
-func VarintSize(v int32) int { return UvarintSize(uint32(v<<1) ^ uint32(v>>31)) }
+func VarintSize(v int32) int { return uvarintSize(uint32(v<<1) ^ uint32(v>>31)) }
 
 // VarlongSize is the number of bytes AppendVarlong adds.
 func VarlongSize(v int64) int {
@@ -59,8 +59,8 @@ func VarlongSize(v int64) int {
 	return n
 }
 
-// AppendUvarint appends v as an unsigned varint.
-func AppendUvarint(b []byte, v uint32) []byte {
+// appendUvarint appends v as an unsigned varint.
+func appendUvarint(b []byte, v uint32) []byte {
 	for v >= 0x80 {
 		b = append(b, byte(v)|0x80)
 		v >>= 7
@@ -70,7 +70,7 @@ func AppendUvarint(b []byte, v uint32) []byte {
 
 // AppendVarint appends v as a zigzag varint.
 func AppendVarint(b []byte, v int32) []byte {
-	return AppendUvarint(b, uint32(v<<1)^uint32(v>>31))
+	return appendUvarint(b, uint32(v<<1)^uint32(v>>31))
 }
 
 // AppendVarlong appends v as a zigzag varint.

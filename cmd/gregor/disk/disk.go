@@ -120,8 +120,8 @@ func (r *Reader) Records(b *Batch, f func(*batch.Record) error) error {
 	return it.Err()
 }
 
-// IsCorrupt finds damage in err.
-func IsCorrupt(err error) (*segment.CorruptError, bool) {
+// isCorrupt finds damage in err.
+func isCorrupt(err error) (*segment.CorruptError, bool) {
 	var c *segment.CorruptError
 	return c, errors.As(err, &c)
 }

@@ -133,14 +133,14 @@ func TestParseFolder(t *testing.T) {
 		"orders-3.0123456789abcdef0123456789abcdef-delete": {Topic: "orders", Partition: 3, State: "deleted"},
 		"orders-3.0123456789abcdef0123456789abcdef-stray":  {Topic: "orders", Partition: 3, State: "stray"},
 	} {
-		got, ok := ParseFolder("/d/" + name)
+		got, ok := parseFolder("/d/" + name)
 		want.Path = "/d/" + name
 		if !ok || got != want {
 			t.Errorf("%s: %+v, %v", name, got, ok)
 		}
 	}
 	for _, name := range []string{"orders", "-1", "orders-", "orders-01", "orders-x", "orders--delete", "orders-99999999999"} {
-		if got, ok := ParseFolder("/d/" + name); ok && got.Topic == "orders" {
+		if got, ok := parseFolder("/d/" + name); ok && got.Topic == "orders" {
 			t.Errorf("%s: %+v", name, got)
 		}
 	}
@@ -164,7 +164,7 @@ func FuzzWalk(f *testing.F) {
 			_ = r.Records(x, func(*batch.Record) error { return nil })
 			return nil
 		})
-		if _, corrupt := IsCorrupt(err); err != nil && !corrupt {
+		if _, corrupt := isCorrupt(err); err != nil && !corrupt {
 			t.Fatal(err)
 		}
 		if err == nil && total != len(b) {

@@ -25,8 +25,8 @@ type Folder struct {
 // states of folders by the ends of their names.
 var states = map[string]string{"-delete": "deleted", "-stray": "stray", "-future": "future"}
 
-// ParseFolder takes the name of a partition's folder apart.
-func ParseFolder(path string) (f Folder, ok bool) {
+// parseFolder takes the name of a partition's folder apart.
+func parseFolder(path string) (f Folder, ok bool) {
 	f.Path = path
 	name := filepath.Base(path)
 	for suffix, state := range states {
@@ -59,7 +59,7 @@ func Folders(dir string) ([]Folder, error) {
 		if !e.IsDir() {
 			continue
 		}
-		if f, ok := ParseFolder(filepath.Join(dir, e.Name())); ok {
+		if f, ok := parseFolder(filepath.Join(dir, e.Name())); ok {
 			list = append(list, f)
 		}
 	}

@@ -38,7 +38,7 @@ func (r *Report) add(file string, posBytes int64, format string, args ...any) {
 
 // addError notes damage, and passes on what is no damage.
 func (r *Report) addError(err error) error {
-	if c, ok := IsCorrupt(err); ok {
+	if c, ok := isCorrupt(err); ok {
 		r.add(c.File, c.PosBytes, "%s", c.Reason)
 		return nil
 	}

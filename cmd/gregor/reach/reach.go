@@ -11,9 +11,9 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 )
 
-// ErrSilent says that something takes connections, or packets, and does not
+// errSilent says that something takes connections, or packets, and does not
 // answer.
-var ErrSilent = errors.New("nobody answers there: is it a Kafka broker, and is it well?")
+var errSilent = errors.New("nobody answers there: is it a Kafka broker, and is it well?")
 
 // Ping asks one broker after the other. The client's own ping sees its context
 // between two of them only: a port that takes connections and says nothing
@@ -31,5 +31,5 @@ func Ping(ctx context.Context, client *kgo.Client) error {
 	if err := ctx.Err(); errors.Is(err, context.Canceled) {
 		return err
 	}
-	return ErrSilent
+	return errSilent
 }

@@ -27,7 +27,7 @@ func TestPingOfSilentPort(t *testing.T) {
 	defer func() { go client.Close() }()
 	short, cancel := context.WithTimeout(t.Context(), 10*time.Millisecond)
 	defer cancel()
-	if err := Ping(short, client); !errors.Is(err, ErrSilent) {
+	if err := Ping(short, client); !errors.Is(err, errSilent) {
 		t.Errorf("time is up: %v", err)
 	}
 	signalled, cancel := context.WithCancel(t.Context())
@@ -40,7 +40,7 @@ func TestPingOfSilentPort(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer none.Close()
-	if err := Ping(t.Context(), none); err == nil || errors.Is(err, ErrSilent) {
+	if err := Ping(t.Context(), none); err == nil || errors.Is(err, errSilent) {
 		t.Errorf("no port: %v", err)
 	}
 }
