@@ -7,9 +7,7 @@ package group
 import (
 	"fmt"
 	"math/rand/v2"
-	"os"
 	"regexp"
-	"strconv"
 	"testing"
 
 	"github.com/twmb/franz-go/pkg/kmsg"
@@ -23,11 +21,7 @@ import (
 func TestClassicLockstep(t *testing.T) {
 	k := startApacheCoordinator(t)
 	steps := max(modelSteps(t)/50, 1)
-	first, runs := uint64(rand.Uint32()), 100
-	if text := os.Getenv("LOCKSTEP_SEED"); text != "" {
-		first, _ = strconv.ParseUint(text, 10, 64)
-		runs = 1
-	}
+	first, runs := lockstepSeeds()
 	compared := 0
 	for run := range runs {
 		seed := first + uint64(run)

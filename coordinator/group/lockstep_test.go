@@ -370,11 +370,7 @@ func canonicalDescription(g *kmsg.ConsumerGroupDescribeResponseGroup) {
 func TestLockstep(t *testing.T) {
 	k := startApacheCoordinator(t)
 	steps := max(modelSteps(t)/100, 1)
-	first, runs := uint64(rand.Uint32()), 100
-	if text := os.Getenv("LOCKSTEP_SEED"); text != "" {
-		first, _ = strconv.ParseUint(text, 10, 64)
-		runs = 1
-	}
+	first, runs := lockstepSeeds()
 	compared := 0
 	for run := range runs {
 		seed := first + uint64(run)
@@ -384,6 +380,20 @@ func TestLockstep(t *testing.T) {
 		}
 	}
 	t.Logf("%d steps of %d were compared", compared, runs*steps)
+}
+
+// lockstepSeeds are those of the histories that are played: always the same ones,
+// so that a change alone decides whether they end well, or the one of
+// LOCKSTEP_SEED, or with MODEL_STEPS others each time.
+func lockstepSeeds() (first uint64, runs int) {
+	if text := os.Getenv("LOCKSTEP_SEED"); text != "" {
+		first, _ = strconv.ParseUint(text, 10, 64)
+		return first, 1
+	}
+	if os.Getenv("MODEL_STEPS") != "" {
+		return uint64(rand.Uint32()), 100
+	}
+	return 1, 100
 }
 
 func lockstep(t *testing.T, k *apacheCoordinator, seed uint64, steps int) (compared int) {
