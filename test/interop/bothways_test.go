@@ -42,10 +42,10 @@ func TestBothWays(t *testing.T) {
 	for name, kill := range map[string]bool{"stopped": false, "killed": true} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			ctx, cancel := context.WithTimeout(context.Background(), 6*time.Minute)
+			ctx, cancel := context.WithTimeout(context.Background(), 15*time.Minute)
 			defer cancel()
-			b := &bothWays{ctx: ctx, t: t, began: time.Now().Add(-time.Hour)}
 			dir := filepath.Join(t.TempDir(), "data")
+			b := &bothWays{ctx: ctx, t: t, dir: dir, began: time.Now().Add(-time.Hour)}
 			options := kafka.Options{Settings: bothSettings}
 			end := func(n *kafka.Node) {
 				if kill {
@@ -104,6 +104,7 @@ func TestBothWays(t *testing.T) {
 type bothWays struct {
 	ctx    context.Context
 	t      *testing.T
+	dir    string
 	began  time.Time
 	round  int // of writing
 	node   *kafka.Node
@@ -321,23 +322,37 @@ func (b *bothWays) same(who string, before picture) {
 	}
 }
 
-// settled is the picture when nothing moves any more: the cleaner or retention
-// may be at work for a moment after they were told to rest.
+// settled is the picture when nothing moves any more.
 func (b *bothWays) settled() picture {
 	b.t.Helper()
-	last := b.look()
-	for {
+	return settledBy(b, b.look)
+}
+
+// settledBy looks until it sees the same again and again, and no file that a
+// cleaner is still at: cleaner and retention may be at work for a while after
+// they were told to rest.
+func settledBy[P any](b *bothWays, look func() P) P {
+	b.t.Helper()
+	last := look()
+	for same := 0; same < 3; {
 		select {
 		case <-b.ctx.Done():
 			b.t.Fatalf("%s does not come to rest", b.node.Name)
-		case <-time.After(500 * time.Millisecond):
+		case <-time.After(300 * time.Millisecond):
 		}
-		now := b.look()
-		if cmp.Equal(last, now) {
-			return now
+		var at []string
+		for _, unfinished := range []string{"*.cleaned", "*.swap"} {
+			files, err := filepath.Glob(filepath.Join(b.dir, "*", unfinished))
+			b.check("look for files of a cleaner", err)
+			at = append(at, files...)
+		}
+		now := look()
+		if same++; len(at) > 0 || !cmp.Equal(last, now) {
+			same = 0
 		}
 		last = now
 	}
+	return last
 }
 
 // picture is what a cluster must serve the same, whoever runs it.
@@ -405,11 +420,12 @@ func (b *bothWays) look() picture {
 			}
 		}
 	}
+	committedOf(b.ctx, b.t, b.admin, "by hand", "plain") // a coordinator that still reads its log lists nothing
 	groups, err := b.admin.ListGroups(b.ctx)
 	b.check("groups", err)
 	for name, g := range groups {
 		p.Groups[name] = g.ProtocolType + " " + g.State
-		offsets, err := b.admin.FetchOffsets(b.ctx, name)
+		offsets, err := b.admin.FetchOffsets(kadm.RequireStable(b.ctx), name)
 		b.check("offsets of "+name, err)
 		offsets.Each(func(o kadm.OffsetResponse) {
 			p.Offsets[fmt.Sprint(name, ": ", o.Topic, "-", o.Partition)] = fmt.Sprint(o.At, " epoch ", o.LeaderEpoch, " ", o.Metadata)

@@ -19,6 +19,7 @@ import (
 // two log directories: each finds every partition where the other has put it,
 // and puts new ones into both.
 func TestTurnsOnTwoDirectories(t *testing.T) {
+	t.Parallel()
 	gregor := func(t *testing.T, dirs []string) *kafka.Node {
 		return startWith(t, dirs[0], "log.dirs="+strings.Join(dirs, ","))
 	}
@@ -30,6 +31,7 @@ func TestTurnsOnTwoDirectories(t *testing.T) {
 		"Kafka first":  {apache, gregor},
 	} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			root := t.TempDir()
 			dirs := []string{filepath.Join(root, "a"), filepath.Join(root, "b")}
 			var ids []string

@@ -24,6 +24,7 @@ import (
 // in __consumer_offsets, and a member reads on from there. Kafka's
 // DumpLogSegments reads what gregor wrote with its decoder of offsets.
 func TestGroupsTakeTurns(t *testing.T) {
+	t.Parallel()
 	dir := filepath.Join(t.TempDir(), "data")
 	settings := []string{"offsets.topic.num.partitions=1", "offsets.topic.replication.factor=1", "group.initial.rebalance.delay.ms=0"}
 	apache := func() *kafka.Node { return kafka.StartApache(t, dir, kafka.Options{Settings: settings}) }
@@ -31,7 +32,7 @@ func TestGroupsTakeTurns(t *testing.T) {
 	const each, partitions = 10, 2
 	committed := map[int32]int64{}
 	for turn, start := range []func() *kafka.Node{gregor, apache, gregor, apache} {
-		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
 		n := start()
 		admin := newAdmin(t, n.Address)
 		if turn == 0 {

@@ -10,7 +10,6 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 
 	"gregor/test/interop/kafka"
 )
@@ -21,14 +20,14 @@ func TestJavaClient(t *testing.T) {
 	kafka.Need(t, "javac")
 	classes := kafka.Jars(t, kafka.Broker) + string(os.PathListSeparator) + t.TempDir()
 	_, built, _ := strings.Cut(classes, string(os.PathListSeparator))
-	compile := exec.CommandContext(t.Context(), "javac", "-Xlint:all", "-Xlint:-classfile", "-Xlint:-path", "-cp", classes, "-d", built, filepath.Join("java", "RoundTrip.java"))
+	compile := exec.CommandContext(t.Context(), "javac", "-encoding", "UTF-8", "-Xlint:all", "-Xlint:-classfile", "-Xlint:-path", "-cp", classes, "-d", built, filepath.Join("java", "RoundTrip.java"))
 	if out, err := compile.CombinedOutput(); err != nil {
 		t.Fatalf("javac: %v\n%s", err, out)
 	}
 	n := startGregor(t, filepath.Join(t.TempDir(), "data"))
 	codecs := []string{"none", "gzip", "snappy", "lz4", "zstd"}
 	run := exec.Command("java", kafka.JVM(append([]string{"-Xmx512m", "-cp", classes, "RoundTrip", n.Address, "50000"}, codecs...)...)...)
-	said, err := kafka.RunWithin(run, 4*time.Minute, "")
+	said, err := kafka.RunWithin(run, 2*toolTimeout, "")
 	if err != nil {
 		t.Fatal(err)
 	}

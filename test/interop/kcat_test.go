@@ -28,6 +28,8 @@ const (
 	// realBytesMax is where the source tree is cut off: enough for a real
 	// load, small enough for a test.
 	realBytesMax = 24 << 20
+	// manyLines reach every partition, whatever their number: fewer may not.
+	manyLines = 500
 )
 
 // TestRealTextSurvivesTheRoundTrip sends real text files line by line with
@@ -55,6 +57,8 @@ func realTexts(t *testing.T) map[string][]byte {
 	} {
 		if text, err := os.ReadFile(path); err == nil && len(text) > 0 {
 			texts[name] = text
+		} else {
+			kafka.LeftOut(t, path+" is not here")
 		}
 	}
 	root, err := exec.Command("go", "env", "GOROOT").Output()
@@ -62,7 +66,11 @@ func realTexts(t *testing.T) map[string][]byte {
 		t.Fatal(err)
 	}
 	var source bytes.Buffer
-	err = filepath.WalkDir(filepath.Join(strings.TrimSpace(string(root)), "src"), func(path string, entry fs.DirEntry, err error) error {
+	tree, err := filepath.EvalSymlinks(filepath.Join(strings.TrimSpace(string(root)), "src"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	err = filepath.WalkDir(tree, func(path string, entry fs.DirEntry, err error) error {
 		if err != nil || entry.IsDir() || filepath.Ext(path) != ".go" || strings.Contains(path, "testdata") {
 			return err
 		}
@@ -166,7 +174,7 @@ func (g *gathering) complete(t *testing.T, reader string) {
 	if g.count != len(g.lines) {
 		t.Fatalf("%s: %d lines of %d", reader, g.count, len(g.lines))
 	}
-	if len(g.next) != realPartitions {
+	if len(g.lines) >= manyLines && len(g.next) != realPartitions {
 		t.Fatalf("%s: lines in %d partitions of %d", reader, len(g.next), realPartitions)
 	}
 }

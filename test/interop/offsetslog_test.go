@@ -29,11 +29,12 @@ var updateOffsets = flag.Bool("update-offsets", false, "write node/testdata/offs
 // node/testdata/offsets beside the __consumer_offsets-0 that it wrote; a test
 // of node loads that.
 func TestOffsetsLogOfKafka(t *testing.T) {
+	t.Parallel()
 	const fixture = "../../node/testdata/offsets"
 	dir := filepath.Join(t.TempDir(), "kafka")
 	n := kafka.StartApache(t, dir, kafka.Options{Settings: []string{"offsets.topic.num.partitions=1", "offsets.topic.replication.factor=1",
 		"transaction.state.log.replication.factor=1", "transaction.state.log.min.isr=1", "transaction.state.log.num.partitions=1", "group.initial.rebalance.delay.ms=0"}})
-	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
+	ctx, cancel := context.WithTimeout(context.Background(), 8*time.Minute)
 	defer cancel()
 	client, err := kgo.NewClient(kgo.SeedBrokers(n.Address), kgo.RecordPartitioner(kgo.ManualPartitioner()))
 	if err != nil {
@@ -62,7 +63,7 @@ func TestOffsetsLogOfKafka(t *testing.T) {
 	}
 	var said strings.Builder
 	for _, group := range []string{"classic", "static", "deleted", "new", "in a transaction", "aborted"} {
-		offsets, err := admin.FetchOffsets(ctx, group)
+		offsets, err := admin.FetchOffsets(kadm.RequireStable(ctx), group) // the end of a transaction comes behind the answer to it
 		if err != nil {
 			t.Fatal(err)
 		}

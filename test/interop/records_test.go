@@ -15,7 +15,8 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 )
 
-const loadTimeout = 60 * time.Second
+// loadTimeout is for what takes seconds: only what is wrong needs so long.
+const loadTimeout = 4 * time.Minute
 
 // content is what a test expects a cluster to hold: for each topic, how many
 // records of makeRecord each partition has.

@@ -21,6 +21,7 @@ import (
 // turn: each finds the log where the other's retention left it, and goes on. One
 // topic is emptied, another loses a half.
 func TestRetentionInTurns(t *testing.T) {
+	t.Parallel()
 	dir := filepath.Join(t.TempDir(), "data")
 	settings := kafka.Options{Settings: []string{"log.retention.check.interval.ms=200", "log.initial.task.delay.ms=0"}}
 	starts := []func() *kafka.Node{
@@ -28,7 +29,7 @@ func TestRetentionInTurns(t *testing.T) {
 		func() *kafka.Node { return kafka.StartApache(t, dir, settings) },
 		func() *kafka.Node { return kafka.StartGregor(t, dir, settings) },
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Minute)
 	defer cancel()
 	const each = 10
 	now := time.Now()

@@ -177,7 +177,7 @@ func (m members) turn(t *testing.T, address string, words []string) {
 	m[name] = client
 	select {
 	case <-joined:
-	case <-time.After(30 * time.Second):
+	case <-time.After(toolTimeout):
 		t.Fatalf("member %s got no partition", name)
 	}
 }

@@ -17,7 +17,7 @@ import (
 )
 
 // toolTimeout ends a tool, or gregor's of its name, that waits for what never comes.
-const toolTimeout = 2 * time.Minute
+const toolTimeout = 5 * time.Minute
 
 // toolbox runs Kafka's tools for all tests.
 var toolbox kafka.Toolbox

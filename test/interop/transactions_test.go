@@ -40,8 +40,10 @@ var transactionSettings = []string{"transaction.state.log.replication.factor=1",
 // every isolation, bounded in bytes or not; it ends a transaction that hangs;
 // and Kafka goes on with what gregor left.
 func TestTransactionsOfKafka(t *testing.T) {
+	t.Parallel()
 	for _, kill := range []bool{false, true} {
 		t.Run(map[bool]string{false: "stopped", true: "killed"}[kill], func(t *testing.T) {
+			t.Parallel()
 			end := func(n *kafka.Node) {
 				if kill {
 					n.Kill()
@@ -107,7 +109,7 @@ func TestTransactionsOfKafka(t *testing.T) {
 // and one that is in none, take turns.
 func writeTransactions(t *testing.T, n *kafka.Node, turns int, create bool) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
+	ctx, cancel := context.WithTimeout(context.Background(), 8*time.Minute)
 	defer cancel()
 	if create {
 		segments := map[string]*string{"segment.ms": kadm.StringPtr("60000"), "index.interval.bytes": kadm.StringPtr("100")}
@@ -119,7 +121,7 @@ func writeTransactions(t *testing.T, n *kafka.Node, turns int, create bool) {
 	for i := range 5 {
 		opts := []kgo.Opt{kgo.SeedBrokers(n.Address), kgo.RecordPartitioner(kgo.ManualPartitioner()), kgo.DefaultProduceTopic(txnTopic)}
 		if i > 0 {
-			opts = append(opts, kgo.TransactionalID(fmt.Sprint("id-", i)), kgo.TransactionTimeout(10*time.Minute))
+			opts = append(opts, kgo.TransactionalID(fmt.Sprint("id-", i)), kgo.TransactionTimeout(15*time.Minute))
 		}
 		if i > 2 {
 			opts = append(opts, kgo.MaxVersions(kversion.V3_6_0()))
@@ -132,6 +134,10 @@ func writeTransactions(t *testing.T, n *kafka.Node, turns int, create bool) {
 		clients = append(clients, c)
 	}
 	now, open := time.Now(), make([]bool, len(clients))
+	var in [txnPartitions]map[int]bool // whose open transactions are there
+	for p := range in {
+		in[p] = map[int]bool{}
+	}
 	for turn := range turns {
 		i := (turn*7 + turn/5*3) % len(clients)
 		c := clients[i]
@@ -147,6 +153,9 @@ func writeTransactions(t *testing.T, n *kafka.Node, turns int, create bool) {
 			if err := c.ProduceSync(ctx, record).FirstErr(); err != nil {
 				t.Fatal(err)
 			}
+			if i > 0 {
+				in[record.Partition][i] = true
+			}
 		}
 		// The last two stay open.
 		if i > 0 && turn < turns-8 && turn%7 != 1 {
@@ -154,6 +163,21 @@ func writeTransactions(t *testing.T, n *kafka.Node, turns int, create bool) {
 				t.Fatal(err)
 			}
 			open[i] = false
+			for p := range in {
+				delete(in[p], i)
+			}
+		}
+	}
+	// Kafka writes the markers behind its answer to the end of a transaction.
+	for {
+		now := openTransactions(t, n)
+		if len(now[0]) == len(in[0]) && len(now[1]) == len(in[1]) {
+			return
+		}
+		select {
+		case <-ctx.Done():
+			t.Fatalf("open transactions %v, expected %v", now, in)
+		case <-time.After(50 * time.Millisecond):
 		}
 	}
 }
@@ -180,7 +204,7 @@ type fetchAnswer struct {
 // ask fetches from every offset, in all ways, and asks for offsets and producers.
 func ask(t *testing.T, n *kafka.Node) answers {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), 3*time.Minute)
+	ctx, cancel := context.WithTimeout(context.Background(), 8*time.Minute)
 	defer cancel()
 	c, err := kgo.NewClient(kgo.SeedBrokers(n.Address))
 	if err != nil {
@@ -298,7 +322,7 @@ func compareAnswers(t *testing.T, kafkas string, want answers, gregors string, g
 
 func describeProducers(t *testing.T, n *kafka.Node, partition int32) []kmsg.DescribeProducersResponseTopicPartitionActiveProducer {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
 	defer cancel()
 	c, err := kgo.NewClient(kgo.SeedBrokers(n.Address))
 	if err != nil {

@@ -15,12 +15,14 @@ import (
 // on with it, gregor again, Kafka again: each serves all that was written
 // before it, at the same offsets, and writes more.
 func TestKafkaAndGregorTakeTurns(t *testing.T) {
+	t.Parallel()
 	takeTurns(t, startGregor, startKafka)
 }
 
 // TestGregorTakesOverFromKafka is the way in: Kafka formatted and filled the
 // directory.
 func TestGregorTakesOverFromKafka(t *testing.T) {
+	t.Parallel()
 	takeTurns(t, startKafka, startGregor)
 }
 
@@ -57,6 +59,7 @@ func takeTurns(t *testing.T, first, second func(*testing.T, string) *kafka.Node)
 // TestPartitionsThatNobodyUsedTakeTurns: gregor makes no folder for a partition
 // before its first record, and Apache Kafka goes on with it all the same.
 func TestPartitionsThatNobodyUsedTakeTurns(t *testing.T) {
+	t.Parallel()
 	dir := filepath.Join(t.TempDir(), "data")
 	idle := content{"idle": {partitions: 3, count: 300, codec: variety(1)["plain"].codec}}
 	n := startGregor(t, dir)

@@ -19,7 +19,7 @@ import (
 const (
 	// lineTimeout is longer than the scripts' own deadline, so that they can
 	// say what they wait for.
-	lineTimeout = 75 * time.Second
+	lineTimeout = 200 * time.Second
 	// lineBytesMax is above the largest record of the tests, in base64.
 	lineBytesMax = 8 << 20
 )

@@ -63,7 +63,7 @@ import org.apache.kafka.common.serialization.ByteArraySerializer;
  * argument, lines of JSON on stdin and stdout.
  */
 public final class Client {
-    private static final long DEADLINE_MS = 60_000;
+    private static final long DEADLINE_MS = 180_000;
     private static final int HEARTBEAT_MS = 500;
     private static final ObjectMapper JSON = new ObjectMapper();
     private static final BufferedReader IN = new BufferedReader(new InputStreamReader(System.in));

@@ -131,7 +131,7 @@ public final class RoundTrip {
     private void consume() {
         long[] next = new long[PARTITIONS];
         int seen = 0;
-        long deadline = System.currentTimeMillis() + 60_000;
+        long deadline = System.currentTimeMillis() + 180_000;
         try (KafkaConsumer<byte[], byte[]> consumer = consumer()) {
             consumer.assign(partitions());
             consumer.seekToBeginning(partitions());
@@ -191,7 +191,7 @@ public final class RoundTrip {
         try (KafkaConsumer<byte[], byte[]> consumer = consumer()) {
             consumer.assign(Set.of(first));
             consumer.seek(first, 1_000_000_000L);
-            long deadline = System.currentTimeMillis() + 30_000;
+            long deadline = System.currentTimeMillis() + 180_000;
             while (System.currentTimeMillis() < deadline) {
                 consumer.poll(Duration.ofSeconds(1));
             }

@@ -77,9 +77,9 @@ const read = async (request) => {
 const calls = (admin, plain) => ({
   create_topic: async ({ topic, partitions, replicas, configs, validate_only: validateOnly = false }) => {
     if (validateOnly) throw new c.Lacks();
-    await promise((cb) => plain.createTopic({ topic, num_partitions: partitions, replication_factor: replicas, config: configs }, 30_000, cb));
+    await promise((cb) => plain.createTopic({ topic, num_partitions: partitions, replication_factor: replicas, config: configs }, c.DEADLINE_MS, cb));
   },
-  delete_topic: ({ topic }) => promise((cb) => plain.deleteTopic(topic, 30_000, cb)),
+  delete_topic: ({ topic }) => promise((cb) => plain.deleteTopic(topic, c.DEADLINE_MS, cb)),
   list_topics: async () => (await admin.listTopics()).sort(),
   describe_topic: async ({ topic }) => {
     const found = await admin.fetchTopicMetadata({ topics: [topic] });
@@ -87,7 +87,7 @@ const calls = (admin, plain) => ({
       .map((p) => ({ partition: p.partitionId, leader: p.leader, replicas: p.replicas, isr: p.isr }))
       .sort((a, b) => a.partition - b.partition);
   },
-  create_partitions: ({ topic, count }) => promise((cb) => plain.createPartitions(topic, count, 30_000, cb)),
+  create_partitions: ({ topic, count }) => promise((cb) => plain.createPartitions(topic, count, c.DEADLINE_MS, cb)),
   delete_records: async ({ topic, partition, before }) => {
     const found = await admin.deleteTopicRecords({ topic, partitions: [{ partition, offset: String(before) }] });
     if (found[0].error) throw new c.Refused(found[0].error.code, found[0].error.message);
@@ -157,7 +157,7 @@ const group = async () => {
     if (command === 'commit') {
       try {
         member.commitSync();
-        const at = await promise((cb) => member.committed(null, 10_000, cb));
+        const at = await promise((cb) => member.committed(null, c.DEADLINE_MS, cb));
         c.say({ committed: Object.fromEntries(at.filter((p) => p.offset >= 0).map((p) => [`${p.topic}-${p.partition}`, p.offset])) });
       } catch (error) {
         c.say({ error: { code: c.codeOf(error), text: String(error) } });

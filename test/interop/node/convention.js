@@ -6,7 +6,7 @@
 
 const readline = require('node:readline');
 
-const DEADLINE_MS = 60_000;
+const DEADLINE_MS = 180_000;
 const HEARTBEAT_MS = 500;
 
 const toBytes = (text) => (text === null || text === undefined ? null : Buffer.from(text, 'base64'));

@@ -30,7 +30,7 @@ let initialized = null; // once: a second time breaks what uses the first
 const connectTo = async (request) => {
   initialized ??= zstd.init();
   await initialized;
-  return new Kafka({ clientId: 'interop', brokers: [request.bootstrap], logLevel: logLevel.NOTHING, retry: { retries: 2 } });
+  return new Kafka({ clientId: 'interop', brokers: [request.bootstrap], logLevel: logLevel.NOTHING, retry: { retries: 2 }, connectionTimeout: c.DEADLINE_MS });
 };
 
 // It answers the group, and leaves it, only between two fetches.
@@ -182,7 +182,7 @@ const group = async () => {
   const request = await c.next();
   if (request.protocol !== 'classic') return c.say({ lacks: true });
   const kafka = await connectTo(request);
-  const member = kafka.consumer({ groupId: request.group, sessionTimeout: request.session_timeout_ms, rebalanceTimeout: 20_000, heartbeatInterval: c.HEARTBEAT_MS, maxWaitTimeInMs });
+  const member = kafka.consumer({ groupId: request.group, sessionTimeout: request.session_timeout_ms, rebalanceTimeout: c.DEADLINE_MS, heartbeatInterval: c.HEARTBEAT_MS, maxWaitTimeInMs });
   const position = new Map(); // place -> offset of the next record
   member.on(member.events.GROUP_JOIN, ({ payload }) => {
     position.clear();

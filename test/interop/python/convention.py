@@ -11,7 +11,7 @@ import sys
 import threading
 import time
 
-DEADLINE_S = 60
+DEADLINE_S = 180
 HEARTBEAT_MS = 500
 
 
