@@ -73,9 +73,12 @@ type consumerClient struct {
 	joined  bool  // of a classic member: it has its assignment
 	// watched are the topics of the group as a classic member that leads it saw them; nil: it leads none.
 	watched map[string]int32
-	busy    bool
-	life    int
-	lives   int
+	// unread is the generation in which a static member of a classic group came back. What it reads by then
+	// counts from the next one on, as in Kafka.
+	unread int32
+	busy   bool
+	life   int
+	lives  int
 }
 
 func newConsumerModel(t *rapid.T, seed uint64) *consumerModel {
@@ -355,6 +358,9 @@ func (m *consumerModel) joinClassic(c *consumerClient) {
 	req.Version, req.Group, req.MemberID, req.InstanceID, req.ProtocolType = 9, "g", c.id, c.instance, protocolTypeConsumer
 	req.SessionTimeoutMillis, req.RebalanceTimeoutMillis = modelSessionMs, modelRebalanceMs
 	req.Protocols = protocols("range", subscription(c.topics...))
+	if g, ok := m.g.groups["g"].(*classicGroup); ok && c.id == "" && c.instance != nil && g.static[*c.instance] != "" && g.state == stateStable {
+		c.unread = g.generation
+	}
 	m.send1(c, req, func(r kmsg.Response) {
 		resp := r.(*kmsg.JoinGroupResponse)
 		if c.busy = false; m.classicError(c, kafka.Code(resp.ErrorCode), resp.MemberID) {
@@ -600,6 +606,9 @@ func (m *consumerModel) settle() {
 
 func (m *consumerModel) mustBeSettled(when string) {
 	g, consumer := m.g.groups["g"].(*consumerGroup)
+	if old, ok := m.g.groups["g"].(*classicGroup); ok && slices.ContainsFunc(m.living(), func(c *consumerClient) bool { return c.unread == old.generation }) {
+		return
+	}
 	wanted, used := map[string]bool{}, map[string]bool{}
 	for _, c := range m.living() {
 		if consumer {
