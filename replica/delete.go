@@ -53,7 +53,7 @@ func (p *Partition) finishDeletes() {
 	var nothing retention.Rules
 	for more := true; more; {
 		more = false
-		p.OnLane(func(log *commitlog.Log) {
+		p.onLog(func(log *commitlog.Log) {
 			if log.RetentionDue(nothing, p.now().UnixMilli()) {
 				_, more, _ = log.Retain(nothing)
 			}

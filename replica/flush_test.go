@@ -174,7 +174,7 @@ func TestFlushMsBesideADirectoryThatHangs(t *testing.T) {
 			appendOne(p, "a")
 		}
 		for _, p := range hang {
-			over.Go(func() { p.OnLane(func(*commitlog.Log) { <-release }) })
+			over.Go(func() { p.onLog(func(*commitlog.Log) { <-release }) })
 		}
 		for range 3 {
 			appendOne(works, "b")

@@ -80,7 +80,7 @@ func (r *Retention) pass(ctx context.Context) {
 // retain deletes what is due by the rules that hold now, and reports whether
 // there is more to do. Appends that wait meanwhile come in between.
 func (p *Partition) retain(logger *slog.Logger) (more bool) {
-	p.OnLane(func(log *commitlog.Log) {
+	p.onLog(func(log *commitlog.Log) {
 		var plan retention.Plan
 		var err error
 		plan, more, err = log.Retain(p.Rules().Retention)

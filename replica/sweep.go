@@ -43,7 +43,7 @@ func Sweep(ctx context.Context, table *Table, interval time.Duration, logger *sl
 }
 
 func (p *Partition) checkpoint(logger *slog.Logger) {
-	p.OnLane(func(log *commitlog.Log) {
+	p.onLog(func(log *commitlog.Log) {
 		err := log.Checkpoint()
 		if err != nil && !errors.Is(err, commitlog.ErrFailed) && !errors.Is(err, commitlog.ErrClosed) {
 			logger.Warn("checkpoint of a log failed; the next sweep tries again", "partition", p.tp.String(), "err", err)

@@ -19,7 +19,7 @@ import (
 
 func producersOf(t *testing.T, p *Partition) (n int) {
 	t.Helper()
-	p.OnLane(func(log *commitlog.Log) {
+	p.onLog(func(log *commitlog.Log) {
 		list, err := log.Producers()
 		if err != nil {
 			t.Error(err)
@@ -87,7 +87,7 @@ func TestSweepBesideADirectoryThatHangs(t *testing.T) {
 		table.Add(works)
 		release := make(chan struct{})
 		var over sync.WaitGroup
-		over.Go(func() { hangs.OnLane(func(*commitlog.Log) { <-release }) })
+		over.Go(func() { hangs.onLog(func(*commitlog.Log) { <-release }) })
 		ctx, cancel := context.WithCancel(context.Background())
 		over.Go(func() { Sweep(ctx, table, 10*time.Minute, slog.New(slog.DiscardHandler)) })
 		defer func() { close(release); cancel(); over.Wait() }()

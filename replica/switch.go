@@ -240,9 +240,9 @@ func (p *Partition) Log() *commitlog.Log {
 	return p.log
 }
 
-// OnLane runs f with the log on the partition's lane, and not at all while
+// onLog runs f with the log on the partition's lane, and not at all while
 // there is none or it is offline: for what nobody waits for.
-func (p *Partition) OnLane(f func(*commitlog.Log)) {
+func (p *Partition) onLog(f func(*commitlog.Log)) {
 	p.onLane(func() {
 		p.mu.Lock()
 		log, offline := p.log, p.role == Offline

@@ -85,7 +85,7 @@ func (v view) checkRegistration(req *kmsg.BrokerRegistrationRequest) *refusal {
 		return refuse(kafka.InvalidRequest, "Broker ID %d is negative", req.BrokerID)
 	}
 	if b := v.img.Broker(kafka.NodeID(req.BrokerID)); b != nil && b.IncarnationID != req.IncarnationID &&
-		v.env.Sessions.Valid(b.BrokerID, b.BrokerEpoch, v.env.Now) {
+		v.env.Sessions.valid(b.BrokerID, b.BrokerEpoch, v.env.Now) {
 		return refuse(kafka.DuplicateBrokerRegistration, "Another broker is registered with that broker id. If the broker "+
 			"was recently restarted this should self-resolve once the heartbeat manager expires the broker's session.")
 	}

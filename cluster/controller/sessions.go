@@ -49,9 +49,9 @@ func (s *Sessions) register(id kafka.NodeID, epoch kafka.BrokerEpoch, fenced boo
 	}
 }
 
-// Valid reports whether this incarnation of the broker was heard of within the
+// valid reports whether this incarnation of the broker was heard of within the
 // session timeout.
-func (s *Sessions) Valid(id kafka.NodeID, epoch kafka.BrokerEpoch, now time.Time) bool {
+func (s *Sessions) valid(id kafka.NodeID, epoch kafka.BrokerEpoch, now time.Time) bool {
 	b := s.brokers[id]
 	return b != nil && b.epoch == epoch && now.Sub(b.lastContact) <= s.timeout
 }

@@ -82,8 +82,8 @@ func NewAborted(file *segment.File, base kafka.Offset, fileBytes int64) *Aborted
 // File is the index's file.
 func (x *AbortedTxns) File() *segment.File { return x.file }
 
-// Exists reports whether there is a file.
-func (x *AbortedTxns) Exists() bool {
+// exists reports whether there is a file.
+func (x *AbortedTxns) exists() bool {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	return x.bytes > 0
@@ -186,7 +186,7 @@ func (x *AbortedTxns) TruncateTo(off kafka.Offset) error {
 
 // Reset drops all entries, readable or not.
 func (x *AbortedTxns) Reset() error {
-	if !x.Exists() {
+	if !x.exists() {
 		return nil
 	}
 	return x.cut(nil)

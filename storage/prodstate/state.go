@@ -41,8 +41,8 @@ type Batch struct {
 // FirstOffset is the offset of the batch's first record.
 func (b Batch) FirstOffset() kafka.Offset { return b.LastOffset - kafka.Offset(b.OffsetDelta) }
 
-// FirstSequence is the sequence of the batch's first record.
-func (b Batch) FirstSequence() int32 { return batch.AddSequence(b.LastSequence, -b.OffsetDelta) }
+// firstSequence is the sequence of the batch's first record.
+func (b Batch) firstSequence() int32 { return batch.AddSequence(b.LastSequence, -b.OffsetDelta) }
 
 // Producer is one producer as DescribeProducers tells it.
 type Producer struct {
@@ -185,7 +185,7 @@ func (e *entry) duplicate(h *batch.Header) (Batch, bool) {
 	}
 	first, last := h.BaseSequence, h.LastSequence()
 	for _, b := range e.batches[:e.kept] {
-		if b.FirstSequence() == first && b.LastSequence == last {
+		if b.firstSequence() == first && b.LastSequence == last {
 			return b, true
 		}
 	}

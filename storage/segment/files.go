@@ -252,16 +252,6 @@ func (f *File) Opened() error {
 	return err
 }
 
-// Acquire is Ref and Opened; it leaves no reference behind when it fails.
-func (f *File) Acquire() error {
-	f.Ref()
-	if err := f.Opened(); err != nil {
-		f.Release()
-		return err
-	}
-	return nil
-}
-
 // Release gives one reference back.
 func (f *File) Release() {
 	if f.refs.Add(-1) == 0 && f.dropped.Load() {
@@ -365,12 +355,12 @@ func (f *File) Rename(path string) error {
 	if err := f.files.fs.Rename(old, path); err != nil {
 		return err
 	}
-	f.Moved(path)
+	f.moved(path)
 	return nil
 }
 
-// Moved notes that the file was moved, with its folder for instance.
-func (f *File) Moved(path string) {
+// moved notes that the file was moved, with its folder for instance.
+func (f *File) moved(path string) {
 	f.files.mu.Lock()
 	f.path = path
 	f.files.mu.Unlock()
@@ -384,7 +374,7 @@ func (f *File) Retire(path string) {
 }
 
 // MovedTo notes that the file's folder is now dir.
-func (f *File) MovedTo(dir string) { f.Moved(filepath.Join(dir, filepath.Base(f.Path()))) }
+func (f *File) MovedTo(dir string) { f.moved(filepath.Join(dir, filepath.Base(f.Path()))) }
 
 // Truncate cuts the file to sizeBytes and returns the generation that takes
 // f's place. f is marked as cut first. Readers that hold f keep the old bytes:

@@ -63,7 +63,8 @@ func TestFewDescriptorsForManyFiles(t *testing.T) {
 
 func TestAReferencedFileStaysOpen(t *testing.T) {
 	fs, list := make100(t, 8)
-	if err := list[3].Acquire(); err != nil {
+	list[3].Ref()
+	if err := list[3].Opened(); err != nil {
 		t.Fatal(err)
 	}
 	fd, ok := list[3].Fd()
@@ -99,7 +100,8 @@ func TestTruncateMakesAnotherGeneration(t *testing.T) {
 			t.Fatal(err)
 		}
 		if read {
-			if err := f.Acquire(); err != nil {
+			f.Ref()
+			if err := f.Opened(); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -133,7 +135,9 @@ func TestRetiredFileIsNotMadeAgain(t *testing.T) {
 	fs := NewFiles(vfs.NewMemory(), 8)
 	f := fs.File("/x", true)
 	f.Retire("/x.deleted")
-	if err := f.Acquire(); err == nil {
+	f.Ref()
+	defer f.Release()
+	if err := f.Opened(); err == nil {
 		t.Fatal("a retired file was created")
 	}
 }

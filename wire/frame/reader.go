@@ -327,14 +327,3 @@ func (r *Reader) SkipTags() {
 		r.Tag()
 	}
 }
-
-// RawTags reads a section of tagged fields as it stands, count included, for
-// whoever must pass on what it does not understand.
-func (r *Reader) RawTags() []byte {
-	start := r.pos
-	r.SkipTags()
-	if r.err != nil {
-		return nil
-	}
-	return r.b[start:r.pos:r.pos]
-}
