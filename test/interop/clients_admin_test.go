@@ -117,6 +117,7 @@ func adminSteps(topic string) []adminStep {
 // node of its own: topics, partitions, configurations the old way and the new,
 // records, offsets, cluster, quorum, features.
 func TestClientsAdminister(t *testing.T) {
+	t.Parallel() // what one of the clients needs is compiled for minutes
 	for _, c := range allClients(t) {
 		t.Run(c.Name, func(t *testing.T) {
 			n := startGregor(t, filepath.Join(t.TempDir(), "data"))

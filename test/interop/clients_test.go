@@ -166,6 +166,7 @@ func show(b []byte) string {
 // beginning, from an offset, from a time. What a client wrote is also read by
 // franz-go, which looks at the batches.
 func TestClientsReadEachOther(t *testing.T) {
+	t.Parallel() // what one of the clients needs is compiled for minutes
 	all := allClients(t)
 	n := startWith(t, filepath.Join(t.TempDir(), "data"), forGroups...)
 	codecsOf := map[*client.Client][]string{}

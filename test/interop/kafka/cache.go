@@ -22,19 +22,24 @@ import (
 // compiles a library in C, which takes two minutes of a processor.
 const installTimeout = 10 * time.Minute
 
-// installing lets one test install at a time: the next one finds it done, or
-// failed, and does not wait for the package index again.
-var installing = struct {
+// installing lets one test install a thing at a time: the next one finds it done,
+// or failed, and does not wait for the package index again. Who needs another
+// thing goes on.
+var installing sync.Map // name to *installation
+
+type installation struct {
 	sync.Mutex
-	failed map[string]error
-}{failed: map[string]error{}}
+	failed error
+}
 
 // Cached returns a folder of .cache that install has filled. It is filled anew
 // when one of the inputs, files that say what belongs into it, has changed.
 func Cached(t testing.TB, name string, inputs []string, install func(ctx context.Context, dir string) error) string {
 	t.Helper()
-	installing.Lock()
-	defer installing.Unlock()
+	mine, _ := installing.LoadOrStore(name, &installation{})
+	one := mine.(*installation)
+	one.Lock()
+	defer one.Unlock()
 	sum := sha256.New()
 	for _, input := range inputs {
 		text, err := os.ReadFile(input)
@@ -49,8 +54,8 @@ func Cached(t testing.TB, name string, inputs []string, install func(ctx context
 	if got, err := os.ReadFile(complete); err == nil && string(got) == want {
 		return dir
 	}
-	if err := installing.failed[name]; err != nil {
-		t.Fatalf("%s could not be installed for a test before: %v", name, err)
+	if one.failed != nil {
+		t.Fatalf("%s could not be installed for a test before: %v", name, one.failed)
 	}
 	if err := os.RemoveAll(dir); err != nil {
 		t.Fatal(err)
@@ -61,7 +66,7 @@ func Cached(t testing.TB, name string, inputs []string, install func(ctx context
 	ctx, cancel := context.WithTimeout(t.Context(), installTimeout)
 	defer cancel()
 	if err := install(ctx, dir); err != nil {
-		installing.failed[name] = err
+		one.failed = err
 		t.Fatalf("%s could not be installed: %v", name, err)
 	}
 	if err := os.WriteFile(complete, []byte(want), 0o644); err != nil {

@@ -9,6 +9,7 @@ import (
 	"context"
 	"os"
 	"path/filepath"
+	"sync"
 	"testing"
 )
 
@@ -18,6 +19,9 @@ const (
 	Broker = "broker" // Apache Kafka 4.4.0
 )
 
+// maven lets one mvn run at a time: they share a folder.
+var maven sync.Mutex
+
 // Jars returns the class path of a set of jars and fetches them when they are
 // not here yet.
 func Jars(t testing.TB, name string) string {
@@ -25,6 +29,8 @@ func Jars(t testing.TB, name string) string {
 	Need(t, "java", "mvn")
 	pom := filepath.Join(Folder(t), "java", "pom-"+name+".xml")
 	cache := Cached(t, name, []string{pom}, func(ctx context.Context, dir string) error {
+		maven.Lock()
+		defer maven.Unlock()
 		return Run(ctx, nil, "mvn", "-q", "-B", "-f", pom, "dependency:copy-dependencies", "-DincludeScope=runtime", "-DoutputDirectory="+dir)
 	})
 	return filepath.Join(cache, "*")
