@@ -23,10 +23,8 @@ import (
 //	nobody is at an epoch that the group has not come to
 //	the log gives the same state again (held by world)
 func TestConsumerModelOfLiars(t *testing.T) {
-	const runs = 100 // of rapid
-	steps := max(modelSteps(t)/runs, 1)
-	rapid.Check(t, func(t *rapid.T) {
-		d := newDriver(t, rapid.Uint64().Draw(t, "seed"))
+	histories(t, func(t *rapid.T, seed uint64, steps int) {
+		d := newDriver(t, seed)
 		for range steps {
 			d.step()
 		}

@@ -26,10 +26,8 @@ import (
 //	a committed offset is the one that was committed last
 //	the log gives the same state again (held by world)
 func TestConsumerModel(t *testing.T) {
-	const runs = 100 // of rapid
-	steps := max(modelSteps(t)/runs, 1)
-	rapid.Check(t, func(t *rapid.T) {
-		m := newConsumerModel(t, rapid.Uint64().Draw(t, "seed"))
+	histories(t, func(t *rapid.T, seed uint64, steps int) {
+		m := newConsumerModel(t, seed)
 		for range steps {
 			m.step()
 		}

@@ -31,6 +31,13 @@ func modelSteps(t *testing.T) int {
 	return n
 }
 
+// histories runs a model from many seeds.
+func histories(t *testing.T, history func(t *rapid.T, seed uint64, steps int)) {
+	const runs = 100 // of rapid
+	steps := max(modelSteps(t)/runs, 1)
+	rapid.Check(t, func(t *rapid.T) { history(t, rapid.Uint64().Draw(t, "seed"), steps) })
+}
+
 // TestModel: clients join, leave, crash, restart and change their minds, commit,
 // and the coordinator moves. Whatever happens:
 //
@@ -40,10 +47,8 @@ func modelSteps(t *testing.T) int {
 //	the log gives the same state again (held by world)
 //	every request is answered, once
 func TestModel(t *testing.T) {
-	const runs = 100 // of rapid
-	steps := max(modelSteps(t)/runs, 1)
-	rapid.Check(t, func(t *rapid.T) {
-		m := newModel(t, rapid.Uint64().Draw(t, "seed"))
+	histories(t, func(t *rapid.T, seed uint64, steps int) {
+		m := newModel(t, seed)
 		for range steps {
 			m.step()
 		}

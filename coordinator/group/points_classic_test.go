@@ -144,14 +144,7 @@ func TestPoint41RetentionOfACommit(t *testing.T) {
 }
 
 func TestPoint43OffsetsOfATopicThatIsReadNoMore(t *testing.T) {
-	const week = 7 * 24 * 60 * 60 * 1000
-	w := newWorld(t, func(o *Options) { o.GroupMaxSessionTimeoutMs = week * 3 })
-	join := joinRequest(3, "g", "")
-	join.SessionTimeoutMillis = week * 3
-	w.join(join)
-	w.until(w.nowMs+3_000, nil)
-	id := w.g.groups["g"].(*classicGroup).members[0].id
-	ask[*kmsg.SyncGroupResponse](w, syncRequest("g", id, 1))
+	w, id := patientMember(t, 3*week)
 	commit := commitRequest(9, "g", id, 1, 5, "")
 	commit.Topics = append(commit.Topics, kmsg.OffsetCommitRequestTopic{Topic: "u", TopicID: topicID("u"), Partitions: commit.Topics[0].Partitions})
 	if code := commitOutcome(w, commit); code != kafka.None { // it reads t alone

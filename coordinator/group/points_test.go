@@ -37,10 +37,15 @@ func syncRequest(group, member string, generation int32) *kmsg.SyncGroupRequest 
 // member forms a stable group of one and gives its member id.
 func (w *world) member(group string) string {
 	w.t.Helper()
-	w.join(joinRequest(3, group, ""))
+	return w.memberBy(joinRequest(3, group, ""))
+}
+
+func (w *world) memberBy(join *kmsg.JoinGroupRequest) string {
+	w.t.Helper()
+	w.join(join)
 	w.until(w.nowMs+3_000, nil)
-	id := w.g.groups[group].(*classicGroup).members[0].id
-	if code := ask[*kmsg.SyncGroupResponse](w, syncRequest(group, id, 1)).ErrorCode; code != 0 {
+	id := w.g.groups[join.Group].(*classicGroup).members[0].id
+	if code := ask[*kmsg.SyncGroupResponse](w, syncRequest(join.Group, id, 1)).ErrorCode; code != 0 {
 		w.t.Fatalf("sync: %v", kafka.Code(code))
 	}
 	return id
@@ -240,15 +245,18 @@ func TestPoint42FetchRules(t *testing.T) {
 	}
 }
 
-func TestPoint43ExpiryStartsWhenTheGroupIsEmpty(t *testing.T) {
-	const week = 7 * 24 * 60 * 60 * 1000
-	w := newWorld(t, func(o *Options) { o.GroupMaxSessionTimeoutMs = week * 3 })
+const week = 7 * 24 * 60 * 60 * 1000
+
+// patientMember is alone in group g and has a session of weeks.
+func patientMember(t *testing.T, sessionMs int32) (w *world, id string) {
+	w = newWorld(t, func(o *Options) { o.GroupMaxSessionTimeoutMs = 3 * week })
 	req := joinRequest(3, "g", "")
-	req.SessionTimeoutMillis = week * 2
-	w.join(req)
-	w.until(w.nowMs+3_000, nil)
-	id := w.g.groups["g"].(*classicGroup).members[0].id
-	ask[*kmsg.SyncGroupResponse](w, syncRequest("g", id, 1))
+	req.SessionTimeoutMillis = sessionMs
+	return w, w.memberBy(req)
+}
+
+func TestPoint43ExpiryStartsWhenTheGroupIsEmpty(t *testing.T) {
+	w, id := patientMember(t, 2*week)
 	if code := commitOutcome(w, commitRequest(9, "g", id, 1, 5, "")); code != kafka.None {
 		t.Fatal(code)
 	}
