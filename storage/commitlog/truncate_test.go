@@ -117,3 +117,49 @@ func (b *bed) size(name string) int64 {
 	}
 	return size
 }
+
+// What damage took keeps its offsets over a truncation behind it, and loses them to
+// one inside of it.
+func TestTruncationBesideDamage(t *testing.T) {
+	size := int64(len(plain(1, 1000).build()))
+	for _, c := range []struct {
+		to            kafka.Offset
+		there, broken string
+	}{
+		{4, "[0 1 3 4]", "[2]"},
+		{3, "[0 1 3]", "[2]"},
+		{2, "[0 1 2]", "[]"},
+	} {
+		for _, known := range []bool{true, false} {
+			for _, before := range []bool{true, false} { // the next record is written before the crash
+				b := damaged(t, true)
+				b.crash()
+				b.flip(logZero, 2*size+20, 1)
+				b.mustOpen()
+				if known {
+					if _, corrupt := b.offsets(); fmt.Sprint(corrupt) != "[2]" {
+						t.Fatal(corrupt)
+					}
+				}
+				if err := b.l.TruncateTo(c.to); err != nil {
+					t.Fatal(err)
+				}
+				if end := b.l.Tail().LogEnd; end != c.to {
+					t.Fatalf("truncated to %d, known %v: the log ends at %d", c.to, known, end)
+				}
+				if before {
+					b.mustAppend(plain(1, 1000))
+				}
+				b.crash()
+				b.mustOpen()
+				if !before {
+					b.mustAppend(plain(1, 1000))
+				}
+				if there, corrupt := b.offsets(); fmt.Sprint(there) != c.there || fmt.Sprint(corrupt) != c.broken {
+					t.Errorf("truncated to %d, known %v, written before the crash %v: there %v, corrupt %v", c.to, known, before, there, corrupt)
+				}
+				b.l.Kill()
+			}
+		}
+	}
+}
