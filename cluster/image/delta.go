@@ -27,7 +27,6 @@ type Delta struct {
 	next Image
 	tok  *token
 
-	brokers map[kafka.NodeID]struct{}
 	topics  map[kafka.TopicID]*touched
 	configs map[Resource]struct{}
 	changed Kinds
@@ -62,7 +61,6 @@ const (
 func NewDelta(base *Image) *Delta {
 	return &Delta{
 		base: base, next: *base, tok: &token{},
-		brokers: map[kafka.NodeID]struct{}{},
 		topics:  map[kafka.TopicID]*touched{},
 		configs: map[Resource]struct{}{},
 	}
@@ -248,25 +246,6 @@ func (i *Image) setQuota(tok *token, r *metarec.ClientQuota) {
 
 func sortedEntity(entity []metarec.QuotaEntity) []metarec.QuotaEntity {
 	return slices.SortedFunc(slices.Values(entity), func(a, b metarec.QuotaEntity) int { return strings.Compare(a.Type, b.Type) })
-}
-
-// BrokerChange is what became of a broker's registration. Before is nil for a
-// new one, After for one that was removed.
-type BrokerChange struct {
-	ID            kafka.NodeID
-	Before, After *Broker
-}
-
-// Brokers walks over the brokers whose registration changed, by id.
-func (d *Delta) Brokers() iter.Seq[BrokerChange] {
-	return func(yield func(BrokerChange) bool) {
-		for _, id := range slices.Sorted(maps.Keys(d.brokers)) {
-			c := BrokerChange{id, d.base.Broker(id), d.next.Broker(id)}
-			if c.Before != c.After && !yield(c) {
-				return
-			}
-		}
-	}
 }
 
 // Configs walks over the resources whose configs changed. A deleted topic's are

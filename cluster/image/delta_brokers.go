@@ -11,7 +11,6 @@ import (
 
 func (d *Delta) putBroker(id kafka.NodeID, b *Broker) {
 	d.changed |= KindBrokers
-	d.brokers[id] = struct{}{}
 	d.next.brokers.set(d.tok, id, b)
 }
 
@@ -20,7 +19,6 @@ func (d *Delta) unregisterBroker(r *metarec.UnregisterBroker) error {
 		return err
 	}
 	d.changed |= KindBrokers
-	d.brokers[r.BrokerID] = struct{}{}
 	d.next.brokers.delete(d.tok, r.BrokerID)
 	return nil
 }

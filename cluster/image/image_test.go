@@ -110,10 +110,6 @@ func TestDeltaTellsWhatChanged(t *testing.T) {
 	if res := slices.Collect(d.Configs()); !slices.Equal(res, []Resource{TopicResource("b")}) {
 		t.Errorf("configs of %v", res)
 	}
-	brokers := slices.Collect(d.Brokers())
-	if len(brokers) != 1 || !brokers[0].Before.Fenced || brokers[0].After.Fenced {
-		t.Errorf("brokers: %+v", brokers)
-	}
 	if d.Changed() != KindTopics|KindConfigs|KindBrokers {
 		t.Errorf("kinds %b", d.Changed())
 	}

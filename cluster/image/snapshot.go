@@ -113,10 +113,10 @@ func (i *Image) quotaRecords(yield yieldRecord) bool {
 func Diff(from, to *Image) *Delta {
 	d := NewDelta(from)
 	d.next = *to
-	for id, b := range union(from.brokers, to.brokers) {
+	for _, b := range union(from.brokers, to.brokers) {
 		if b[0] != b[1] {
 			d.changed |= KindBrokers
-			d.brokers[id] = struct{}{}
+			break
 		}
 	}
 	for res, m := range union(from.configs, to.configs) {

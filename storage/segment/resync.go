@@ -13,7 +13,6 @@ import (
 type Damage struct {
 	FromBytes, ToBytes int64 // ToBytes is where the next good batch begins, or the end of the file's part of the log
 	From, To           kafka.Offset
-	Reason             string
 }
 
 // FindDamageEnd fills in how far the damage goes that a scan met at
