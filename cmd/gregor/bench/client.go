@@ -40,11 +40,7 @@ func producerOptions(o Options, linger time.Duration) []kgo.Opt {
 // ProduceClient writes with whole clients, one for each connection asked for.
 // Latency is that of a record from Produce to its promise.
 func ProduceClient(ctx context.Context, o Options) (*Result, error) {
-	o, err := o.prepare()
-	if err != nil {
-		return nil, err
-	}
-	t, err := describe(ctx, o, true)
+	o, t, err := o.aim(ctx, true)
 	if err != nil {
 		return nil, err
 	}
@@ -136,11 +132,7 @@ func (p *clientProduce) write(ctx context.Context, client *kgo.Client, nth int) 
 // ConsumeClient reads the topic from its start to the end it had when the run
 // began, with whole clients that share the partitions.
 func ConsumeClient(ctx context.Context, o Options) (*Result, error) {
-	o, err := o.prepare()
-	if err != nil {
-		return nil, err
-	}
-	t, err := describe(ctx, o, false)
+	o, t, err := o.aim(ctx, false)
 	if err != nil {
 		return nil, err
 	}

@@ -33,6 +33,17 @@ type target struct {
 	partitions []partition
 }
 
+// aim gives the options as they will be used, and the topic, which it creates if
+// it shall.
+func (o Options) aim(ctx context.Context, create bool) (Options, *target, error) {
+	o, err := o.prepare()
+	if err != nil {
+		return o, nil, err
+	}
+	t, err := describe(ctx, o, create)
+	return o, t, err
+}
+
 // describe finds the topic, creating it when it is missing.
 func describe(ctx context.Context, o Options, create bool) (*target, error) {
 	ctx, cancel := context.WithTimeout(ctx, setupTimeout)

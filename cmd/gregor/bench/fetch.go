@@ -33,11 +33,7 @@ const (
 // looked at for the next offset, payload is not. A partition that is read to
 // its end starts again, so that a load may be larger than the log.
 func FetchRaw(ctx context.Context, o Options) (*Result, error) {
-	o, err := o.prepare()
-	if err != nil {
-		return nil, err
-	}
-	t, err := describe(ctx, o, false)
+	o, t, err := o.aim(ctx, false)
 	if err != nil {
 		return nil, err
 	}

@@ -87,11 +87,7 @@ func EndToEnd(ctx context.Context, o Options) (*Result, error) {
 		o.Duration = latencyDuration
 	}
 	setDefault(&o.Rate, latencyRate)
-	o, err := o.prepare()
-	if err != nil {
-		return nil, err
-	}
-	t, err := describe(ctx, o, true)
+	o, t, err := o.aim(ctx, true)
 	if err != nil {
 		return nil, err
 	}

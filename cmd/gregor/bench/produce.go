@@ -32,11 +32,7 @@ const (
 // ProduceRaw sends pre-encoded Produce frames, one batch of one partition
 // each, with Window of them in flight on every connection.
 func ProduceRaw(ctx context.Context, o Options) (*Result, error) {
-	o, err := o.prepare()
-	if err != nil {
-		return nil, err
-	}
-	t, err := describe(ctx, o, true)
+	o, t, err := o.aim(ctx, true)
 	if err != nil {
 		return nil, err
 	}
