@@ -52,6 +52,9 @@ func TestBrokerRefusals(t *testing.T) {
 		{true, []string{"listeners=PLAINTEXT://127.0.0.1:9092"}, ""},
 		{false, []string{"gregor.produce.validaton=strict"}, "gregor.produce.validaton: no such key; did you mean gregor.produce.validation?"},
 		{false, []string{"gregor.produce.validation=strict"}, ""},
+		{true, []string{"sasl.kerberos.min.time.before.relogin=58000"}, ""},
+		{true, []string{"sasl.login.refresh.window.factor=0.5"}, ""},
+		{true, []string{"sasl.enabled.mechanisms=PLAIN"}, "sasl.enabled.mechanisms: SASL is not built yet, so clients would go unauthenticated"},
 		{true, []string{"listener.name.plaintext.ssl.keystore.type=PKCS12"}, "listener.name.plaintext.ssl.keystore.type: TLS is not built yet, so connections would go unencrypted"},
 	} {
 		err := ValidateBroker(pairs(c.values), c.one, static)
