@@ -89,6 +89,6 @@ func (m *consumerMember) fire(g *Groups, t *timer, nowMs int64, out *Out) {
 	if t == &m.rebalance && m.epoch != m.rebalanceEpoch {
 		return // it has moved on
 	}
-	// One member's end always fits into a batch.
+	// One member's end fits into a batch, or it would not have been taken.
 	_ = g.fence(m.group, []string{m.id}, nowMs, out)
 }

@@ -33,14 +33,17 @@ func (p *consumerPlan) put(k grouprec.Key, v grouprec.Value) {
 
 func (p *consumerPlan) del(k grouprec.Key) { p.records = append(p.records, grouprec.Tombstone(k)) }
 
+func (p *consumerPlan) bytes() (n int) {
+	for _, rec := range p.records {
+		n += sizeOf(rec)
+	}
+	return n
+}
+
 // apply carries the plan out. If its records do not fit into one batch, nothing
 // has changed, and the error is Kafka's.
 func (p *consumerPlan) apply(out *Out) error {
-	bytes := 0
-	for _, rec := range p.records {
-		bytes += sizeOf(rec)
-	}
-	if !p.g.fits(out, bytes) {
+	if !p.g.fits(out, p.bytes()) {
 		return refuse(kafka.UnknownServerError, "The group is too large for one batch of __consumer_offsets.")
 	}
 	if p.converted != nil {

@@ -7,6 +7,7 @@ import (
 
 	"gregor/base/kafka"
 	"gregor/coordinator/assignor"
+	"gregor/coordinator/grouprec"
 )
 
 // subscriptionChange is what a member's request changes for the group.
@@ -47,8 +48,22 @@ func (p *consumerPlan) changeNames(old, m *memberData) (bool, error) {
 	if old.sameMetadata(m) {
 		return false, nil
 	}
+	if !p.endFits(m) {
+		return false, refuse(kafka.UnknownServerError, "The names of the member are too long for one batch of __consumer_offsets.")
+	}
 	p.putMember(m)
 	return !slices.Equal(old.names, m.names), nil
+}
+
+// endFits says whether there is room in a batch for the end of a member, of
+// whatever it may come to. Otherwise it would stay when it is gone.
+func (p *consumerPlan) endFits(m *memberData) bool {
+	end := consumerPlan{g: p.g, c: p.c}
+	end.delMember(m.id)
+	end.del(&grouprec.ConsumerGroupRegularExpressionKey{GroupID: p.c.id, RegularExpression: deref(m.regex)})
+	end.putEpoch(p.c.epoch, p.c.metadataHash)
+	end.putAssignmentEpoch(p.c.epoch, p.nowMs)
+	return end.bytes() <= int(p.g.options.RecordsBytesMax)
 }
 
 // metadataFreshMs is after which a group looks at the metadata of its topics
