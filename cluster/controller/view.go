@@ -14,7 +14,6 @@ import (
 
 // Levels of metadata.version at which something changes here.
 const (
-	metadataVersion33IV3 int16 = 7 // the oldest that Kafka 4 opens
 	metadataVersion36IV0 int16 = 12
 	metadataVersion37IV0 int16 = 15 // controllers register
 	metadataVersion37IV2 int16 = 17 // directories are assigned

@@ -53,7 +53,7 @@ func (b *beater) beat(g *Groups, nowMs int64, out *Out) {
 // Members that give up at once what they must are waited for only by those who
 // come in the same millisecond: on a network it takes longer.
 func BenchmarkThousandJoin(b *testing.B) {
-	for _, c := range []struct{ intervalMs, soonMs int32 }{{0, 0}, {DefaultConsumerAssignmentIntervalMs, 0}, {DefaultConsumerAssignmentIntervalMs, 1000}} {
+	for _, c := range []struct{ intervalMs, soonMs int32 }{{0, 0}, {1000, 0}, {1000, 1000}} {
 		b.Run(fmt.Sprintf("interval=%dms/rebalance=%dms", c.intervalMs, c.soonMs), func(b *testing.B) {
 			for b.Loop() {
 				g := New(Options{

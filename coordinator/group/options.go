@@ -96,12 +96,6 @@ func (g *Groups) groupConfig(id string) consumerConfig {
 
 func (o *Options) hasAssignor(name string) bool { return slices.Contains(o.ConsumerAssignors, name) }
 
-// DefaultConsumerAssignmentIntervalMs is the default that a zero cannot stand for.
-const DefaultConsumerAssignmentIntervalMs = 1000
-
-// DefaultGroupInitialRebalanceDelayMs is the default that a zero cannot stand for.
-const DefaultGroupInitialRebalanceDelayMs = 3000
-
 func (o *Options) ensureDefaults() {
 	setDefault(&o.GroupMinSessionTimeoutMs, 6000)
 	setDefault(&o.GroupMaxSessionTimeoutMs, 1_800_000)

@@ -145,7 +145,7 @@ const startMs = 1_000_000
 
 func newWorld(t fataler, change func(*Options)) *world {
 	w := &world{t: t, nowMs: startMs, topics: topicSet{"t": 3, "u": 2}, version: 1, waiting: map[Token]bool{}}
-	w.options = Options{Topics: w.view(), GroupInitialRebalanceDelayMs: DefaultGroupInitialRebalanceDelayMs}
+	w.options = Options{Topics: w.view(), GroupInitialRebalanceDelayMs: 3000}
 	w.options.RandomUUID = func() (u [16]byte) {
 		w.memberNo++
 		binary.BigEndian.PutUint64(u[8:], w.memberNo)

@@ -38,10 +38,9 @@ const (
 
 // Sessions as the protocol numbers them (KIP-227).
 const (
-	NoSessionID       int32 = 0
-	EpochInitial      int32 = 0
-	EpochFinal        int32 = -1
-	ConsumerReplicaID       = kafka.NoNode
+	NoSessionID  int32 = 0
+	EpochInitial int32 = 0
+	EpochFinal   int32 = -1
 )
 
 // HighWatermarkUnsupported is the high watermark of a replica that does not
