@@ -148,8 +148,7 @@ func (b *bothWays) create() {
 		if topic == "in" || topic == "out" {
 			partitions = 2
 		}
-		_, err := b.admin.CreateTopic(b.ctx, int32(partitions), 1, configs, topic)
-		b.check("create "+topic, err)
+		createTopic(b.ctx, b.t, b.admin, topic, partitions, configs)
 	}
 }
 
@@ -204,8 +203,7 @@ func (b *bothWays) write() {
 	_, err = b.admin.AlterBrokerConfigs(b.ctx, config, 1)
 	b.check("alter broker 1", err)
 	own := fmt.Sprint("round-", b.round)
-	_, err = b.admin.CreateTopic(b.ctx, 1, 1, map[string]*string{"retention.bytes": value(fmt.Sprint(1<<30 + b.round))}, own)
-	b.check("create "+own, err)
+	createTopic(b.ctx, b.t, b.admin, own, 1, map[string]*string{"retention.bytes": value(fmt.Sprint(1<<30 + b.round))})
 	b.check("produce to "+own, b.client.ProduceSync(b.ctx, &kgo.Record{Topic: own, Value: []byte(own)}).FirstErr())
 	b.round++
 }
@@ -222,8 +220,7 @@ func (b *bothWays) again(topic string) {
 	b.t.Helper()
 	_, err := b.admin.DeleteTopic(b.ctx, topic)
 	b.check("delete "+topic, err)
-	_, err = b.admin.CreateTopic(b.ctx, 1, 1, compact("compact"), topic)
-	b.check("create "+topic, err)
+	createTopic(b.ctx, b.t, b.admin, topic, 1, compact("compact"))
 	b.at(b.node) // a client that knows nothing of the old one
 }
 

@@ -31,8 +31,9 @@ const (
 	// shortSession is of a member that is killed: its end is what tells. Until
 	// then a heartbeat may be late.
 	shortSession = 15 * time.Second
-	// longSession is of one that leaves: its end comes too late to tell.
-	longSession = 500 * time.Second
+	// longSession is of one that leaves: its end comes too late to tell. librdkafka
+	// allows no more than five minutes.
+	longSession = 280 * time.Second
 )
 
 // Which clients do more than the classic protocol with eager assignors. One
@@ -90,9 +91,7 @@ type offsets map[int32]int64
 func newGroupLife(t *testing.T, n *kafka.Node, c *client.Client, protocol string) *groupLife {
 	t.Helper()
 	l := &groupLife{node: n, client: c, admin: newAdmin(t, n.Address), topic: fmt.Sprintf("group-%s-%s", protocol, c.Name), ends: offsets{}}
-	if _, err := l.admin.CreateTopic(t.Context(), groupPartitions, 1, nil, l.topic); err != nil {
-		t.Fatal(err)
-	}
+	createTopic(t.Context(), t, l.admin, l.topic, groupPartitions, nil)
 	l.request = client.GroupRequest{Bootstrap: n.Address, Group: l.topic, Topics: []string{l.topic}, Protocol: protocol}
 	return l
 }

@@ -181,9 +181,7 @@ func TestClientsReadEachOther(t *testing.T) {
 	for _, codec := range []string{"none", "gzip", "snappy", "lz4", "zstd"} {
 		t.Run(codec, func(t *testing.T) {
 			w := &written{topic: "clients-" + codec}
-			if _, err := newAdmin(t, n.Address).CreateTopic(t.Context(), clientPartitions, 1, nil, w.topic); err != nil {
-				t.Fatal(err)
-			}
+			createTopic(t.Context(), t, newAdmin(t, n.Address), w.topic, clientPartitions, nil)
 			for i, c := range all {
 				idempotent := i%2 == 0 || codec != "none"
 				if slices.Contains(codecsOf[c], codec) && !t.Run(c.Name+" writes", func(t *testing.T) { write(t, n, c, w, codec, idempotent) }) {

@@ -36,9 +36,7 @@ func TestGroupsTakeTurns(t *testing.T) {
 		n := start()
 		admin := newAdmin(t, n.Address)
 		if turn == 0 {
-			if _, err := admin.CreateTopic(ctx, partitions, 1, nil, "turns"); err != nil {
-				t.Fatal(err)
-			}
+			createTopic(ctx, t, admin, "turns", partitions, nil)
 		} else if got := committedOf(ctx, t, admin, "g", "turns"); !maps.Equal(got, committed) {
 			t.Fatalf("turn %d: %s finds %v, committed was %v", turn, n.Name, got, committed)
 		}

@@ -143,10 +143,8 @@ func (g *groups) transactions() bool { return g.node.Name == "Apache Kafka" }
 // live makes the groups, and returns the epoch of the member that stays.
 func (g *groups) live() int32 {
 	g.t.Helper()
-	for topic, partitions := range map[string]int32{"in": 2, "out": 1, "also": 1} {
-		if _, err := g.admin.CreateTopic(g.ctx, partitions, 1, nil, topic); err != nil {
-			g.t.Fatal(err)
-		}
+	for topic, partitions := range map[string]int{"in": 2, "out": 1, "also": 1} {
+		createTopic(g.ctx, g.t, g.admin, topic, partitions, nil)
 	}
 	for i := range 8 {
 		if err := g.client.ProduceSync(g.ctx, &kgo.Record{Topic: "in", Partition: int32(i % 2), Value: []byte("v")}).FirstErr(); err != nil {

@@ -93,9 +93,7 @@ func roundTrip(t *testing.T, n *kafka.Node, topic, codec string, text []byte) {
 	// A line is what is between two line ends; kcat takes no NUL for anything
 	// else than a byte, and no line of these is beyond a record's size.
 	lines := strings.Split(strings.TrimSuffix(string(text), "\n"), "\n")
-	if _, err := newAdmin(t, n.Address).CreateTopic(t.Context(), realPartitions, 1, nil, topic); err != nil {
-		t.Fatal(err)
-	}
+	createTopic(t.Context(), t, newAdmin(t, n.Address), topic, realPartitions, nil)
 	ctx, cancel := context.WithTimeout(t.Context(), toolTimeout)
 	defer cancel()
 	write := exec.CommandContext(ctx, "kcat", "-P", "-b", n.Address, "-t", topic, "-K", "\t", "-z", codec, "-X", "enable.idempotence=true", "-X", "linger.ms=5")

@@ -42,8 +42,8 @@ func TestOffsetsLogOfKafka(t *testing.T) {
 	}
 	defer client.Close()
 	admin := kadm.NewClient(client)
-	if _, err := admin.CreateTopics(ctx, 2, 1, nil, "in", "out"); err != nil {
-		t.Fatal(err)
+	for _, topic := range []string{"in", "out"} {
+		createTopic(ctx, t, admin, topic, 2, nil)
 	}
 	const records = 20
 	for i := range records {

@@ -127,8 +127,7 @@ func (b *bothWays) createOwn(topic string) {
 	if topic == "cleaned" {
 		configs["cleanup.policy"], configs["min.cleanable.dirty.ratio"] = value("compact"), value("1.0")
 	}
-	_, err := b.admin.CreateTopic(b.ctx, 1, 1, configs, topic)
-	b.check("create "+topic, err)
+	createTopic(b.ctx, b.t, b.admin, topic, 1, configs)
 }
 
 // fill writes more than two segments. Of every ten records one has a key of its

@@ -64,8 +64,32 @@ func (c content) create(t *testing.T, address string) {
 	t.Helper()
 	admin := newAdmin(t, address)
 	for topic, tc := range c {
-		if _, err := admin.CreateTopic(t.Context(), int32(tc.partitions), 1, tc.configs, topic); err != nil {
-			t.Fatalf("create topic %s: %v", topic, err)
+		createTopic(t.Context(), t, admin, topic, tc.partitions, tc.configs)
+	}
+}
+
+// createTopic makes a topic and waits until it is served: Kafka's broker learns of
+// it, and that a former one of its name is gone, behind the controller's answer.
+func createTopic(ctx context.Context, t *testing.T, admin *kadm.Client, topic string, partitions int, configs map[string]*string) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(ctx, loadTimeout)
+	defer cancel()
+	made, err := admin.CreateTopic(ctx, int32(partitions), 1, configs, topic)
+	if err != nil || made.Err != nil {
+		t.Fatalf("create topic %s: %v %v", topic, err, made.Err)
+	}
+	for {
+		metadata, err := admin.Metadata(ctx, topic)
+		if now := metadata.Topics[topic]; err == nil && now.Err == nil && now.ID == made.ID && len(now.Partitions) == partitions {
+			ends, err := admin.ListEndOffsets(ctx, topic)
+			if err == nil && ends.Error() == nil {
+				return
+			}
+		}
+		select {
+		case <-ctx.Done():
+			t.Fatalf("topic %s was created and is not there: %+v %v", topic, metadata.Topics, err)
+		case <-time.After(20 * time.Millisecond):
 		}
 	}
 }

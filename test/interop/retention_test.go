@@ -43,8 +43,8 @@ func TestRetentionInTurns(t *testing.T) {
 		first := int64(turn) * each
 		if turn == 0 {
 			segments := map[string]*string{"segment.ms": kadm.StringPtr("1")}
-			if _, err := admin.CreateTopics(ctx, 1, 1, segments, "emptied", "cut"); err != nil {
-				t.Fatal(err)
+			for _, topic := range []string{"emptied", "cut"} {
+				createTopic(ctx, t, admin, topic, 1, segments)
 			}
 		} else {
 			stands(ctx, t, admin, n.Name, "emptied", first, first)

@@ -113,9 +113,7 @@ func writeTransactions(t *testing.T, n *kafka.Node, turns int, create bool) {
 	defer cancel()
 	if create {
 		segments := map[string]*string{"segment.ms": kadm.StringPtr("60000"), "index.interval.bytes": kadm.StringPtr("100")}
-		if r, err := newAdmin(t, n.Address).CreateTopic(ctx, txnPartitions, 1, segments, txnTopic); err != nil || r.Err != nil {
-			t.Fatal(err, r.Err)
-		}
+		createTopic(ctx, t, newAdmin(t, n.Address), txnTopic, txnPartitions, segments)
 	}
 	var clients []*kgo.Client
 	for i := range 5 {
