@@ -20,7 +20,7 @@ import (
 
 // installTimeout ends an installation whose package index does not answer. One
 // compiles a library in C, which takes two minutes of a processor.
-const installTimeout = 10 * time.Minute
+const installTimeout = 18 * time.Minute
 
 // installing lets one test install a thing at a time: the next one finds it done,
 // or failed, and does not wait for the package index again. Who needs another
