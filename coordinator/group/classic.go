@@ -63,6 +63,7 @@ type classicGroup struct {
 	initial           *initialRebalance // while the initial delay runs
 	subscribed        map[string]struct{}
 	subscriptionKnown bool
+	leaderless        bool // its last record names no leader
 	joinTimer         timer
 	syncTimer         timer
 	syncGeneration    int32

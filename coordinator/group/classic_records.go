@@ -91,7 +91,7 @@ func (g *Groups) replayClassic(rec grouprec.Record) error {
 	if len(c.members) == 0 {
 		c.leader = nil
 	} else {
-		c.state, c.previous = stateStable, stateStable
+		c.state, c.previous, c.leaderless = stateStable, stateStable, v.Leader == nil
 		if c.byID[c.leaderName()] == nil {
 			c.leader = &c.members[0].id // of a snapshot that names a leader who is no member
 		}
@@ -120,8 +120,9 @@ func (c *classicGroup) loaded(g *Groups, nowMs int64, out *Out) {
 	for _, m := range c.members {
 		g.keepAlive(m, nowMs)
 	}
-	// group.max.size is smaller now: the rebalance finds out who stays.
-	if len(c.members) > int(g.options.GroupMaxSize) && c.canRebalance() {
+	// group.max.size is smaller now: the rebalance finds out who stays. And in a
+	// group that came back from the new protocol it finds out who leads.
+	if (len(c.members) > int(g.options.GroupMaxSize) || c.leaderless) && c.canRebalance() {
 		g.prepareRebalance(c, nowMs, out)
 	}
 }

@@ -231,8 +231,10 @@ func (m *memberData) downgraded() *classicMember {
 	return c
 }
 
-// becomeClassic carries a downgrade out.
+// becomeClassic carries a downgrade out. The rebalance that is to follow may be
+// cut short by a failover, so the record names no leader: who loads it goes on.
 func (p *consumerPlan) becomeClassic(c *classicGroup, out *Out) error {
+	c.leader = nil
 	saved := c.record()
 	consumer := p.c
 	if !p.g.fits(out, sizeOf(saved)) {

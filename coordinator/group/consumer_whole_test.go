@@ -247,3 +247,27 @@ func TestDowngradeByAStaticMemberRebalances(t *testing.T) {
 		t.Errorf("%s", w.state("g"))
 	}
 }
+
+// That rebalance outlives a failover.
+func TestDowngradedGroupRebalancesAfterAFailover(t *testing.T) {
+	w := newWorld(t, nil)
+	id := w.member("g")
+	w.beat(beat("new", 0, "t"), kafka.None)
+	w.beat(beat("new", epochLeave), kafka.None)
+	for range 2 {
+		w.reload()
+		c, ok := w.g.groups["g"].(*classicGroup)
+		if !ok || c.state != statePreparingRebalance {
+			t.Fatalf("%s", w.state("g"))
+		}
+	}
+	w.join(joinRequest(9, "g", id))
+	c := w.g.groups["g"].(*classicGroup)
+	if code := ask[*kmsg.SyncGroupResponse](w, syncRequest("g", id, c.generation)).ErrorCode; code != 0 || c.state != stateStable {
+		t.Fatalf("%v\n%s", kafka.Code(code), w.state("g"))
+	}
+	w.reload()
+	if c := w.g.groups["g"].(*classicGroup); c.state != stateStable || c.leaderName() != id {
+		t.Errorf("%s", w.state("g"))
+	}
+}
