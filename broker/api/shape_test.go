@@ -3,6 +3,7 @@
 package api
 
 import (
+	"cmp"
 	"encoding/binary"
 	"fmt"
 	"math/rand/v2"
@@ -20,7 +21,9 @@ func fill(random *rand.Rand, v reflect.Value) {
 	switch v.Kind() {
 	case reflect.Bool:
 		v.SetBool(random.IntN(2) == 0)
-	case reflect.Int8, reflect.Int16, reflect.Int32, reflect.Int64:
+	case reflect.Int8: // not 0: a request with an ACL of an UNKNOWN kind is malformed
+		v.SetInt(cmp.Or(random.Int64()>>56, 1))
+	case reflect.Int16, reflect.Int32, reflect.Int64:
 		v.SetInt(random.Int64() >> (64 - v.Type().Bits()))
 	case reflect.String:
 		v.SetString(fmt.Sprint(random.Uint32()))

@@ -55,6 +55,9 @@ const (
 	keyDeleteGroups               = 42
 	keyOffsetDelete               = 47
 	keyDescribeProducers          = 61
+	keyDescribeACLs               = 29
+	keyCreateACLs                 = 30
+	keyDeleteACLs                 = 31
 )
 
 // row is one API.
@@ -172,6 +175,21 @@ func rows() []row {
 				arrayAt(0, textAt(0), intsAt(0)), int32At(0), int8At(2))},
 			request: func() kmsg.Request { return new(kmsg.WriteTxnMarkersRequest) },
 			handle:  (*API).handleWriteTxnMarkers, purpose: "end transactions in partitions, for their coordinator and for those that hang"},
+		{key: keyDescribeACLs, name: "DescribeAcls", min: 1, max: 3, advertisedMin: 1, flexibleFrom: 2,
+			roles:   call.Broker | call.Controller,
+			shape:   shape{int8At(0), textAt(0), int8At(1), textAt(0), textAt(0), int8At(0), int8At(0)},
+			request: func() kmsg.Request { return new(kmsg.DescribeACLsRequest) },
+			handle:  (*API).handleDescribeACLs, purpose: "which ACLs there are; there is no authorizer yet, and the answer is SECURITY_DISABLED, as by a Kafka without one"},
+		{key: keyCreateACLs, name: "CreateAcls", min: 1, max: 3, advertisedMin: 1, flexibleFrom: 2,
+			roles:   call.Broker | call.Controller,
+			shape:   shape{arrayAt(0, int8At(0), textAt(0), int8At(1), textAt(0), textAt(0), int8At(0), int8At(0))},
+			request: func() kmsg.Request { return new(kmsg.CreateACLsRequest) },
+			handle:  (*API).handleCreateACLs, purpose: "allow and deny; SECURITY_DISABLED, as for DescribeAcls"},
+		{key: keyDeleteACLs, name: "DeleteAcls", min: 1, max: 3, advertisedMin: 1, flexibleFrom: 2,
+			roles:   call.Broker | call.Controller,
+			shape:   shape{arrayAt(0, int8At(0), textAt(0), int8At(1), textAt(0), textAt(0), int8At(0), int8At(0))},
+			request: func() kmsg.Request { return new(kmsg.DeleteACLsRequest) },
+			handle:  (*API).handleDeleteACLs, purpose: "take back what was allowed or denied; SECURITY_DISABLED, as for DescribeAcls"},
 		{key: keyDescribeConfigs, name: "DescribeConfigs", min: 1, max: 4, advertisedMin: 1, flexibleFrom: 4,
 			roles:   call.Broker | call.Controller,
 			shape:   shape{arrayAt(0, int8At(0), textAt(0), textsAt(0).nullable(0)), boolAt(1), boolAt(3)},

@@ -305,8 +305,8 @@ func (p *peer) partitions(topic string) int32 {
 }
 
 // samplesWithErrors are right requests that ask for what is not there, because
-// they would change something otherwise.
-const samplesWithErrors = "DeleteTopics UnregisterBroker ElectLeaders JoinGroup SyncGroup Heartbeat LeaveGroup DeleteGroups OffsetDelete ConsumerGroupHeartbeat ConsumerGroupDescribe PushTelemetry"
+// they would change something otherwise, or because it is not built.
+const samplesWithErrors = "DeleteTopics UnregisterBroker ElectLeaders JoinGroup SyncGroup Heartbeat LeaveGroup DeleteGroups OffsetDelete ConsumerGroupHeartbeat ConsumerGroupDescribe PushTelemetry DescribeACLs CreateACLs DeleteACLs"
 
 // suffer sends a case and tells whether it cost the connection.
 func (p *peer) suffer(req kmsg.Request, c badinput.Case) (closed bool) {

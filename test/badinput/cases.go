@@ -73,7 +73,21 @@ func (m *maker) with(v, other reflect.Value) []byte {
 
 // set adds the message with v set to another value.
 func (m *maker) set(path []string, what string, v reflect.Value, other any) {
-	m.add(strings.Join(path, ".")+" "+what, m.with(v, reflect.ValueOf(other).Convert(v.Type())), m.fateOf(path))
+	changed, fate := reflect.ValueOf(other).Convert(v.Type()), m.fateOf(path)
+	if isUnknownKind(changed) {
+		fate = Closed
+	}
+	m.add(strings.Join(path, ".")+" "+what, m.with(v, changed), fate)
+}
+
+// isUnknownKind reports a kind of an ACL that is UNKNOWN, 0, which Kafka does
+// not read. What is no kind at all it reads.
+func isUnknownKind(v reflect.Value) bool {
+	switch v.Interface().(type) {
+	case kmsg.ACLResourceType, kmsg.ACLResourcePatternType, kmsg.ACLOperation, kmsg.ACLPermissionType:
+		return v.Int() == 0
+	}
+	return false
 }
 
 // fateOf is what becomes of a request in which kmsg wrote a field.

@@ -56,6 +56,9 @@ func mix(v reflect.Value, name string, random *rand.Rand) {
 		if odd(random) && name != "Acks" {
 			shift := 64 - v.Type().Bits()
 			v.SetInt([]int64{math.MinInt64 >> shift, math.MaxInt64 >> shift, -2, -1, 0, 2, 3, random.Int64() >> shift}[random.IntN(8)])
+			if isUnknownKind(v) {
+				v.SetInt(1)
+			}
 		}
 	case reflect.Float64:
 		if odd(random) {

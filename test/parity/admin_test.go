@@ -28,6 +28,7 @@ func (l *list) admin() {
 	l.deleteRecords()
 	l.describePartitions()
 	l.elections()
+	l.acls()
 }
 
 func (l *list) describeConfigs() {
