@@ -106,11 +106,17 @@ func (c *change) completeReassignment() {
 	if len(c.adding) < len(c.removing) && !containsAll(isr, replicas) {
 		return // with fewer replicas than before, each one counts
 	}
-	kept := make([]kafka.DirectoryID, 0, len(replicas))
-	for _, r := range replicas {
-		kept = append(kept, c.part.DirectoryOf(r))
+	c.isr, c.removing, c.adding = isr, nil, nil
+	c.setReplicas(replicas)
+}
+
+// setReplicas gives the partition other replicas; those that stay keep their
+// directories.
+func (c *change) setReplicas(replicas []kafka.NodeID) {
+	c.replicas, c.directories = replicas, make([]kafka.DirectoryID, len(replicas))
+	for i, r := range replicas {
+		c.directories[i] = c.part.DirectoryOf(r)
 	}
-	c.isr, c.replicas, c.removing, c.adding, c.directories = isr, replicas, nil, nil, kept
 }
 
 // planELR moves who leaves an ISR that falls below min.insync.replicas into the

@@ -137,6 +137,8 @@ func Handle(img *image.Image, env *Env, req kmsg.Request) (Outcome, error) {
 		return updateFeatures(img, env, r), nil
 	case *kmsg.ElectLeadersRequest:
 		return electLeaders(img, env, r), nil
+	case *kmsg.AlterPartitionAssignmentsRequest:
+		return alterReassignments(img, env, r), nil
 	case *kmsg.ListPartitionReassignmentsRequest:
 		return listReassignments(img, r), nil
 	case *kmsg.IncrementalAlterConfigsRequest:

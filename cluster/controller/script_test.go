@@ -119,6 +119,9 @@ var requests = map[string]func() kmsg.Request{
 	"AssignReplicasToDirs":   func() kmsg.Request { return kmsg.NewPtrAssignReplicasToDirsRequest() },
 	"UpdateFeatures":         func() kmsg.Request { return kmsg.NewPtrUpdateFeaturesRequest() },
 	"ElectLeaders":           func() kmsg.Request { return kmsg.NewPtrElectLeadersRequest() },
+	"AlterPartitionReassignments": func() kmsg.Request {
+		return kmsg.NewPtrAlterPartitionAssignmentsRequest()
+	},
 	"ListPartitionReassignments": func() kmsg.Request {
 		return kmsg.NewPtrListPartitionReassignmentsRequest()
 	},
