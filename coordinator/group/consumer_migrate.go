@@ -5,6 +5,7 @@ package group
 import (
 	"bytes"
 	"encoding/binary"
+	"slices"
 
 	"github.com/twmb/franz-go/pkg/kmsg"
 
@@ -88,8 +89,16 @@ func (p *consumerPlan) upgrade(classic *classicGroup) error {
 	return nil
 }
 
-// allHeld says whether of all topics that are read each partition is held, and nothing else.
+// allHeld says whether of all topics that are read each partition is held by one
+// who reads it, and nothing else is held.
 func (g *Groups) allHeld(c *consumerGroup) bool {
+	for _, m := range c.members {
+		for _, t := range m.assigned {
+			if name, _ := g.topics.TopicName(t.id); !slices.Contains(m.names, name) {
+				return false
+			}
+		}
+	}
 	left := len(c.partitionEpochs)
 	for name := range c.names {
 		id, partitions, _ := g.topics.Topic(name)

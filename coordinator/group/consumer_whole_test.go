@@ -73,6 +73,12 @@ func TestUpgradeOfAGroupThatIsNotWhole(t *testing.T) {
 			req.Protocols = protocols("range", subscription("u"))
 			w.join(req)
 		}, 2, 5},
+		{"a member has what it does not read any more", func(w *world) {
+			req := joinRequest(9, "g", "") // who comes back under its instance id keeps what it had
+			req.InstanceID, req.ProtocolType = kmsg.StringPtr("j"), protocolTypeConsumer
+			req.Protocols = protocols("range", subscription("nowhere"))
+			w.join(req)
+		}, 2, 3},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			nothing, same := beat("new", 0), beat("new", 0, "t")
@@ -88,6 +94,13 @@ func TestUpgradeOfAGroupThatIsNotWhole(t *testing.T) {
 				}
 				if got := targeted(g); len(got) != c.want {
 					t.Errorf("%s: targets are %v", by, got)
+				}
+				for id, m := range g.members {
+					for _, topic := range g.targets[id] {
+						if name, _ := w.g.topics.TopicName(topic.ID); !slices.Contains(m.names, name) {
+							t.Errorf("%s: %s reads %v, its target is %v", by, id, m.names, g.targets[id])
+						}
+					}
 				}
 			}
 		})
