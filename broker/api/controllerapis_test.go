@@ -131,6 +131,65 @@ func TestListPartitionReassignments(t *testing.T) {
 	})
 }
 
+const here = int32(self)
+
+func reassigning(version int16, topic string, partition int32, replicas ...int32) *kmsg.AlterPartitionAssignmentsRequest { // none: null
+	req := kmsg.NewPtrAlterPartitionAssignmentsRequest()
+	req.Version, req.TimeoutMillis = version, 5000
+	req.Topics = []kmsg.AlterPartitionAssignmentsRequestTopic{{Topic: topic, Partitions: []kmsg.AlterPartitionAssignmentsRequestTopicPartition{{Partition: partition, Replicas: replicas}}}}
+	return req
+}
+
+// Whoever sees that a reassignment was carried out or given up sees its replicas.
+func TestAlterPartitionReassignments(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		n := start(t)
+		id := n.topic("a", 2)
+		c := n.dial()
+		elsewhere := func(p kafka.PartitionID, adding ...kafka.NodeID) {
+			change := metarec.NewPartitionChange()
+			change.TopicID, change.PartitionID, change.Replicas, change.AddingReplicas = id, p, []kafka.NodeID{self, 2}, adding
+			n.mu.Lock()
+			n.publish([]metarec.Record{change})
+			n.mu.Unlock()
+		}
+		for v := int16(0); v <= 1; v++ {
+			for i, tc := range []struct {
+				req  *kmsg.AlterPartitionAssignmentsRequest
+				want kafka.Code
+			}{
+				{reassigning(v, "a", 1, here), kafka.None},
+				{reassigning(v, "a", 1), kafka.NoReassignmentInProgress},
+				{reassigning(v, "a", 1, []int32{}...), kafka.InvalidReplicaAssignment},
+				{reassigning(v, "a", 1, 7), kafka.InvalidReplicaAssignment},
+				{reassigning(v, "a", 1, here, here), kafka.InvalidReplicaAssignment},
+				{reassigning(v, "a", 2, here), kafka.UnknownTopicOrPartition},
+				{reassigning(v, "nowhere", 0, here), kafka.UnknownTopicOrPartition},
+			} {
+				r := c.do(tc.req).(*kmsg.AlterPartitionAssignmentsResponse)
+				if r.ErrorCode != 0 || !r.AllowReplicationFactorChange || len(r.Topics) != 1 || len(r.Topics[0].Partitions) != 1 {
+					t.Fatalf("v%d %d: %+v", v, i, r)
+				}
+				p := r.Topics[0].Partitions[0]
+				if kafka.Code(p.ErrorCode) != tc.want || (p.ErrorMessage != nil) != (p.ErrorCode != 0 && tc.want != kafka.NoReassignmentInProgress) {
+					t.Errorf("v%d %d: %v, want %v", v, i, kafka.Code(p.ErrorCode), tc.want)
+				}
+			}
+			elsewhere(0, 2)
+			elsewhere(1)
+			for _, req := range []*kmsg.AlterPartitionAssignmentsRequest{reassigning(v, "a", 0), reassigning(v, "a", 1, here)} {
+				at := kafka.PartitionID(req.Topics[0].Partitions[0].Partition)
+				if p := c.do(req).(*kmsg.AlterPartitionAssignmentsResponse).Topics[0].Partitions[0]; p.ErrorCode != 0 {
+					t.Fatalf("v%d, partition %d: %v %s", v, at, kafka.Code(p.ErrorCode), *p.ErrorMessage)
+				}
+				if p := n.images.Load().Topic("a").Partition(at); p.Reassigning() || len(p.Replicas) != 1 || p.Replicas[0] != self {
+					t.Errorf("v%d: partition %d has %v right after", v, at, p.Replicas)
+				}
+			}
+		}
+	})
+}
+
 // A controller that cannot be reached is told of where each API has a place for
 // it.
 func TestControllerAPIsWithoutAController(t *testing.T) {
@@ -148,6 +207,13 @@ func TestControllerAPIsWithoutAController(t *testing.T) {
 		if r := c.do(election).(*kmsg.ElectLeadersResponse); kafka.Code(r.ErrorCode) != kafka.NotController ||
 			kafka.Code(r.Topics[0].Partitions[0].ErrorCode) != kafka.NotController {
 			t.Errorf("%+v", r)
+		}
+		for v := int16(0); v <= 1; v++ {
+			r := c.do(reassigning(v, "a", 3, here)).(*kmsg.AlterPartitionAssignmentsResponse)
+			if kafka.Code(r.ErrorCode) != kafka.NotController || r.ErrorMessage == nil || len(r.Topics) != 1 || r.Topics[0].Partitions[0].Partition != 3 ||
+				kafka.Code(r.Topics[0].Partitions[0].ErrorCode) != kafka.NotController {
+				t.Errorf("v%d: %+v", v, r)
+			}
 		}
 		if r := c.do(kmsg.NewPtrUnregisterBrokerRequest()).(*kmsg.UnregisterBrokerResponse); kafka.Code(r.ErrorCode) != kafka.NotController {
 			t.Errorf("%+v", r)

@@ -58,6 +58,8 @@ const (
 	keyDescribeACLs               = 29
 	keyCreateACLs                 = 30
 	keyDeleteACLs                 = 31
+
+	keyAlterPartitionReassignments = 45
 )
 
 // row is one API.
@@ -224,6 +226,12 @@ func rows() []row {
 			shape:   shape{arrayAt(0, int8At(0), textAt(0), arrayAt(0, textAt(0), int8At(0), textAt(0))), boolAt(0)},
 			request: func() kmsg.Request { return new(kmsg.IncrementalAlterConfigsRequest) },
 			handle:  (*API).handleIncrementalAlterConfigs, purpose: "change single keys of configurations"},
+		{key: keyAlterPartitionReassignments, name: "AlterPartitionReassignments", min: 0, max: 1, advertisedMin: 0, flexibleFrom: 0,
+			roles: call.Broker | call.Controller, forwardable: true,
+			shape: shape{int32At(0), boolAt(1), arrayAt(0, textAt(0),
+				arrayAt(0, int32At(0), intsAt(0).nullable(0)))},
+			request: func() kmsg.Request { return new(kmsg.AlterPartitionAssignmentsRequest) },
+			handle:  (*API).handleAlterPartitionReassignments, purpose: "change or cancel where replicas are, as far as nothing must be copied"},
 		{key: keyListPartitionReassignments, name: "ListPartitionReassignments", min: 0, max: 0, advertisedMin: 0, flexibleFrom: 0,
 			roles: call.Broker | call.Controller, forwardable: true,
 			shape:   shape{int32At(0), arrayAt(0, textAt(0), intsAt(0)).nullable(0)},

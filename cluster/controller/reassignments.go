@@ -36,7 +36,8 @@ type reassignment struct {
 
 func alterReassignments(img *image.Image, env *Env, req *kmsg.AlterPartitionAssignmentsRequest) Outcome {
 	resp := req.ResponseKind().(*kmsg.AlterPartitionAssignmentsResponse)
-	if len(req.Topics) == 0 { // Kafka does not tell then what was allowed
+	if len(req.Topics) == 0 { // Kafka answers with defaults, whatever was allowed
+		resp.ErrorMessage = new(string)
 		return Outcome{Response: resp}
 	}
 	resp.AllowReplicationFactorChange = req.AllowReplicationFactorChange
@@ -125,7 +126,7 @@ func (r *reassignment) place(c *change, ids []int32) *refusal {
 // unclean elections are allowed.
 func (r *reassignment) cancel(c *change, topic string) *refusal {
 	if !c.part.Reassigning() {
-		return refuse(kafka.NoReassignmentInProgress, "No partition reassignment is in progress.")
+		return &refusal{code: kafka.NoReassignmentInProgress}
 	}
 	c.how = r.electionFor(topic)
 	replicas := without(c.replicas, c.adding...)

@@ -373,6 +373,8 @@ var nullFrom = map[string]int16{
 
 	"ConsumerGroupHeartbeat.SubscribedTopicNames": 0,
 	"ConsumerGroupHeartbeat.Topics":               0,
+
+	"AlterPartitionAssignments.Topics.Partitions.Replicas": 0,
 }
 
 func mayBeNull(req kmsg.Request, path []string, pointer bool) bool {

@@ -28,6 +28,7 @@ func (l *list) admin() {
 	l.deleteRecords()
 	l.describePartitions()
 	l.elections()
+	l.reassignments()
 	l.acls()
 }
 
@@ -189,11 +190,5 @@ func (l *list) elections() {
 				return &kmsg.ElectLeadersRequest{ElectionType: kind, Topics: topics, TimeoutMillis: aMinute}
 			})
 		}
-	}
-	type moving = kmsg.ListPartitionReassignmentsRequestTopic
-	for i, topics := range [][]moving{nil, {}, {{Topic: "meta", Partitions: []int32{0}}}, {{Topic: "unknown", Partitions: []int32{0}}}} {
-		l.each(keyListPartitionReassignments, fmt.Sprintf("ListPartitionReassignments/%d", i), func(*site, int16) kmsg.Request {
-			return &kmsg.ListPartitionReassignmentsRequest{TimeoutMillis: aMinute, Topics: topics}
-		})
 	}
 }

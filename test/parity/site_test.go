@@ -65,6 +65,8 @@ const (
 	keyConsumerGroupHeartbeat     = 68
 	keyConsumerGroupDescribe      = 69
 	keyOffsetDelete               = 47
+
+	keyAlterPartitionReassignments = 45
 )
 
 // served are the versions that both brokers serve.
@@ -76,7 +78,7 @@ var served = map[int16][2]int16{
 	keyOffsetCommit: {2, 10}, keyOffsetFetch: {1, 10}, keyFindCoordinator: {0, 6}, keyJoinGroup: {0, 9}, keyHeartbeat: {0, 4}, keyLeaveGroup: {0, 5}, keySyncGroup: {0, 5},
 	keyDescribeGroups: {0, 6}, keyListGroups: {0, 5}, keyDeleteGroups: {0, 3}, keyOffsetDelete: {0, 0}, keyConsumerGroupHeartbeat: {0, 1}, keyConsumerGroupDescribe: {0, 1},
 	keyDescribeACLs: {1, 3}, keyCreateACLs: {1, 3}, keyDeleteACLs: {1, 3},
-	keyListPartitionReassignments: {0, 0}, keyListConfigResources: {0, 1}, keyDescribeTopicPartitions: {0, 0},
+	keyAlterPartitionReassignments: {0, 1}, keyListPartitionReassignments: {0, 0}, keyListConfigResources: {0, 1}, keyDescribeTopicPartitions: {0, 0},
 	keyDescribeLogDirs: {1, 5}, keyDescribeQuorum: {0, 2}, keyUpdateFeatures: {0, 2}, keyDescribeProducers: {0, 0}, keyWriteTxnMarkers: {1, 2}, keyUnregisterBroker: {0, 0},
 }
 
