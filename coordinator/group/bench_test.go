@@ -39,7 +39,8 @@ func crowd(b *testing.B, groups, members int) (*Groups, []*kmsg.HeartbeatRequest
 	protocol := "range"
 	for i := range groups {
 		v := grouprec.NewGroupMetadataValue()
-		v.ProtocolType, v.Protocol = protocolTypeConsumer, &protocol
+		leader := fmt.Sprintf("member-%d-0", i)
+		v.ProtocolType, v.Protocol, v.Leader = protocolTypeConsumer, &protocol, &leader
 		for j := range members {
 			m := *grouprec.NewGroupMember()
 			m.MemberID, m.SessionTimeout, m.Subscription = fmt.Sprintf("member-%d-%d", i, j), 45_000, subscription("t")
