@@ -94,7 +94,8 @@ func (p *consumerPlan) upgrade(classic *classicGroup) error {
 func (g *Groups) allHeld(c *consumerGroup) bool {
 	for _, m := range c.members {
 		for _, t := range m.assigned {
-			if name, _ := g.topics.TopicName(t.id); !slices.Contains(m.names, name) {
+			name, _ := g.topics.TopicName(t.id)
+			if _, reads := slices.BinarySearch(m.names, name); !reads {
 				return false
 			}
 		}
