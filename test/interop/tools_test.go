@@ -197,7 +197,7 @@ func TestKafkaDataTools(t *testing.T) {
 }
 
 // TestKafkaClusterTools is what looks at the cluster and changes it: the
-// quorum, features, elections, brokers, reassignments.
+// quorum, features, elections, brokers, ACLs, reassignments.
 func TestKafkaClusterTools(t *testing.T) {
 	kafka.Need(t, "java", "mvn")
 	n := startGregor(t, filepath.Join(t.TempDir(), "data"))
@@ -216,6 +216,9 @@ func TestKafkaClusterTools(t *testing.T) {
 		{class: "LeaderElectionCommand", options: "--election-type preferred --topic orders --partition 0", says: `Valid replica already elected for partitions orders-0`},
 		{class: "LeaderElectionCommand", options: "--election-type unclean --path-to-json-file FILE", file: `{"partitions":[{"topic":"orders","partition":1}]}`, says: `Valid replica already elected for partitions orders-1`},
 		{class: "ClusterTool", options: "unregister --id 77", says: `Broker ID 77 is not currently registered`},
+		{class: "AclCommand", options: "--list", says: `SecurityDisabledException: No Authorizer is configured on the broker`},
+		{class: "AclCommand", options: "--add --allow-principal User:alice --operation Read --topic orders", says: `SecurityDisabledException: No Authorizer is configured`},
+		{class: "AclCommand", options: "--remove --force --topic orders", says: `SecurityDisabledException: No Authorizer is configured\.`},
 		{class: "reassign.ReassignPartitionsCommand", options: "--list", says: `No partition reassignments found`},
 	})
 	n.Stop(t)
