@@ -52,7 +52,7 @@ func (r *recovery) openTail(s *logSegment, limit kafka.Offset) (ix *indexes, fro
 	if err == nil {
 		from, err = ix.offsets.Floor(limit)
 		if err == nil && from.PosBytes > 0 {
-			err = r.checkEntry(s, from)
+			err = checkEntry(s, from)
 		}
 		if err == nil {
 			err = r.checkTimes(s, ix, from)
@@ -83,7 +83,7 @@ func (r *recovery) openTail(s *logSegment, limit kafka.Offset) (ix *indexes, fro
 }
 
 // checkEntry compares an index entry with the batch that it names.
-func (r *recovery) checkEntry(s *logSegment, p index.Position) error {
+func checkEntry(s *logSegment, p index.Position) error {
 	var scan segment.Scan
 	scan.Start(s.log, p.PosBytes, s.sizeBytes, false)
 	defer scan.Done()

@@ -130,7 +130,7 @@ func (r *recovery) trustedIndexes(w *indexWriter) (last index.Position, err erro
 	if err := ix.times.RebuildBehind(times); err != nil {
 		return start, err
 	}
-	if err := r.checkEntry(s, last); err != nil {
+	if err := checkEntry(s, last); err != nil {
 		return start, err
 	}
 	if err := r.checkTimes(s, ix, last); err != nil {

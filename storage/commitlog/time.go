@@ -352,7 +352,7 @@ func (r *recovery) checkTimes(s *logSegment, ix *indexes, from index.Position) e
 	start := index.Position{Offset: s.base}
 	if ok && t.Offset > s.base {
 		if start, err = ix.offsets.Floor(t.Offset); err == nil && start.PosBytes > 0 {
-			err = r.checkEntry(s, start)
+			err = checkEntry(s, start)
 		}
 		if err != nil {
 			return err

@@ -37,7 +37,7 @@ func (l *Log) TruncateTo(off kafka.Offset) error {
 		i--
 	}
 	s := l.pub.segments[i]
-	at, found, err := l.locate(s, s.log, s.sizeBytes, off)
+	at, found, err := l.locateCut(s, off)
 	if err != nil {
 		return err
 	}
@@ -49,6 +49,39 @@ func (l *Log) TruncateTo(off kafka.Offset) error {
 		return err
 	}
 	return l.cutTo(i, at.posBytes, min(end, off))
+}
+
+// locateCut is locate for a truncation. The log end follows from what stays in
+// front of the cut, so that is checked as well, from an index entry on that names
+// the very batch it points to: damage that was not known would leave its bytes
+// there without its offsets, and with another record behind them a recovery would
+// cut at them.
+func (l *Log) locateCut(s *logSegment, off kafka.Offset) (at spot, found bool, err error) {
+	if off <= s.base {
+		return l.locate(s, s.log, s.sizeBytes, off)
+	}
+	ix, err := l.indexes(s, s.sizeBytes)
+	if err != nil {
+		return spot{}, false, err
+	}
+	key := off - 1
+	for range landingsMax {
+		p, err := ix.offsets.Floor(key)
+		if err == nil && p.PosBytes == 0 {
+			break
+		}
+		if err == nil {
+			err = checkEntry(s, p)
+		}
+		if err == nil {
+			at, found, err = l.locateFrom(s, s.log, s.sizeBytes, off, p)
+		}
+		if !errors.Is(err, index.ErrCorrupt) && !errors.Is(err, kafka.CorruptMessage) {
+			return at, found, err
+		}
+		key = p.Offset - 1
+	}
+	return l.locateFrom(s, s.log, s.sizeBytes, off, index.Position{Offset: s.base})
 }
 
 // cutTo makes segment i end at pos and the log at off. What is published comes

@@ -10,6 +10,7 @@ import (
 
 	"gregor/base/kafka"
 	"gregor/base/vfs"
+	"gregor/wire/batch"
 )
 
 // A truncation to an offset that no batch begins at leaves nothing that a start
@@ -160,6 +161,40 @@ func TestTruncationBesideDamage(t *testing.T) {
 				}
 				b.l.Kill()
 			}
+		}
+	}
+}
+
+// Whatever bit of a batch's header flipped, and whoever has not read it yet: next to
+// a truncation it neither takes the offset of what is appended then, nor has a
+// recovery cut that.
+func TestTruncationBesideADamagedHeader(t *testing.T) {
+	size := int64(len(plain(1, 1000).build()))
+	for bit := range 8 * batch.HeaderSize {
+		for _, to := range []kafka.Offset{2, 3, 4} {
+			b := memoryBed(t)
+			b.o.Config = Config{IndexIntervalBytes: 1}
+			b.mustOpen()
+			for range 6 {
+				b.mustAppend(plain(1, 1000))
+			}
+			b.stop(false)
+			b.flip(logZero, 2*size+int64(bit/8), bit%8)
+			b.mustOpen()
+			if err := b.l.TruncateTo(to); err != nil {
+				t.Fatal(err)
+			}
+			b.mustAppend(plain(1, 2000))
+			b.crash()
+			b.mustOpen()
+			there, corrupt := b.offsets()
+			if end := b.l.Tail().LogEnd; end != to+1 || len(there)+len(corrupt) != int(end) || to == 2 && len(corrupt) > 0 {
+				t.Fatalf("bit %d, truncated to %d: the log ends at %d, there %v, corrupt %v", bit, to, end, there, corrupt)
+			}
+			if list, err := b.readAll(to, 1<<20, ToLogEnd); err != nil || len(list) != 1 || list[0].BaseOffset != to || list[0].MaxTimestampMs != 2000 {
+				t.Fatalf("bit %d, truncated to %d: %+v, %v", bit, to, list, err)
+			}
+			b.l.Kill()
 		}
 	}
 }
