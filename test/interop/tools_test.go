@@ -181,6 +181,10 @@ func TestKafkaDataTools(t *testing.T) {
 		{class: "ClusterTool", options: "cluster-id", says: `^Cluster ID: \S{22}\n$`},
 		{class: "ClusterTool", options: "list-endpoints", says: `(?m)^1\s+127\.0\.0\.1\s+\d+\s+null\s+unfenced\s+broker\s*$`},
 		{class: "reassign.ReassignPartitionsCommand", options: "--generate --topics-to-move-json-file FILE --broker-list 1", file: `{"topics":[{"topic":"perf"}],"version":1}`, says: `Current partition replica assignment\n\{"version":1,"partitions":\[\{"topic":"perf","partition":0,"replicas":\[1\],"log_dirs":\["[^"]+"\]\},[\s\S]*Proposed partition reassignment configuration\n\{"version":1,"partitions":\[\{"topic":"perf","partition":0,"replicas":\[1\],"log_dirs":\["any"\]\}`},
+		{class: "reassign.ReassignPartitionsCommand", options: "--execute --throttle 1000000 --reassignment-json-file FILE", file: `{"version":1,"partitions":[{"topic":"perf","partition":0,"replicas":[1]},{"topic":"perf","partition":1,"replicas":[1]}]}`, says: `The inter-broker throttle limit was set to 1000000 B/s\nSuccessfully started partition reassignments for perf-0,perf-1\n`},
+		{class: "reassign.ReassignPartitionsCommand", options: "--verify --reassignment-json-file FILE", file: `{"version":1,"partitions":[{"topic":"perf","partition":0,"replicas":[1]},{"topic":"perf","partition":1,"replicas":[1]}]}`, says: `Reassignment of partition perf-0 is completed\.\nReassignment of partition perf-1 is completed\.\n\nClearing broker-level throttles on broker 1\n`},
+		{class: "reassign.ReassignPartitionsCommand", options: "--cancel --reassignment-json-file FILE", file: `{"version":1,"partitions":[{"topic":"perf","partition":0,"replicas":[1]},{"topic":"perf","partition":1,"replicas":[1]}]}`, says: `None of the specified partition reassignments are active\.`},
+		{class: "reassign.ReassignPartitionsCommand", options: "--execute --disallow-replication-factor-change --reassignment-json-file FILE", file: `{"version":1,"partitions":[{"topic":"perf","partition":0,"replicas":[2]}]}`, says: `Unknown broker id 2`},
 	})
 	t.Run("the records of producer-perf", func(t *testing.T) {
 		ends, err := newAdmin(t, n.Address).ListEndOffsets(t.Context(), "perf")
