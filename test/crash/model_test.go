@@ -50,6 +50,15 @@ func (c content) cut(off kafka.Offset) content {
 	return content{base: c.base, records: c.records[:n:n]}
 }
 
+// from is what lies at off and behind it.
+func (c content) from(off kafka.Offset) content {
+	if off <= c.base {
+		return c
+	}
+	n := min(int(off-c.base), len(c.records))
+	return content{base: off, records: c.records[n:]}
+}
+
 func (c content) add(r record) content {
 	c.records = append(slices.Clip(c.records), r)
 	return c
