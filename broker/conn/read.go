@@ -28,9 +28,10 @@ const headerBytesMin = 8
 // is trusted with as much for its next one: a busy producer then pays for no
 // growing. The budget holds for trusted frames too.
 type reader struct {
-	c     *connection
-	small [smallBytes]byte
-	r, w  int // unread part of small
+	c      *connection
+	little little
+	small  [smallBytes]byte
+	r, w   int // unread part of small
 
 	tiny    []byte // the current frame, if it is in small
 	big     []byte // buffer of the current frame, nil if it is in small
@@ -38,7 +39,12 @@ type reader struct {
 	dueAt   time.Time
 }
 
-func (r *reader) init(c *connection) { r.c = c }
+func (r *reader) init(c *connection) {
+	r.c = c
+	if raw := plain(c.socket); raw != nil && canLittle {
+		r.little.initRead(raw)
+	}
+}
 
 // next waits for a whole frame and returns its payload, which lives until done.
 func (r *reader) next() ([]byte, error) {
@@ -95,7 +101,7 @@ func (r *reader) fill(n int) error {
 		if err := r.arm(); err != nil {
 			return err
 		}
-		m, err := r.c.socket.Read(r.small[r.w:])
+		m, err := r.readSmall()
 		r.w += m
 		r.c.server.count.received.Add(int64(m))
 		if err == nil || m > 0 {
@@ -110,6 +116,13 @@ func (r *reader) fill(n int) error {
 		return err
 	}
 	return nil
+}
+
+func (r *reader) readSmall() (int, error) {
+	if r.little.raw != nil {
+		return r.little.read(r.small[r.w:])
+	}
+	return r.c.socket.Read(r.small[r.w:])
 }
 
 // arm keeps a read deadline in the socket, and tells when it has truly passed.

@@ -5,7 +5,6 @@ package conn
 import (
 	"errors"
 	"fmt"
-	"net"
 	"syscall"
 	"time"
 
@@ -42,9 +41,10 @@ const smallSectionBytes = 32 << 10
 // A range whose source was truncated before, while or after it was sent ends
 // the connection: its reader must not take a mixture for a reply.
 type writer struct {
-	c     *connection
-	raw   syscall.RawConn // nil where the socket takes no file
-	dueAt time.Time
+	c      *connection
+	raw    syscall.RawConn // nil where the socket takes no file
+	little little
+	dueAt  time.Time
 	// wroteAt is when the last reply was written.
 	wroteAt time.Time
 	buf     *[gatherBytes]byte // what is gathered; nil between replies
@@ -63,11 +63,12 @@ type writer struct {
 
 func (w *writer) init(c *connection) {
 	w.c = c
-	if tcp, ok := c.socket.(*net.TCPConn); ok && canSendfile {
-		if raw, err := tcp.SyscallConn(); err == nil {
-			w.raw = raw
-			w.step = w.attempt
-		}
+	raw := plain(c.socket)
+	if raw != nil && canSendfile {
+		w.raw, w.step = raw, w.attempt
+	}
+	if raw != nil && canLittle {
+		w.little.initWrite(raw)
 	}
 }
 
@@ -158,12 +159,20 @@ func (w *writer) send(b []byte) error {
 		if err := w.arm(); err != nil {
 			return err
 		}
-		if _, err := w.c.socket.Write(b[:n]); err != nil {
+		if err := w.piece(b[:n]); err != nil {
 			return fmt.Errorf("write a reply: %w", err)
 		}
 		b = b[n:]
 	}
 	return nil
+}
+
+func (w *writer) piece(b []byte) error {
+	if w.little.raw != nil && len(b) <= littleBytesMax {
+		return w.little.write(b)
+	}
+	_, err := w.c.socket.Write(b)
+	return err
 }
 
 // section sends a file range, behind what is gathered or with it.
