@@ -53,8 +53,9 @@ func newConnection(s *Server, socket net.Conn, at *call.Listener, remote netip.A
 	if p, ok := socket.(interface{ Principal() security.Principal }); ok {
 		c.info.Principal = p.Principal()
 	}
-	c.in.init(c)
-	c.out.init(c)
+	raw := plain(c.socket)
+	c.in.init(c, raw)
+	c.out.init(c, raw)
 	c.box.init(c)
 	c.activeAt.Store(s.now().UnixNano())
 	return c

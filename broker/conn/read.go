@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"syscall"
 	"time"
 
 	"gregor/wire/frame"
@@ -39,9 +40,9 @@ type reader struct {
 	dueAt   time.Time
 }
 
-func (r *reader) init(c *connection) {
+func (r *reader) init(c *connection, raw syscall.RawConn) {
 	r.c = c
-	if raw := plain(c.socket); raw != nil && canLittle {
+	if raw != nil && canLittle {
 		r.little.initRead(raw)
 	}
 }

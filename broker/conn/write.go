@@ -61,9 +61,8 @@ type writer struct {
 	sendFile bool
 }
 
-func (w *writer) init(c *connection) {
+func (w *writer) init(c *connection, raw syscall.RawConn) {
 	w.c = c
-	raw := plain(c.socket)
 	if raw != nil && canSendfile {
 		w.raw, w.step = raw, w.attempt
 	}

@@ -54,8 +54,9 @@ const (
 // The lane alone touches machine, batch and queue. What queued on it together
 // runs as one chain, and what the chain changes is one append, as far as the
 // topic's batch limit allows: the records of one event are always in one batch.
-// The shard waits for its partition's lane, never for the high watermark: replies queue in the order of their appends, and the releaser, a
-// goroutine that lives while something waits, lets them go.
+// The shard waits for its partition's lane, never for the high watermark:
+// replies queue in the order of their appends, and the releaser, a goroutine that
+// lives while something waits, lets them go.
 //
 // Invariants: a reply leaves only when the high watermark has passed the last
 // append of the shard as of the moment when the reply was made, so that nobody
