@@ -6,6 +6,7 @@ import (
 	"context"
 	"fmt"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kmsg"
@@ -129,6 +130,7 @@ func TestACLsThatAreNotRead(t *testing.T) {
 				closes(req)
 			}
 		}
+		synctest.Wait()
 		if got := n.server.Stats().MalformedTotal; got != int64(sent) {
 			t.Errorf("%d connections are counted, %d were closed", got, sent)
 		}
