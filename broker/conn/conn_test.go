@@ -169,6 +169,7 @@ func TestIdleConnectionIsClosed(t *testing.T) {
 		if d := time.Since(last); d != time.Minute {
 			t.Errorf("closed %v after its last reply, want 1m", d)
 		}
+		synctest.Wait() // it is closed before it is counted
 		if got := w.server.Stats().IdleClosedTotal; got != 1 {
 			t.Errorf("idle connections counted: %d", got)
 		}
@@ -344,6 +345,7 @@ func TestConnectionLimits(t *testing.T) {
 		ip = netip.MustParseAddrPort(probe.dial().LocalAddr().String()).Addr()
 		w := bubble(t, echo, func(o *Options, _ *call.Listener) { o.Limits.PerIP = map[netip.Addr]int{ip: 0} })
 		wantClosed(t, w.dial())
+		synctest.Wait()
 		if got := w.server.Stats().RefusedTotal; got != 1 {
 			t.Errorf("refused: %d", got)
 		}

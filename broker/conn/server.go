@@ -163,11 +163,11 @@ func (s *Server) start(socket net.Conn, at *call.Listener) {
 	if s.draining || s.perIP[ip] >= perIPMax {
 		refused := !s.draining
 		s.mu.Unlock()
-		socket.Close()
 		if refused {
 			s.count.refused.Add(1)
 			s.logger.Info("connection refused", "listener", at.Name, "remote", remote, "reason", "max.connections.per.ip")
 		}
+		socket.Close()
 		return
 	}
 	s.lastID++
