@@ -14,8 +14,16 @@ import (
 // Close writes indexes, producer snapshot and leader epochs and closes the
 // files; it syncs nothing, since the directory does so once for all its logs.
 // The Hint goes into the directory's manifest. A log that was never used gives
-// back the Hint it came with.
-func (l *Log) Close() (Hint, error) {
+// back the Hint it came with. It waits for a reader that loads the log.
+func (l *Log) Close() (h Hint, err error) {
+	err = l.loading.alone(func() error {
+		h, err = l.close()
+		return err
+	})
+	return h, err
+}
+
+func (l *Log) close() (Hint, error) {
 	if !l.isLoaded() {
 		l.shut()
 		if l.o.Hint == nil {
@@ -93,15 +101,16 @@ func (l *Log) openTxnLocked() (kafka.Offset, bool) {
 }
 
 // Discard ends the log if it has no folder yet, and reports whether it did. It
-// belongs to the verbs of the lane; readers may come at any time.
+// belongs to the verbs of the lane; a reader that makes the folder just now is
+// waited for.
 func (l *Log) Discard() (discarded bool) {
-	_ = l.loading.pass(func() bool {
+	_ = l.loading.alone(func() error {
 		l.mu.Lock()
-		defer l.mu.Unlock()
-		return l.pub.made || l.pub.closed
-	}, func() error {
-		l.shut()
-		discarded = true
+		discarded = !l.pub.made && !l.pub.closed
+		l.mu.Unlock()
+		if discarded {
+			l.shut()
+		}
 		return nil
 	})
 	return discarded
@@ -117,10 +126,13 @@ func (l *Log) shut() {
 	closed := l.pub.closed
 	l.pub.closed = true
 	l.mu.Unlock()
-	if closed {
-		return
+	if !closed {
+		closeFiles(slices.Concat(segments, l.lane.doomed))
 	}
-	for _, s := range slices.Concat(segments, l.lane.doomed) {
+}
+
+func closeFiles(segments []*logSegment) {
+	for _, s := range segments {
 		_ = s.log.Close()
 		if ix := s.ix.Load(); ix != nil {
 			for _, f := range ix.files() {
@@ -130,22 +142,29 @@ func (l *Log) shut() {
 	}
 }
 
-// RenameDir renames the partition's folder, for deletion or a move. Readers
-// go on undisturbed.
+// RenameDir renames the partition's folder for deletion. Readers go on
+// undisturbed; one that loads the log is waited for, since what it does not find
+// where it looks for it would be a failure of the directory. One that comes
+// later than that finds the log closed.
 func (l *Log) RenameDir(dir string) error {
-	if err := l.o.FS.Rename(l.dir(), dir); err != nil {
-		return fmt.Errorf("rename folder of %s: %w", l.o.TopicPartition, err)
-	}
-	l.mu.Lock()
-	l.folder = dir
-	segments := l.pub.segments
-	l.mu.Unlock()
-	for _, s := range segments {
-		for _, f := range s.files() {
-			f.MovedTo(dir)
+	return l.loading.alone(func() error {
+		if err := l.o.FS.Rename(l.dir(), dir); err != nil {
+			return fmt.Errorf("rename folder of %s: %w", l.o.TopicPartition, err)
 		}
-	}
-	return nil
+		l.mu.Lock()
+		l.folder = dir
+		segments, loaded := l.pub.segments, l.pub.loaded
+		l.mu.Unlock()
+		if !loaded {
+			l.shut()
+		}
+		for _, s := range segments {
+			for _, f := range s.files() {
+				f.MovedTo(dir)
+			}
+		}
+		return nil
+	})
 }
 
 // Producers lists the log's producers, ordered by id. It runs on the lane.

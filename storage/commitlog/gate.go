@@ -27,16 +27,36 @@ func (g *gate) pass(done func() bool, do func() error) error {
 			g.mu.Unlock()
 			return nil
 		}
-		g.wait = make(chan struct{})
-		g.mu.Unlock()
-		err := do()
-		g.mu.Lock()
-		close(g.wait)
-		g.wait = nil
-		g.mu.Unlock()
-		if err != nil {
+		if err := g.runLocked(do); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// alone runs do while nobody is inside: it waits for the one who is, and others
+// wait for it.
+func (g *gate) alone(do func() error) error {
+	for {
+		g.mu.Lock()
+		if g.wait == nil {
+			return g.runLocked(do)
+		}
+		wait := g.wait
+		g.mu.Unlock()
+		<-wait
+	}
+}
+
+// runLocked runs do as the one who is inside, and without mu, which it gives
+// back.
+func (g *gate) runLocked(do func() error) error {
+	g.wait = make(chan struct{})
+	g.mu.Unlock()
+	err := do()
+	g.mu.Lock()
+	close(g.wait)
+	g.wait = nil
+	g.mu.Unlock()
+	return err
 }

@@ -53,7 +53,10 @@ func (l *Log) load() error {
 	if err := r.run(files.snapshots); err != nil {
 		return err
 	}
-	l.publishLoaded(r)
+	if !l.publishLoaded(r) {
+		closeFiles(r.segments)
+		return ErrClosed
+	}
 	if t := l.Tail(); t.Flushed < t.LogEnd {
 		l.lane.unflushedMs = r.nowMs
 	}
@@ -89,12 +92,16 @@ func (l *Log) foundSegments(files *folderFiles, nowMs int64) []*logSegment {
 	return list
 }
 
-// publishLoaded makes the result of a load the log's state.
-func (l *Log) publishLoaded(r *recovery) {
+// publishLoaded makes the result of a load the log's state, unless the log was
+// killed meanwhile.
+func (l *Log) publishLoaded(r *recovery) bool {
 	active := r.segments[len(r.segments)-1]
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	p := &l.pub
+	if p.closed {
+		return false
+	}
 	p.segments = r.segments
 	p.txns = r.txns
 	hwBefore, flushed := l.tail.HighWatermark, min(max(l.o.RecoveryPoint, l.tail.Flushed), r.end)
@@ -116,6 +123,7 @@ func (l *Log) publishLoaded(r *recovery) {
 	active.shown, active.shownOK = active.top, true
 	p.loaded = true
 	l.setHighWatermarkLocked(min(max(r.highWatermark, hwBefore, r.logStart), r.end))
+	return true
 }
 
 // recovery is one load of a log.

@@ -57,7 +57,10 @@ func (l *Log) ready() error {
 		defer l.mu.Unlock()
 		return l.pub.loaded || l.pub.closed
 	}, l.load)
-	if err != nil {
+	switch {
+	case errors.Is(err, ErrClosed):
+		return ErrClosed
+	case err != nil:
 		return coded(err)
 	}
 	l.mu.Lock()
