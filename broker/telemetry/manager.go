@@ -88,7 +88,7 @@ type counters struct {
 type instance struct {
 	id             kafka.UUID
 	client         Client
-	connection     uint64 // that of its last request
+	connection     uint64 // that of the request that made it: it ends with it
 	subscriptionID int32
 	version        int
 	metrics        []string
@@ -286,7 +286,7 @@ func (m *Manager) lock(now time.Time, c Client, id kafka.UUID) *instance {
 		m.expire(now)
 		old, version, subscriptions := m.instances[id], m.version, m.subscriptions
 		if old != nil && old.version == version {
-			m.touch(now, c, old)
+			m.touch(now, old)
 			return old
 		}
 		m.mu.Unlock()
@@ -301,7 +301,7 @@ func (m *Manager) lock(now time.Time, c Client, id kafka.UUID) *instance {
 				m.remove(old)
 			}
 			m.put(c, i)
-			m.touch(now, c, i)
+			m.touch(now, i)
 			return i
 		}
 		m.mu.Unlock() // another request was faster
@@ -309,8 +309,7 @@ func (m *Manager) lock(now time.Time, c Client, id kafka.UUID) *instance {
 }
 
 // touch notes that a client was heard.
-func (m *Manager) touch(now time.Time, c Client, i *instance) {
-	i.connection = c.Connection
+func (m *Manager) touch(now time.Time, i *instance) {
 	i.expires = now.Add(max(expiryMin, 3*i.interval))
 	heap.Fix(&m.due, i.place)
 	m.recent.MoveToFront(i.recent)
@@ -328,8 +327,9 @@ func (m *Manager) put(asks Client, i *instance) {
 	for len(m.instances) >= m.o.ClientsMax {
 		m.remove(m.recent.Back().Value.(*instance))
 	}
+	i.connection = asks.Connection
 	m.instances[i.id] = i
-	m.byConnection[asks.Connection] = i.id
+	m.byConnection[i.connection] = i.id
 	i.recent = m.recent.PushFront(i)
 	heap.Push(&m.due, i)
 }
@@ -338,10 +338,8 @@ func (m *Manager) remove(i *instance) {
 	delete(m.instances, i.id)
 	m.recent.Remove(i.recent)
 	heap.Remove(&m.due, i.place)
-	for _, connection := range [...]uint64{i.connection, i.client.Connection} {
-		if m.byConnection[connection] == i.id {
-			delete(m.byConnection, connection)
-		}
+	if m.byConnection[i.connection] == i.id {
+		delete(m.byConnection, i.connection)
 	}
 }
 

@@ -246,6 +246,26 @@ func TestInstancesEnd(t *testing.T) {
 	}
 }
 
+// A client that has come on three connections is filed under one of them, and
+// forgotten there.
+func TestOneConnectionAnInstance(t *testing.T) {
+	m := newManager()
+	g, _ := m.Get(at(0), from(1), kafka.UUID{})
+	m.Subscribed("s", every(100, "*"))
+	m.Get(at(1000), from(2), g.ID)
+	m.Get(at(2000), from(3), g.ID)
+	if m.instances[g.ID] == nil || len(m.byConnection) != 1 {
+		t.Errorf("filed under %v", m.byConnection)
+	}
+	m.Closed(3)
+	if m.instances[g.ID] == nil {
+		t.Error("it ends with a connection that it is not filed under")
+	}
+	if s := m.Stats(at(10_000_000)); s.Instances != 0 || len(m.byConnection) != 0 {
+		t.Errorf("%+v, filed under %v", s, m.byConnection)
+	}
+}
+
 // Requests, changes of subscriptions, ends of connections and scrapes at once
 // leave nothing behind that no longer belongs to anyone.
 func TestAllAtOnce(t *testing.T) {
