@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"sync"
 	"testing"
 
@@ -247,4 +248,54 @@ func FuzzScan(f *testing.F) {
 			t.Fatalf("stopped at %d of %d without an error", s.NextPos(), len(b))
 		}
 	})
+}
+
+// moving moves a file's folder while it is being opened, as the deletion of a
+// topic does, and gives its name to another.
+type moving struct {
+	vfs.FS
+	move func(path string)
+}
+
+func (m *moving) Open(path string, flag vfs.OpenFlag, perm fs.FileMode) (vfs.File, error) {
+	if m.move != nil {
+		move := m.move
+		m.move = nil
+		move(path)
+	}
+	return m.FS.Open(path, flag, perm)
+}
+
+func TestFileThatMovesWhileItIsOpened(t *testing.T) {
+	for _, anew := range []bool{false, true} {
+		memory := vfs.NewMemory()
+		write := func(path, text string) {
+			f := NewFiles(memory, 8).File(path, true)
+			if _, err := f.WriteAt([]byte(text), 0); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := memory.MkdirAll("/old"); err != nil {
+			t.Fatal(err)
+		}
+		write("/old/file", "mine")
+		fsys := &moving{FS: memory}
+		f := NewFiles(fsys, 8).File("/old/file", false)
+		fsys.move = func(string) {
+			if err := memory.Rename("/old", "/gone"); err != nil {
+				t.Fatal(err)
+			}
+			f.MovedTo("/gone")
+			if anew {
+				if err := memory.MkdirAll("/old"); err != nil {
+					t.Fatal(err)
+				}
+				write("/old/file", "other")
+			}
+		}
+		p := make([]byte, 4)
+		if _, err := f.ReadAt(p, 0); err != nil || string(p) != "mine" {
+			t.Errorf("anew %v: %q, %v", anew, p, err)
+		}
+	}
 }
