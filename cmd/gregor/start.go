@@ -81,15 +81,47 @@ func start(c *cobra.Command, file string, set []string, execAt time.Time) error 
 		Build:        build(),
 		Hostname:     hostname,
 	})
-	signals := make(chan os.Signal, 2)
-	signal.Notify(signals, nodeStopSignals()...)
-	defer signal.Stop(signals)
-	err = live(c, n, logger, signals, execAt)
+	caught := make(chan os.Signal, 2)
+	signal.Notify(caught, nodeStopSignals()...)
+	defer signal.Stop(caught)
+	listening, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	err = live(c, n, logger, wishes(listening, caught), execAt)
 	var f *failure
 	if errors.As(err, &f) && f.code == exitFailed {
 		f.next = []string{doctorLine(file, set)}
 	}
 	return err
+}
+
+// sameWish is how long after a signal others count as the same one. Who ends a
+// group of processes often sends two: timeout(1) does, and a script that passes
+// on what the terminal has sent to the node already.
+const sameWish = 500 * time.Millisecond
+
+// wishes gives of signals that come together the first one.
+func wishes(ctx context.Context, caught <-chan os.Signal) <-chan os.Signal {
+	out := make(chan os.Signal, 2)
+	go func() {
+		var last time.Time
+		for {
+			select {
+			case <-ctx.Done():
+				return
+			case s := <-caught:
+				now := time.Now()
+				if now.Sub(last) < sameWish {
+					continue
+				}
+				last = now
+				select {
+				case out <- s:
+				default: // two are on their way, and a third says no more
+				}
+			}
+		}
+	}()
+	return out
 }
 
 // absolute says where directories are, wherever the reader of a log is.

@@ -10,6 +10,7 @@ import (
 	"os"
 	"syscall"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -52,6 +53,32 @@ func TestASecondSignalKills(t *testing.T) {
 			}
 		})
 	}
+}
+
+// timeout(1) ends its child and then the child's group: one wish, and a node that
+// stops cleanly.
+func TestSignalsThatComeTogetherAreOne(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ctx, cancel := context.WithCancel(t.Context())
+		defer cancel()
+		caught := make(chan os.Signal, 2)
+		signals := wishes(ctx, caught)
+		send := func(want int) {
+			t.Helper()
+			caught <- syscall.SIGTERM
+			caught <- syscall.SIGINT
+			synctest.Wait()
+			if len(signals) != want {
+				t.Fatalf("%d signals, want %d", len(signals), want)
+			}
+		}
+		send(1)
+		time.Sleep(sameWish)
+		send(2)
+		if first := <-signals; first != syscall.SIGTERM {
+			t.Errorf("the first is %v, want that which came first", first)
+		}
+	})
 }
 
 // hangingNode cannot go on, and hangs in a disk when it is to end.
