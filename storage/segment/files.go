@@ -97,42 +97,27 @@ func (fs *Files) Close() error {
 	return errors.Join(errs...)
 }
 
-// open makes f's descriptor exist. The caller holds a reference on f. A file
-// that was moved meanwhile is opened again: its old name may be another's now.
+// open makes f's descriptor exist. The caller holds a reference on f.
 func (fs *Files) open(f *File) (*opened, error) {
-	for {
-		fs.mu.Lock()
-		if o := f.open.Load(); o != nil {
-			fs.mu.Unlock()
-			return o, nil
-		}
-		closed, path, flag := fs.closed, f.path, f.flag
+	fs.mu.Lock()
+	if o := f.open.Load(); o != nil {
 		fs.mu.Unlock()
-		if closed {
-			return nil, fmt.Errorf("open %s: %w", path, ErrClosed)
-		}
-		file, err := fs.fs.Open(path, flag, 0o644)
-		switch {
-		case f.Path() != path:
-			if err == nil {
-				_ = file.Close()
-			}
-		case err != nil:
-			return nil, fmt.Errorf("open %s: %w", path, err)
-		default:
-			return fs.opened(f, path, file)
-		}
+		return o, nil
 	}
-}
-
-// opened puts a descriptor into the ring, if f has none yet.
-func (fs *Files) opened(f *File, path string, file vfs.File) (*opened, error) {
+	closed, path, flag := fs.closed, f.path, f.flag
+	fs.mu.Unlock()
+	if closed {
+		return nil, fmt.Errorf("open %s: %w", path, ErrClosed)
+	}
+	file, err := fs.fs.Open(path, flag, 0o644)
+	if err != nil {
+		return nil, fmt.Errorf("open %s: %w", path, err)
+	}
 	fs.opens.Add(1)
 	o := &opened{f: file}
 	o.fd, o.hasFd = file.Fd()
 
 	var idle []*opened
-	var err error
 	fs.mu.Lock()
 	switch first := f.open.Load(); {
 	case first != nil: // another reader was quicker
@@ -408,7 +393,13 @@ func (f *File) Truncate(sizeBytes int64) (*File, error) {
 	if err := f.copyTo(f.Path()+CutSuffix, sizeBytes); err != nil {
 		return nil, fmt.Errorf("cut %s to %d bytes by copying: %w", f.Path(), sizeBytes, err)
 	}
-	if err := f.files.fs.Rename(f.Path()+CutSuffix, f.Path()); err != nil {
+	// Else a power cut could bring the old file back, in place of all that is
+	// written to the new one.
+	err := f.files.fs.Rename(f.Path()+CutSuffix, f.Path())
+	if err == nil {
+		err = f.files.fs.SyncDir(filepath.Dir(f.Path()))
+	}
+	if err != nil {
 		return nil, fmt.Errorf("cut %s to %d bytes by copying: %w", f.Path(), sizeBytes, err)
 	}
 	return next, f.Close()

@@ -288,10 +288,24 @@ func (w *world) truncate(p *part) {
 	after := p.state
 	after.now, after.durable, after.start = p.now.cut(end), min(p.durable, end), min(p.start, end)
 	p.next = &after
+	if w.random.IntN(2) == 0 {
+		defer w.readAt(p, p.now.end()-1)() // what it cuts goes on under another name
+	}
 	w.fatal(p.log.TruncateTo(off))
 	w.expectEnd(p, end)
 	p.state = after
 	p.newLeader(w)
+}
+
+// readAt begins to read at an offset, and gives how to end that.
+func (w *world) readAt(p *part, off kafka.Offset) (end func()) {
+	if off < p.log.Tail().LogStart {
+		return func() {}
+	}
+	var c commitlog.Cursor
+	read, err := p.log.Read(&c, off, 1, commitlog.ToLogEnd, true)
+	w.fatal(err)
+	return read.File.Src.Release
 }
 
 // batchStart is where the batch of an offset begins.
