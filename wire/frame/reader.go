@@ -59,9 +59,6 @@ func (r *Reader) Err() error {
 	return r.err
 }
 
-// Pos is the number of bytes read.
-func (r *Reader) Pos() int { return r.pos }
-
 // Remaining is the number of bytes not yet read.
 func (r *Reader) Remaining() int { return len(r.b) - r.pos }
 
