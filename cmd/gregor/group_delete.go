@@ -10,7 +10,6 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
-	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kerr"
 
 	"gregor/cmd/gregor/groups"
@@ -185,23 +184,24 @@ func deleteListing(items []offsetDelete) *listing {
 }
 
 func deleteOffsets(ctx context.Context, c *cobra.Command, q *groupQuery, g *groups.Group, items []offsetDelete, output string) error {
-	set := kadm.TopicsSet{}
+	places := make([]groups.Place, 0, len(items))
 	for _, i := range items {
-		set.Add(i.Topic, i.Partition)
-	}
-	answers, err := q.admin.DeleteOffsets(ctx, g.Name, set)
-	if errors.Is(err, kerr.NonEmptyGroup) {
-		return activeError(g, "its protocol is not that of consumers, so it is not known what it reads")
-	}
-	if err != nil {
-		return groupError(g.Name, fmt.Errorf("delete offsets: %w", err))
+		places = append(places, groups.Place{Topic: i.Topic, Partition: i.Partition})
 	}
 	var problems problems
+	answers, broken := groups.Delete(ctx, q.admin, g.Name, places)
+	switch {
+	case errors.Is(broken, kerr.NonEmptyGroup):
+		problems.add(activeError(g, "its protocol is not that of consumers, so it is not known what it reads"))
+	case broken != nil:
+		problems.add(groupError(g.Name, fmt.Errorf("delete offsets: %w", broken)))
+	}
 	var done []offsetDelete
 	subscribed := map[string]bool{}
 	for _, i := range items {
 		err, ok := answers.Lookup(i.Topic, i.Partition)
 		switch {
+		case !ok && broken != nil: // it was not asked for any more
 		case !ok:
 			problems.add(groupError(g.Name, fmt.Errorf("%s-%d: the broker did not answer for it", i.Topic, i.Partition)))
 		case errors.Is(err, kerr.GroupSubscribedToTopic):
@@ -218,7 +218,7 @@ func deleteOffsets(ctx context.Context, c *cobra.Command, q *groupQuery, g *grou
 	if len(done) > 0 {
 		fmt.Fprintf(c.ErrOrStderr(), "deleted %d offsets of group %s\n", len(done), g.Name)
 	}
-	if output != "table" {
+	if output != "table" && (broken == nil || len(done) > 0) {
 		if err := deleteListing(done).print(c.OutOrStdout(), output); err != nil {
 			return err
 		}

@@ -13,7 +13,6 @@ import (
 
 	"github.com/spf13/cobra"
 	"github.com/twmb/franz-go/pkg/kadm"
-	"github.com/twmb/franz-go/pkg/kerr"
 
 	"gregor/cmd/gregor/groups"
 	"gregor/cmd/gregor/terminal"
@@ -244,7 +243,7 @@ func (s *seeking) committed(positions []groups.Position, by int64) []offsetLine 
 	var wanted []offsetLine
 	for i := range positions {
 		if p := &positions[i]; p.Committed >= 0 && !p.Gone && s.topics.has(p.Topic, p.Partition) {
-			wanted = append(wanted, offsetLine{Topic: p.Topic, Partition: p.Partition, Offset: p.Committed + by, LeaderEpoch: p.LeaderEpoch, Metadata: p.Metadata})
+			wanted = append(wanted, offsetLine{Topic: p.Topic, Partition: p.Partition, Offset: groups.Moved(p.Committed, by), LeaderEpoch: p.LeaderEpoch, Metadata: p.Metadata})
 		}
 	}
 	return wanted
@@ -315,27 +314,38 @@ func hasSeek(items []seekItem, w offsetLine) bool {
 }
 
 func (s *seeking) carryOut(ctx context.Context, c *cobra.Command, q *groupQuery, name string, items []seekItem) error {
-	to := kadm.Offsets{}
+	to := make([]kadm.Offset, 0, len(items))
 	for _, i := range items {
-		to.Add(kadm.Offset{Topic: i.Topic, Partition: i.Partition, At: i.To, LeaderEpoch: i.epoch, Metadata: i.metadata})
+		to = append(to, kadm.Offset{Topic: i.Topic, Partition: i.Partition, At: i.To, LeaderEpoch: i.epoch, Metadata: i.metadata})
 	}
-	answers, err := q.admin.CommitOffsets(ctx, name, to)
-	if err != nil {
-		return groupError(name, fmt.Errorf("commit: %w", err))
-	}
+	answers, broken := groups.Commit(ctx, q.admin, name, to)
 	var problems problems
 	var done []seekItem
+	active := false
 	for _, i := range items {
 		switch a, ok := answers.Lookup(i.Topic, i.Partition); {
+		case !ok && (broken != nil || active): // it was not asked for any more
 		case !ok:
 			problems.add(groupError(name, fmt.Errorf("%s-%d: the broker did not answer for it", i.Topic, i.Partition)))
-		case errors.Is(a.Err, kerr.UnknownMemberID), errors.Is(a.Err, kerr.StaleMemberEpoch), errors.Is(a.Err, kerr.RebalanceInProgress), errors.Is(a.Err, kerr.IllegalGeneration):
-			return failed(fmt.Errorf("group %q has become active; nothing was moved", name), "gregor group describe "+name)
+		case groups.IsActive(a.Err):
+			active = true
 		case a.Err != nil:
 			problems.add(groupError(name, fmt.Errorf("%s-%d: %w", i.Topic, i.Partition, a.Err)))
 		default:
 			done = append(done, i)
 		}
+	}
+	moved := fmt.Sprintf("%d of %d partitions were moved", len(done), len(items))
+	if len(done) == 0 {
+		moved = "nothing was moved"
+	}
+	switch {
+	case active:
+		return failed(fmt.Errorf("group %q has become active; %s", name, moved), "gregor group describe "+name)
+	case broken != nil && len(done) == 0:
+		return groupError(name, fmt.Errorf("commit: %w", broken))
+	case broken != nil:
+		problems.add(groupError(name, fmt.Errorf("commit: %w; %s", broken, moved)))
 	}
 	fmt.Fprintf(c.ErrOrStderr(), "moved group %s in %d partitions\n", name, len(done))
 	if s.output != "table" {

@@ -9,8 +9,9 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kerr"
+
+	"gregor/cmd/gregor/groups"
 )
 
 // place is one partition.
@@ -88,19 +89,22 @@ func (t *groupTool) deleteOffsets() error {
 	slices.SortFunc(places, byPlace)
 	places = slices.Compact(places)
 	group := t.text("group")
-	set := kadm.TopicsSet{}
+	named := make([]groups.Place, 0, len(places))
 	for _, p := range places {
-		set.Add(p.topic, p.partition)
+		named = append(named, groups.Place{Topic: p.topic, Partition: p.partition})
 	}
 	var rows [][]string
-	answers, refused := t.admin.DeleteOffsets(t.ctx, group, set)
+	answers, refused := groups.Delete(t.ctx, t.admin, group, named)
 	single := false
 	for _, p := range places {
 		status := "Successful"
 		answer, ok := answers.Lookup(p.topic, p.partition)
-		switch err := cmp.Or(refused, answer); {
-		case err != nil:
-			status, single = "Error: "+exception(err, ""), true
+		if !ok {
+			answer = refused
+		}
+		switch {
+		case answer != nil:
+			status, single = "Error: "+exception(answer, ""), true
 		case !ok:
 			status, single = "Error: the broker did not answer for it", true
 		}

@@ -62,11 +62,11 @@ func (t *groupTool) reset() error {
 }
 
 func (t *groupTool) commit(group string, plan []target) error {
-	offsets := kadm.Offsets{}
+	offsets := make([]kadm.Offset, 0, len(plan))
 	for _, p := range plan {
-		offsets.AddOffset(p.topic, p.partition, p.offset, -1)
+		offsets = append(offsets, kadm.Offset{Topic: p.topic, Partition: p.partition, At: p.offset, LeaderEpoch: -1})
 	}
-	answers, err := t.admin.CommitOffsets(t.ctx, group, offsets)
+	answers, err := groups.Commit(t.ctx, t.admin, group, offsets)
 	if err == nil {
 		err = answers.Error()
 	}
@@ -194,7 +194,7 @@ func (t *groupTool) scenario(places []place, committed map[place]int64) ([]targe
 			if !ok {
 				return 0, misuse("Cannot shift offset for partition %s since there is no current committed offset", p)
 			}
-			return at + n, nil
+			return groups.Moved(at, n), nil
 		})
 	case t.has("to-datetime"):
 		at, err := parseDateTime(t.text("to-datetime"))
