@@ -97,27 +97,42 @@ func (fs *Files) Close() error {
 	return errors.Join(errs...)
 }
 
-// open makes f's descriptor exist. The caller holds a reference on f.
+// open makes f's descriptor exist. The caller holds a reference on f. A file
+// that was moved meanwhile is opened again: its old name may be another's now.
 func (fs *Files) open(f *File) (*opened, error) {
-	fs.mu.Lock()
-	if o := f.open.Load(); o != nil {
+	for {
+		fs.mu.Lock()
+		if o := f.open.Load(); o != nil {
+			fs.mu.Unlock()
+			return o, nil
+		}
+		closed, path, flag := fs.closed, f.path, f.flag
 		fs.mu.Unlock()
-		return o, nil
+		if closed {
+			return nil, fmt.Errorf("open %s: %w", path, ErrClosed)
+		}
+		file, err := fs.fs.Open(path, flag, 0o644)
+		switch {
+		case f.Path() != path:
+			if err == nil {
+				_ = file.Close()
+			}
+		case err != nil:
+			return nil, fmt.Errorf("open %s: %w", path, err)
+		default:
+			return fs.opened(f, path, file)
+		}
 	}
-	closed, path, flag := fs.closed, f.path, f.flag
-	fs.mu.Unlock()
-	if closed {
-		return nil, fmt.Errorf("open %s: %w", path, ErrClosed)
-	}
-	file, err := fs.fs.Open(path, flag, 0o644)
-	if err != nil {
-		return nil, fmt.Errorf("open %s: %w", path, err)
-	}
+}
+
+// opened puts a descriptor into the ring, if f has none yet.
+func (fs *Files) opened(f *File, path string, file vfs.File) (*opened, error) {
 	fs.opens.Add(1)
 	o := &opened{f: file}
 	o.fd, o.hasFd = file.Fd()
 
 	var idle []*opened
+	var err error
 	fs.mu.Lock()
 	switch first := f.open.Load(); {
 	case first != nil: // another reader was quicker
