@@ -43,7 +43,7 @@ func Interpreter(t testing.TB) string {
 		if err := kafka.Run(ctx, nil, "python3", "-m", "venv", dir); err != nil {
 			return err
 		}
-		return kafka.Run(ctx, nil, filepath.Join(dir, "bin", "pip"), "install", "--quiet", "--disable-pip-version-check",
+		return kafka.Fetch(ctx, nil, filepath.Join(dir, "bin", "pip"), "install", "--quiet", "--disable-pip-version-check",
 			"--timeout", "20", "--retries", "1", "--requirement", requirements)
 	})
 	return filepath.Join(venv, "bin", "python")
@@ -80,7 +80,7 @@ func modules(t testing.TB, name string, env []string, options ...string) string 
 		if err := os.WriteFile(filepath.Join(dir, "package.json"), text, 0o644); err != nil {
 			return err
 		}
-		return kafka.Run(ctx, env, "npm", append([]string{"install", "--prefix", dir, "--no-package-lock", "--no-audit", "--no-fund",
+		return kafka.Fetch(ctx, env, "npm", append([]string{"install", "--prefix", dir, "--no-package-lock", "--no-audit", "--no-fund",
 			"--fetch-timeout=20000", "--fetch-retries=1"}, options...)...)
 	})
 }

@@ -95,6 +95,21 @@ func Run(ctx context.Context, env []string, program string, arguments ...string)
 	return nil
 }
 
+// Fetch is Run for a program that asks a package index: an index that does not
+// answer for a moment is asked again.
+func Fetch(ctx context.Context, env []string, program string, arguments ...string) error {
+	for _, pause := range []time.Duration{5 * time.Second, 20 * time.Second} {
+		if err := Run(ctx, env, program, arguments...); err == nil {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+		case <-time.After(pause):
+		}
+	}
+	return Run(ctx, env, program, arguments...)
+}
+
 // Folder is test/interop.
 func Folder(t testing.TB) string {
 	t.Helper()

@@ -31,7 +31,7 @@ func Jars(t testing.TB, name string) string {
 	cache := Cached(t, name, []string{pom}, func(ctx context.Context, dir string) error {
 		maven.Lock()
 		defer maven.Unlock()
-		return Run(ctx, nil, "mvn", "-q", "-B", "-f", pom, "dependency:copy-dependencies", "-DincludeScope=runtime", "-DoutputDirectory="+dir)
+		return Fetch(ctx, nil, "mvn", "-q", "-B", "-f", pom, "dependency:copy-dependencies", "-DincludeScope=runtime", "-DoutputDirectory="+dir)
 	})
 	return filepath.Join(cache, "*")
 }
