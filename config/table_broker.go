@@ -69,7 +69,7 @@ var brokerKeys = []Definition{
 	{Name: "max.request.partition.size.limit", Type: Int, Default: "2000", Check: atLeast(1), Effect: Works, Doc: "Partitions in one page of DescribeTopicPartitions."},
 	{Name: "metadata.log.dir", Type: String, Null: true, Effect: Works, Doc: "Directory of the metadata log. Unset: the first of `log.dirs`. When it fails the node stops."},
 	{Name: "metadata.log.max.record.bytes.between.snapshots", Type: Long, Default: "20971520", Check: atLeast(1), Effect: Works, Doc: "Metadata checkpoints are written when so much metadata lies behind the newest, and sooner while they are small: at twice their size, or 1 MiB."},
-	{Name: "metadata.log.max.snapshot.interval.ms", Type: Long, Default: "3600000", Check: atLeast(0), Doc: "Metadata checkpoints are written after a number of batches."},
+	{Name: "metadata.log.max.snapshot.interval.ms", Type: Long, Default: "3600000", Check: atLeast(0), Doc: "Metadata checkpoints are written after a number of batches or bytes, not by time."},
 	{Name: "metadata.log.segment.bytes", Type: Int, Default: "1073741824", Check: atLeast(8388608), Effect: Works, Doc: "Segment size of the metadata log."},
 	{Name: "metadata.log.segment.ms", Type: Long, Default: "604800000", Doc: "Segment age of the metadata log."},
 	{Name: "metadata.max.idle.interval.ms", Type: Int, Default: "500", Check: atLeast(0), Doc: "How often Kafka's idle controller writes a NoOpRecord."},

@@ -36,8 +36,7 @@ import (
 	"gregor/replica/assign"
 )
 
-// built are the features of this program and their levels. One at level 0 is
-// known and not built yet.
+// built are the features of this program and their levels.
 var built = [...]metarec.FeatureRange{
 	{Name: image.FeatureMetadataVersion, Min: 7, Max: controller.MetadataVersion44IV2},
 	{Name: controller.FeatureKRaftVersion, Min: 0, Max: 1},
