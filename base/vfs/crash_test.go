@@ -4,6 +4,7 @@ package vfs
 
 import (
 	"errors"
+	"syscall"
 	"testing"
 )
 
@@ -153,5 +154,22 @@ func TestImageIsIndependent(t *testing.T) {
 	second := image.CrashClone(Loss{Data: KeepNone})
 	if got := content(t, second, "/f"); got != "aaaa" {
 		t.Fatalf("%q: an image is durable from its start", got)
+	}
+}
+
+func TestMadeDirectorySurvivesWithItsParents(t *testing.T) {
+	m := NewMemory()
+	ok(t, m.MkdirAll("/there"))
+	ok(t, m.SyncDir("/"))
+	for _, dir := range []string{"/there/new", "/there/new", "/there/a/b/c", "/x/y"} {
+		ok(t, MakeDir(m, dir))
+		left := m.CrashClone(Loss{Data: KeepNone, Entries: KeepNone})
+		if info, err := left.Stat(dir); err != nil || !info.IsDir() {
+			t.Errorf("%s after a power cut: %+v, %v", dir, info, err)
+		}
+	}
+	create(t, m, "/there/file", "")
+	if err := MakeDir(m, "/there/file/below"); !errors.Is(err, syscall.ENOTDIR) {
+		t.Error(err)
 	}
 }

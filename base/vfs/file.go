@@ -36,6 +36,30 @@ func ReadFile(fsys FS, name string, bytesMax int64) ([]byte, error) {
 	return b[:n], err
 }
 
+// MakeDir makes a directory, and durably so: a power cut takes neither it nor any
+// of the parents that were missing. One that is there is left as it is.
+func MakeDir(fsys FS, dir string) error {
+	var changed []string // innermost first
+	for at := filepath.Clean(dir); ; at = filepath.Dir(at) {
+		if _, err := fsys.Stat(at); err == nil || at == filepath.Dir(at) {
+			break
+		}
+		changed = append(changed, filepath.Dir(at))
+	}
+	if len(changed) == 0 {
+		return nil
+	}
+	if err := fsys.MkdirAll(dir); err != nil {
+		return err
+	}
+	for _, parent := range changed {
+		if err := fsys.SyncDir(parent); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // WriteFileAtomic replaces name by data so that a crash at any moment leaves
 // the old or the new content, and the new one once it has returned: write
 // name.tmp, fdatasync, rename, sync the directory. Only one caller may write a

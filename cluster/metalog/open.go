@@ -30,10 +30,10 @@ func Open(o Options) (*Log, error) {
 }
 
 func (l *Log) open() error {
-	if err := l.fs.MkdirAll(l.dir); err != nil {
+	if err := vfs.MakeDir(l.fs, l.dir); err != nil {
 		return err
 	}
-	if err := l.fs.SyncDir(l.o.Dir); err != nil {
+	if err := l.fs.SyncDir(l.o.Dir); err != nil { // made by a start that was cut short, perhaps
 		return err
 	}
 	if err := l.list(); err != nil {

@@ -277,7 +277,7 @@ func (d *Dir) open() error {
 	if err := d.checkFormatted(); err != nil {
 		return err
 	}
-	err := makeDir(d.o.FS, d.o.Path)
+	err := vfs.MakeDir(d.o.FS, d.o.Path)
 	if err != nil {
 		return err
 	}
@@ -316,17 +316,6 @@ func lock(fs vfs.FS, dir string) (io.Closer, error) {
 		return nil, &InUseError{Path: dir, Err: err}
 	}
 	return held, err
-}
-
-// makeDir makes the directory and makes its name durable.
-func makeDir(fs vfs.FS, path string) error {
-	if _, err := fs.Stat(path); err == nil {
-		return nil
-	}
-	if err := fs.MkdirAll(path); err != nil {
-		return err
-	}
-	return fs.SyncDir(filepath.Dir(path))
 }
 
 // load fills the table of partitions and then takes marker and manifest away.

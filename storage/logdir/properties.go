@@ -187,7 +187,7 @@ type Held struct {
 func Hold(o Options) (*Held, error) {
 	o.ensureDefaults()
 	h := &Held{}
-	err := makeDir(o.FS, o.Path)
+	err := vfs.MakeDir(o.FS, o.Path)
 	if err == nil {
 		h.lock, err = lock(o.FS, o.Path)
 	}
