@@ -61,7 +61,7 @@ func TestJudgements(t *testing.T) {
 // A port that something else holds is told apart from one where a node answers,
 // also when that something never says a word.
 func TestCheckPort(t *testing.T) {
-	silent, err := net.Listen("tcp", "127.0.0.1:0")
+	silent, err := net.Listen("tcp", ownAddress())
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -6,6 +6,8 @@ import (
 	"bufio"
 	"fmt"
 	"io"
+	"math/rand/v2"
+	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -31,7 +33,7 @@ func TestMain(m *testing.M) {
 // there: texts, formats and exit codes. Beside testscript's own commands there
 // are
 //
-//	node [arg...]     starts a node on a free port, data under $WORK/data, and
+//	node [arg...]     starts a node on a port of its own, data under $WORK/data, and
 //	                  sets $GREGOR_BOOTSTRAP_SERVER, $CONTROLLER, $ADMIN and $READY; of the
 //	                  script's own variables it sees $KAFKA_NUM_PARTITIONS
 //	halt [signal]     stops it (TERM) and checks that it ends with 0
@@ -85,7 +87,7 @@ func startNode(ts *testscript.TestScript, _ bool, args []string) {
 	p := ts.Value(running{}).(*process)
 	gregor, err := exec.LookPath(filepath.Join(strings.Split(ts.Getenv("PATH"), string(os.PathListSeparator))[0], "gregor"))
 	ts.Check(err)
-	p.command = exec.Command(gregor, append([]string{"start", "--set", "listeners=PLAINTEXT://127.0.0.1:0",
+	p.command = exec.Command(gregor, append([]string{"start", "--set", "listeners=PLAINTEXT://" + ownAddress(),
 		"--set", "gregor.admin.listener=127.0.0.1:0", "--set", "log.dirs=" + ts.MkAbs("data")}, args...)...)
 	p.command.Dir = ts.MkAbs(".")
 	p.command.Env = environment()
@@ -126,6 +128,22 @@ func startNode(ts *testscript.TestScript, _ bool, args []string) {
 	case <-time.After(scriptTimeout):
 		ts.Fatalf("the node is not ready\n%s", ts.ReadFile("node.log"))
 	}
+}
+
+// ownAddress is one where nobody listens, and whose port the system gives to
+// nobody who asks for any. While a script's node is away no other takes its
+// place, and it finds the port free when it comes back.
+func ownAddress() string {
+	address := "127.0.0.1:0"
+	for range 100 {
+		l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", 20_000+rand.IntN(12_000)))
+		if err == nil {
+			address = l.Addr().String()
+			l.Close()
+			break
+		}
+	}
+	return address
 }
 
 // environment is that of the test, without what would configure a node.
