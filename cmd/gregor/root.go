@@ -23,6 +23,9 @@ func newRootCommand(s stdio, execAt time.Time) *cobra.Command {
   echo hello | gregor produce greetings
   gregor consume greetings
 
+Kafka's own tools are there by their names, with their options: kafka-topics, kafka-configs, kafka-consumer-groups,
+kafka-console-producer, kafka-console-consumer, kafka-get-offsets, kafka-delete-records, kafka-dump-log.
+
 Data goes to stdout, talk to stderr. Exit codes: 0 done, 1 something failed, 2 wrong usage, 3 no connection, 4 not allowed,
 130 interrupted.`,
 		SilenceUsage:  true,
@@ -64,7 +67,8 @@ func flagError(err error) error {
 	}))
 }
 
-// emptyArgument marks commands that know what ” means.
+// emptyArgument marks commands that know what an empty
+// argument means.
 const emptyArgument = "empty argument"
 
 // usageErrors makes wrong arguments and unknown commands exit with 2, and has
