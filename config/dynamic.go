@@ -143,7 +143,7 @@ func checkDynamic(values map[string]string, static *Node) error {
 	if v, ok := long(string(MaxConnectionsPerIP)); ok && v == 0 && len(overrides) == 0 {
 		return invalidBroker("requirement failed: max.connections.per.ip can be set to zero only if max.connections.per.ip.overrides property is set.")
 	}
-	return nil
+	return checkGroupsDynamic(values, &r, static)
 }
 
 func mustLookup(key string) *Definition {

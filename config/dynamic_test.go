@@ -52,6 +52,8 @@ func TestBrokerRefusals(t *testing.T) {
 		{true, []string{"listeners=PLAINTEXT://127.0.0.1:9092"}, ""},
 		{false, []string{"gregor.produce.validaton=strict"}, "gregor.produce.validaton: no such key; did you mean gregor.produce.validation?"},
 		{false, []string{"gregor.produce.validation=strict"}, ""},
+		{false, []string{"group.consumer.assignment.interval.ms=15000"}, ""},
+		{false, []string{"group.consumer.assignment.interval.ms=99999"}, "group.consumer.assignment.interval.ms must be less than or equal to group.consumer.max.assignment.interval.ms"},
 		{true, []string{"sasl.kerberos.min.time.before.relogin=58000"}, ""},
 		{true, []string{"sasl.login.refresh.window.factor=0.5"}, ""},
 		{true, []string{"sasl.enabled.mechanisms=PLAIN"}, "sasl.enabled.mechanisms: SASL is not built yet, so clients would go unauthenticated"},

@@ -209,27 +209,85 @@ type Group struct {
 	ConsumerSessionTimeoutMs, ConsumerHeartbeatIntervalMs, ConsumerAssignmentIntervalMs *int32
 }
 
-// ResolveGroup reads the configuration of a group. Values that this build does
-// not take count as not set; those beyond the broker's bounds, as the bound.
-func ResolveGroup(values map[string]string, static *Node) Group {
+// ResolveGroup reads the configuration of a group, and what a running broker was
+// told for all of them. Values that this build does not understand count as not
+// set, and those outside the broker's bounds as the nearest within.
+func ResolveGroup(values, clusterDynamic, brokerDynamic map[string]string, static *Node) Group {
 	read := func(name string) *int32 {
-		text, ok := values[name]
-		if !ok {
-			return nil
-		}
 		k := groupKeyOf(name)
-		v, err := k.parse(text)
-		if err != nil {
-			return nil
+		for _, from := range [...]struct {
+			values map[string]string
+			name   string
+		}{{values, name}, {brokerDynamic, k.broker}, {clusterDynamic, k.broker}} {
+			text, ok := from.values[from.name]
+			if !ok {
+				continue
+			}
+			if v, err := k.parse(text); err == nil {
+				n := min(max(int32(v.(int64)), static.Int(k.min)), static.Int(k.max))
+				return &n
+			}
 		}
-		n := min(max(int32(v.(int64)), static.Int(k.min)), static.Int(k.max))
-		return &n
+		return nil
 	}
 	return Group{
 		ConsumerSessionTimeoutMs:     read("consumer.session.timeout.ms"),
 		ConsumerHeartbeatIntervalMs:  read("consumer.heartbeat.interval.ms"),
 		ConsumerAssignmentIntervalMs: read("consumer.assignment.interval.ms"),
 	}
+}
+
+// groupOrder are keys of which the first is not larger than the second.
+var groupOrder = [...]struct{ small, large IntKey }{
+	{GroupConsumerMinHeartbeatIntervalMs, GroupConsumerMaxHeartbeatIntervalMs},
+	{GroupConsumerMinHeartbeatIntervalMs, GroupConsumerHeartbeatIntervalMs},
+	{GroupConsumerHeartbeatIntervalMs, GroupConsumerMaxHeartbeatIntervalMs},
+	{GroupConsumerMinSessionTimeoutMs, GroupConsumerMaxSessionTimeoutMs},
+	{GroupConsumerMinSessionTimeoutMs, GroupConsumerSessionTimeoutMs},
+	{GroupConsumerSessionTimeoutMs, GroupConsumerMaxSessionTimeoutMs},
+	{GroupConsumerMinAssignmentIntervalMs, GroupConsumerMaxAssignmentIntervalMs},
+	{GroupConsumerMinAssignmentIntervalMs, GroupConsumerAssignmentIntervalMs},
+	{GroupConsumerAssignmentIntervalMs, GroupConsumerMaxAssignmentIntervalMs},
+}
+
+// checkGroups holds Kafka's rules over the broker's keys of groups.
+func (l *loader) checkGroups() {
+	n := l.node
+	for _, o := range groupOrder {
+		if small, large := n.Int(o.small), n.Int(o.large); small > large {
+			l.blameOneOf(o.small, "must be at most %s, %d", o.large, "must be at least %s, %d")
+		}
+	}
+	if n.Int(GroupConsumerHeartbeatIntervalMs) >= n.Int(GroupConsumerSessionTimeoutMs) {
+		l.blameOneOf(GroupConsumerHeartbeatIntervalMs, "must be less than %s, %d", GroupConsumerSessionTimeoutMs, "must be more than %s, %d")
+	}
+	if !slices.Contains(n.List(GroupCoordinatorRebalanceProtocols), "classic") {
+		l.blame(string(GroupCoordinatorRebalanceProtocols), "classic cannot be left out")
+	}
+}
+
+// blameOneOf blames that of two keys that was set, each in words that name the
+// other one and its value; the first if both were.
+func (l *loader) blameOneOf(first IntKey, sayFirst string, second IntKey, saySecond string) {
+	if !l.isSet(string(first)) {
+		first, sayFirst, second = second, saySecond, first
+	}
+	l.blame(string(first), sayFirst, second, l.node.Int(second))
+}
+
+// checkGroupsDynamic holds the same rules over what changes on a running broker.
+func checkGroupsDynamic(values map[string]string, r *resolver, static *Node) error {
+	const name = GroupConsumerAssignmentIntervalMs
+	if _, ok := values[string(name)]; !ok {
+		return nil
+	}
+	switch ms := r.long(string(name)); {
+	case ms < int64(static.Int(GroupConsumerMinAssignmentIntervalMs)):
+		return invalidBroker("%s must be greater than or equal to %s", name, GroupConsumerMinAssignmentIntervalMs)
+	case ms > int64(static.Int(GroupConsumerMaxAssignmentIntervalMs)):
+		return invalidBroker("%s must be less than or equal to %s", name, GroupConsumerMaxAssignmentIntervalMs)
+	}
+	return nil
 }
 
 // offsetReset allows where a share group may begin.

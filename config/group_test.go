@@ -68,7 +68,7 @@ func TestGroupConfigInForce(t *testing.T) {
 		t.Fatal(err)
 	}
 	values := map[string]string{"consumer.session.timeout.ms": "55000", "consumer.heartbeat.interval.ms": "15000", "consumer.assignment.interval.ms": "nonsense"}
-	g := ResolveGroup(values, static)
+	g := ResolveGroup(values, nil, nil, static)
 	if *g.ConsumerSessionTimeoutMs != 55000 || *g.ConsumerHeartbeatIntervalMs != 7000 || g.ConsumerAssignmentIntervalMs != nil {
 		t.Errorf("in force: %d, %d, %v", *g.ConsumerSessionTimeoutMs, *g.ConsumerHeartbeatIntervalMs, g.ConsumerAssignmentIntervalMs)
 	}
@@ -91,5 +91,47 @@ func TestGroupConfigInForce(t *testing.T) {
 		if e := told[want.name]; e.Value == nil || *e.Value != want.value || e.Source != want.source || len(e.Synonyms) != want.synonyms {
 			t.Errorf("%s: %+v", want.name, e)
 		}
+	}
+}
+
+// What a running broker is told for all groups counts for those that have nothing
+// of their own.
+func TestGroupConfigOfARunningBroker(t *testing.T) {
+	static := mustLoad(t)
+	const key = "group.consumer.assignment.interval.ms"
+	own := map[string]string{"consumer.assignment.interval.ms": "7"}
+	cluster, broker, far := map[string]string{key: "3000"}, map[string]string{key: "4000"}, map[string]string{key: "99999"}
+	for _, c := range []struct {
+		own, cluster, broker map[string]string
+		want                 int32
+	}{{nil, cluster, nil, 3000}, {nil, cluster, broker, 4000}, {own, cluster, broker, 7}, {nil, far, nil, 15000}, {map[string]string{"consumer.assignment.interval.ms": "x"}, cluster, nil, 3000}} {
+		if got := ResolveGroup(c.own, c.cluster, c.broker, static).ConsumerAssignmentIntervalMs; got == nil || *got != c.want {
+			t.Errorf("%+v: %v", c, got)
+		}
+	}
+	if g := ResolveGroup(nil, nil, nil, static); g != (Group{}) {
+		t.Errorf("nothing is set: %+v", g)
+	}
+}
+
+// A node whose keys of groups contradict each other does not start, as Kafka's does not.
+func TestGroupKeysThatContradictEachOther(t *testing.T) {
+	for setting, want := range map[string]string{
+		"group.consumer.session.timeout.ms=100000":       "group.consumer.session.timeout.ms=100000 (--set): must be at most group.consumer.max.session.timeout.ms, 60000",
+		"group.consumer.session.timeout.ms=30000":        "group.consumer.session.timeout.ms=30000 (--set): must be at least group.consumer.min.session.timeout.ms, 45000",
+		"group.consumer.heartbeat.interval.ms=20000":     "group.consumer.heartbeat.interval.ms=20000 (--set): must be at most group.consumer.max.heartbeat.interval.ms, 15000",
+		"group.consumer.heartbeat.interval.ms=100":       "group.consumer.heartbeat.interval.ms=100 (--set): must be at least group.consumer.min.heartbeat.interval.ms, 5000",
+		"group.consumer.assignment.interval.ms=20000":    "group.consumer.assignment.interval.ms=20000 (--set): must be at most group.consumer.max.assignment.interval.ms, 15000",
+		"group.consumer.min.session.timeout.ms=50000":    "group.consumer.min.session.timeout.ms=50000 (--set): must be at most group.consumer.session.timeout.ms, 45000",
+		"group.consumer.max.assignment.interval.ms=999":  "group.consumer.max.assignment.interval.ms=999 (--set): must be at least group.consumer.assignment.interval.ms, 1000",
+		"group.coordinator.rebalance.protocols=consumer": "group.coordinator.rebalance.protocols=consumer (--set): classic cannot be left out",
+	} {
+		if _, _, err := Load(Sources{Set: []string{setting}}); err == nil || err.Error() != want {
+			t.Errorf("%s:\n\tgot  %v\n\twant %s", setting, err, want)
+		}
+	}
+	beats := []string{"group.consumer.min.session.timeout.ms=1000", "group.consumer.session.timeout.ms=5000"}
+	if _, _, err := Load(Sources{Set: beats}); err == nil || !strings.Contains(err.Error(), "group.consumer.session.timeout.ms=5000 (--set): must be more than group.consumer.heartbeat.interval.ms, 5000") {
+		t.Errorf("a session as short as the interval: %v", err)
 	}
 }

@@ -24,6 +24,7 @@ func (l *loader) resolve() {
 	l.resolveDirectories()
 	l.checkExposure()
 	l.checkSums()
+	l.checkGroups()
 }
 
 // blame reports a key as it was set.

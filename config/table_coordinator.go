@@ -25,7 +25,7 @@ var coordinatorKeys = []Definition{
 	{Name: "group.coordinator.append.linger.ms", Type: Int, Default: "-1", Check: atLeast(-1), Doc: "Group coordinator: how long writes are gathered."},
 	{Name: "group.coordinator.background.threads", Type: Int, Default: "2", Check: atLeast(1), Effect: Works, Doc: "Group coordinator: how many groups may have their patterns matched at once."},
 	{Name: "group.coordinator.cached.buffer.max.bytes", Type: Int, Default: "1048588", Check: atLeast(524288), Scope: ClusterWide, Doc: "Group coordinator: largest buffer kept for reuse."},
-	{Name: "group.coordinator.rebalance.protocols", Type: List, Default: "classic,consumer,streams", Check: elements{of: []string{"consumer", "classic", "share", "streams"}}, Doc: "Group protocols that are on."},
+	{Name: "group.coordinator.rebalance.protocols", Type: List, Default: "classic,consumer,streams", Check: elements{of: []string{"consumer", "classic", "share", "streams"}}, Effect: Works, Doc: "Group protocols that are on; classic always is."},
 	{Name: "group.coordinator.threads", Type: Int, Default: "4", Check: atLeast(1), Doc: "Goroutines take the place of this pool."},
 	{Name: "group.initial.rebalance.delay.ms", Type: Int, Default: "3000", Effect: Works, Doc: "Classic groups: wait for more members before the first rebalance."},
 	{Name: "group.max.session.timeout.ms", Type: Int, Default: "1800000", Effect: Works, Doc: "Classic groups: largest session timeout."},

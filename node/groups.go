@@ -10,6 +10,7 @@ import (
 	"io"
 	"iter"
 	"slices"
+	"strconv"
 	"strings"
 	"sync/atomic"
 
@@ -143,7 +144,7 @@ func (n *Node) openGroups() error {
 	g.Shards = shard.New(shard.Options[groupMachine, *groupOut]{
 		Name: kafka.OffsetsTopic,
 		New: func(kafka.PartitionID) groupMachine {
-			return groupMachine{group.New(groupOptions(c, g.latest.Load, ids))}
+			return groupMachine{group.New(groupOptions(c, g.self, g.latest.Load, ids))}
 		},
 		NewOutput: func() *groupOut { return &groupOut{} },
 		Open: func(ctx context.Context, p kafka.PartitionID, epoch kafka.LeaderEpoch) (shard.Log, error) {
@@ -185,12 +186,14 @@ func checkAssignors(names []string) error {
 	return nil
 }
 
-func groupOptions(c *config.Node, latest func() *image.Image, ids *uuids) group.Options {
+func groupOptions(c *config.Node, self kafka.NodeID, latest func() *image.Image, ids *uuids) group.Options {
+	broker := image.Resource{Type: image.ResourceBroker, Name: strconv.Itoa(int(self))}
 	return group.Options{
 		Topics: imageTopics{latest()}, RandomUUID: ids.next,
 		GroupConfig: func(id string) group.GroupConfig {
-			own := latest().Configs(image.Resource{Type: image.ResourceGroup, Name: id})
-			return group.GroupConfig(config.ResolveGroup(own, c))
+			img := latest()
+			own := img.Configs(image.Resource{Type: image.ResourceGroup, Name: id})
+			return group.GroupConfig(config.ResolveGroup(own, img.Configs(image.ClusterResource), img.Configs(broker), c))
 		},
 		GroupMinSessionTimeoutMs:        c.Int(config.GroupMinSessionTimeoutMs),
 		GroupMaxSessionTimeoutMs:        c.Int(config.GroupMaxSessionTimeoutMs),

@@ -76,7 +76,7 @@ func BenchmarkGroupsLoad(b *testing.B) {
 		s := shard.New(shard.Options[groupMachine, *groupOut]{
 			Name: kafka.OffsetsTopic, NewOutput: func() *groupOut { return &groupOut{} },
 			New: func(kafka.PartitionID) groupMachine {
-				return groupMachine{group.New(groupOptions(c, image.Empty, &uuids{}))}
+				return groupMachine{group.New(groupOptions(c, 1, image.Empty, &uuids{}))}
 			},
 			Open:    func(context.Context, kafka.PartitionID, kafka.LeaderEpoch) (shard.Log, error) { return log, nil },
 			Refresh: func(groupMachine, int64, *groupOut) { close(loaded) },
