@@ -9,6 +9,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -107,6 +108,7 @@ func serve(ctx context.Context, t *testing.T) string {
 	}
 	node := exec.Command(binary, "start", "--set", "listeners=PLAINTEXT://127.0.0.1:0", "--set", "gregor.admin.listener=",
 		"--set", "log.dirs="+t.TempDir(), "--set", "group.initial.rebalance.delay.ms=0")
+	node.Env = slices.DeleteFunc(os.Environ(), func(v string) bool { return strings.HasPrefix(v, "KAFKA_") }) // they configure a node
 	out, err := node.StdoutPipe()
 	if err != nil {
 		t.Fatal(err)

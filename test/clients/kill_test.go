@@ -27,7 +27,7 @@ const (
 	// small batches on their way rather than with a few big ones.
 	killBuffered = 2000
 	// killTimeout bounds one round: a start and some progress.
-	killTimeout = 30 * time.Second
+	killTimeout = time.Minute
 )
 
 // TestKilledNodeKeepsEveryAcknowledgedRecord writes without a pause with one

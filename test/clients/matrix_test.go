@@ -19,7 +19,7 @@ const (
 	// partitions; RECORDS in the environment overrides it.
 	matrixRecords = 100_000
 	// matrixTimeout bounds one write or one read of one partition.
-	matrixTimeout = 60 * time.Second
+	matrixTimeout = 3 * time.Minute
 )
 
 // TestEveryClientReadsWhatEveryClientWrote has each client write each codec

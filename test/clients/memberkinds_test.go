@@ -19,7 +19,9 @@ import (
 const autoEvery = 100 * time.Millisecond
 
 func (t task) session() time.Duration { return time.Duration(t.SessionMs) * time.Millisecond }
-func (t task) beat() time.Duration    { return t.session() / 12 }
+
+// beat is how often a member asks whether there is anything new.
+func (t task) beat() time.Duration { return 500 * time.Millisecond }
 
 func (franz) cooperates() bool { return true }
 func (franz) isStatic() bool   { return true }
@@ -104,7 +106,7 @@ func (segmentio) isStatic() bool   { return false }
 func (segmentio) member(t task, v *voice) error {
 	group, err := segment.NewConsumerGroup(segment.ConsumerGroupConfig{
 		ID: t.Group, Brokers: []string{t.Bootstrap}, Topics: []string{t.Topic}, GroupBalancers: []segment.GroupBalancer{segment.RangeGroupBalancer{}},
-		SessionTimeout: t.session(), HeartbeatInterval: t.beat(), RebalanceTimeout: t.session(), StartOffset: segment.FirstOffset, JoinGroupBackoff: 100 * time.Millisecond,
+		SessionTimeout: t.session(), HeartbeatInterval: t.beat(), RebalanceTimeout: time.Minute, StartOffset: segment.FirstOffset, JoinGroupBackoff: 100 * time.Millisecond,
 	})
 	if err != nil {
 		return err
@@ -173,8 +175,8 @@ func segmentPartition(ctx context.Context, t task, p segment.PartitionAssignment
 		if err != nil {
 			return
 		}
+		at.read(int32(p.ID), message.Offset) // who is told commits
 		v.read(int32(p.ID), message.Offset)
-		at.read(int32(p.ID), message.Offset)
 	}
 }
 
@@ -255,8 +257,8 @@ func (h *saramaHandler) ConsumeClaim(s sarama.ConsumerGroupSession, c sarama.Con
 			if !ok {
 				return nil
 			}
+			s.MarkMessage(message, "") // who is told commits
 			h.voice.read(message.Partition, message.Offset)
-			s.MarkMessage(message, "")
 		case <-s.Context().Done():
 			return nil
 		}

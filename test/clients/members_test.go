@@ -212,7 +212,7 @@ func (m *member) kill() {
 }
 
 // memberTimeout bounds what a test waits for: a session and a rebalance.
-const memberTimeout = time.Minute
+const memberTimeout = 3 * time.Minute
 
 func (m *member) until(t *testing.T, what string, good func() bool) {
 	t.Helper()

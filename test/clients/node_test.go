@@ -8,11 +8,13 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -55,7 +57,9 @@ func (n *node) start(ctx context.Context) error {
 	}
 	listen := n.address
 	if listen == "" {
-		listen = "127.0.0.1:0"
+		if listen, err = freeAddress(); err != nil {
+			return err
+		}
 	}
 	args := []string{"start",
 		"--set", "listeners=PLAINTEXT://" + listen,
@@ -66,6 +70,7 @@ func (n *node) start(ctx context.Context) error {
 		args = append(args, "--set", set)
 	}
 	command := exec.Command(binary, args...)
+	command.Env = slices.DeleteFunc(os.Environ(), func(v string) bool { return strings.HasPrefix(v, "KAFKA_") }) // they configure a node
 	stdout, err := command.StdoutPipe()
 	if err != nil {
 		return err
@@ -289,11 +294,14 @@ func (n *node) startKafka(ctx context.Context, libs string) error {
 	}
 }
 
-func freeAddress() (string, error) {
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return "", err
+// freeAddress is one where nobody listens, and whose port the system gives to
+// nobody who asks for any: a node that was killed finds it free.
+func freeAddress() (address string, err error) {
+	for range 100 {
+		var listener net.Listener
+		if listener, err = net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", 20_000+rand.IntN(12_000))); err == nil {
+			return listener.Addr().String(), listener.Close()
+		}
 	}
-	defer listener.Close()
-	return listener.Addr().String(), nil
+	return "", err
 }
