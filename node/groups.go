@@ -31,7 +31,8 @@ import (
 // coordinator/group in the shards of __consumer_offsets.
 type groups struct {
 	*shard.Shards[groupMachine, *groupOut]
-	self kafka.NodeID
+	self   kafka.NodeID
+	static *config.Node
 	// latest is the metadata that groups work with. It is never older than that
 	// which requests see: who has seen a topic may commit offsets of it.
 	latest   atomic.Pointer[image.Image]
@@ -135,7 +136,7 @@ func (n *Node) openGroups() error {
 	if _, err := io.ReadFull(n.o.Random, ids.seed[:]); err != nil {
 		return err
 	}
-	g := &groups{self: n.ident.node}
+	g := &groups{self: n.ident.node, static: c}
 	g.latest.Store(n.images.Load())
 	g.matchers = newMatchers(int(c.Int(config.GroupCoordinatorBackgroundThreads)), func(p kafka.PartitionID, m *group.Matching) {
 		// Where this fails, there is nobody any more who waits for it.
@@ -151,6 +152,7 @@ func (n *Node) openGroups() error {
 			return coordinatorLog(ctx, n.images.Load(), n.table, kafka.OffsetsTopic, p, epoch)
 		},
 		Refresh: func(m groupMachine, nowMs int64, out *groupOut) {
+			m.LimitRecords(recordsBytesMax(c, g.self, g.latest.Load()))
 			m.MetadataChanged(nowMs, imageTopics{g.latest.Load()}, group.TopicsChange{Created: true}, &out.out)
 		},
 		LoadBufferBytes: int(c.Int(config.OffsetsLoadBufferSize)),
@@ -187,7 +189,7 @@ func checkAssignors(names []string) error {
 }
 
 func groupOptions(c *config.Node, self kafka.NodeID, latest func() *image.Image, ids *uuids) group.Options {
-	broker := image.Resource{Type: image.ResourceBroker, Name: strconv.Itoa(int(self))}
+	broker := brokerResource(self)
 	return group.Options{
 		Topics: imageTopics{latest()}, RandomUUID: ids.next,
 		GroupConfig: func(id string) group.GroupConfig {
@@ -211,8 +213,24 @@ func groupOptions(c *config.Node, self kafka.NodeID, latest func() *image.Image,
 		OffsetMetadataMaxBytes:          c.Int(config.OffsetMetadataMaxBytes),
 		OffsetsRetentionMs:              int64(c.Int(config.OffsetsRetentionMinutes)) * 60_000,
 		OffsetsRetentionCheckIntervalMs: c.Long(config.OffsetsRetentionCheckIntervalMs),
-		RecordsBytesMax:                 max(c.Int(config.MessageMaxBytes)-batch.HeaderSize, 1),
+		RecordsBytesMax:                 recordsBytesMax(c, self, latest()),
 	}
+}
+
+func brokerResource(id kafka.NodeID) image.Resource {
+	return image.Resource{Type: image.ResourceBroker, Name: strconv.Itoa(int(id))}
+}
+
+// offsetsResource is the configuration of the topic of groups.
+var offsetsResource = image.Resource{Type: image.ResourceTopic, Name: kafka.OffsetsTopic}
+
+// recordsBytesMax is what one event of a group may write: max.message.bytes of
+// __consumer_offsets, which is raised where groups have grown large. A lower one
+// does not go below the broker's message.max.bytes, which groups have been
+// measured by: what they hold already could not be written any more.
+func recordsBytesMax(c *config.Node, self kafka.NodeID, img *image.Image) int32 {
+	topic := config.Resolve(img.Configs(offsetsResource), img.Configs(image.ClusterResource), img.Configs(brokerResource(self)), c)
+	return max(topic.MaxMessageBytes-batch.HeaderSize, c.Int(config.MessageMaxBytes)-batch.HeaderSize, 1)
 }
 
 // Do gives an event to the groups of a partition of __consumer_offsets; see
@@ -262,6 +280,7 @@ func (g *groups) elect(elect []shard.Election) {
 // requests see them.
 func (g *groups) changed(d *image.Delta, img *image.Image) {
 	g.latest.Store(img)
+	g.relimit(d, img)
 	var change group.TopicsChange
 	for t := range d.Topics() {
 		switch {
@@ -278,6 +297,17 @@ func (g *groups) changed(d *image.Delta, img *image.Image) {
 		g.PostAll(func(m groupMachine, nowMs int64, out *groupOut) {
 			m.MetadataChanged(nowMs, imageTopics{img}, change, &out.out)
 		})
+	}
+}
+
+// relimit tells the groups of another limit of their records.
+func (g *groups) relimit(d *image.Delta, img *image.Image) {
+	for r := range d.Configs() {
+		if r == offsetsResource || r == image.ClusterResource || r == brokerResource(g.self) {
+			bytesMax := recordsBytesMax(g.static, g.self, img)
+			g.PostAll(func(m groupMachine, _ int64, _ *groupOut) { m.LimitRecords(bytesMax) })
+			return
+		}
 	}
 }
 

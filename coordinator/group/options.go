@@ -60,7 +60,8 @@ type Options struct {
 	// OffsetsRetentionMs is offsets.retention.minutes, 10080, in ms.
 	OffsetsRetentionMs int64
 	// RecordsBytesMax bounds the records of one event: max.message.bytes of
-	// __consumer_offsets, 1048588, less the header of a batch.
+	// __consumer_offsets, 1048588, less the header of a batch. It may change
+	// (Groups.LimitRecords).
 	RecordsBytesMax int32
 	// OffsetsRetentionCheckIntervalMs is offsets.retention.check.interval.ms, 600000.
 	OffsetsRetentionCheckIntervalMs int64
@@ -93,6 +94,9 @@ func (g *Groups) groupConfig(id string) consumerConfig {
 	}
 	return c
 }
+
+// LimitRecords changes Options.RecordsBytesMax, from the next event on.
+func (g *Groups) LimitRecords(bytesMax int32) { g.options.RecordsBytesMax = bytesMax }
 
 func (o *Options) hasAssignor(name string) bool { return slices.Contains(o.ConsumerAssignors, name) }
 

@@ -6,12 +6,17 @@ package nodetest
 
 import (
 	"context"
+	"errors"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
+
+	"gregor/base/kafka"
 )
 
 // offsetsOf gives what a group has committed of a topic, once its coordinator is
@@ -33,6 +38,53 @@ func offsetsOf(ctx context.Context, t *testing.T, admin *kadm.Client, group, top
 		}
 		return at
 	}
+}
+
+// max.message.bytes of __consumer_offsets bounds what groups write at once, as it
+// is now: to raise it is what helps a group that has grown too large.
+func TestLargeCommitsByTheConfigurationOfTheirTopic(t *testing.T) {
+	bubble(t, time.Hour, func(ctx context.Context, t *testing.T) {
+		n := Start(t, Options{})
+		c := n.Client()
+		admin := kadm.NewClient(c)
+		const many = 400
+		if _, err := admin.CreateTopic(ctx, many, 1, nil, "t"); err != nil {
+			t.Fatal(err)
+		}
+		offsets := kadm.Offsets{}
+		for p := range int32(many) {
+			offsets.Add(kadm.Offset{Topic: "t", Partition: p, At: 0, LeaderEpoch: -1, Metadata: strings.Repeat("m", 4000)})
+		}
+		offsetsOf(ctx, t, admin, "g", "t")
+		commits := func() error { return admin.CommitAllOffsets(ctx, "g", offsets) }
+		limit := func(change kadm.AlterConfig) {
+			t.Helper()
+			change.Name = "max.message.bytes"
+			if answers, err := admin.AlterTopicConfigs(ctx, []kadm.AlterConfig{change}, kafka.OffsetsTopic); err != nil || answers[0].Err != nil {
+				t.Fatal(err, answers)
+			}
+			time.Sleep(time.Second)
+		}
+		if err := commits(); !errors.Is(err, kerr.InvalidCommitOffsetSize) {
+			t.Errorf("1.6 MB by default: %v", err)
+		}
+		limit(kadm.AlterConfig{Op: kadm.SetConfig, Value: kadm.StringPtr("4000000")})
+		if err := commits(); err != nil {
+			t.Errorf("1.6 MB of 4: %v", err)
+		}
+		n.Crash()
+		n.Up()
+		if got := offsetsOf(ctx, t, admin, "g", "t"); len(got) != many {
+			t.Errorf("%d offsets after a crash", len(got))
+		}
+		if err := commits(); err != nil {
+			t.Errorf("after a crash: %v", err)
+		}
+		limit(kadm.AlterConfig{Op: kadm.DeleteConfig})
+		if err := commits(); !errors.Is(err, kerr.InvalidCommitOffsetSize) {
+			t.Errorf("by default again: %v", err)
+		}
+	})
 }
 
 // A group's offsets outlive its node, however it ends, and go with their topic:
