@@ -67,7 +67,7 @@ func fetchFrame() []byte {
 func TestFetchOnItsWayOutlivesItsSegment(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "data")
 	addr := onDisk(t, dir)
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
 	defer cancel()
 	c, err := kgo.NewClient(kgo.SeedBrokers(addr), kgo.DefaultProduceTopic("t"), kgo.ProducerBatchCompression(kgo.NoCompression()))
 	if err != nil {

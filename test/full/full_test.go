@@ -119,7 +119,7 @@ func (m *machine) told(line string, dir int) (n int) {
 
 func (m *machine) stop() {
 	m.t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
 	defer cancel()
 	if err := m.node.Close(ctx); err != nil {
 		m.t.Error(err)
@@ -357,21 +357,20 @@ func readAll(ctx context.Context, t *testing.T, m *machine, producers []*produce
 	for i, p := range producers {
 		c := m.client(kgo.ConsumePartitions(map[string]map[int32]kgo.Offset{"t": {p.partition: kgo.NewOffset().AtStart()}}))
 		last := int64(-1)
-		empty := 0
 		for last < acked[i]-1 {
 			short, done := context.WithTimeout(ctx, 5*time.Second)
 			fs := c.PollFetches(short)
 			done()
 			if fs.NumRecords() == 0 {
-				if empty++; empty > 3 {
-					adm := kadm.NewClient(c)
-					starts, _ := adm.ListStartOffsets(ctx, "t")
-					ends, _ := adm.ListEndOffsets(ctx, "t")
-					s, _ := starts.Lookup("t", p.partition)
-					e, _ := ends.Lookup("t", p.partition)
-					if s.Offset == e.Offset && s.Offset >= acked[i] {
-						break // all of it was deleted
-					}
+				adm := kadm.NewClient(c)
+				starts, _ := adm.ListStartOffsets(ctx, "t")
+				ends, _ := adm.ListEndOffsets(ctx, "t")
+				s, _ := starts.Lookup("t", p.partition)
+				e, _ := ends.Lookup("t", p.partition)
+				if s.Offset == e.Offset && s.Offset >= acked[i] {
+					break // all of it was deleted
+				}
+				if ctx.Err() != nil {
 					t.Fatalf("partition %d: read up to record %d, acknowledged were %d; the log is %d to %d", p.partition, last, acked[i], s.Offset, e.Offset)
 				}
 				continue

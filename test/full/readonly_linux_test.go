@@ -32,7 +32,7 @@ func remount(t *testing.T, dir string, readOnly bool) {
 func TestADiskIsReadOnlyAtTheStart(t *testing.T) {
 	m := mountAll(t)
 	m.start()
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 4*time.Minute)
 	defer cancel()
 	if _, err := kadm.NewClient(m.client()).CreateTopic(ctx, 4, 1, nil, "t"); err != nil {
 		t.Fatal(err)
