@@ -130,7 +130,7 @@ func (n *connection) alterConfigs(c *cobra.Command, g *configChanges, targets []
 			}
 		}
 		if len(losing) > 0 && !g.yes && !g.dry {
-			if err := confirm(c, "change "+strings.Join(losing, ", ")+", and records may be deleted"); err != nil {
+			if err := confirm(ctx, c, "change "+strings.Join(losing, ", ")+", and records may be deleted"); err != nil {
 				return err
 			}
 		}

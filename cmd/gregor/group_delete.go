@@ -42,7 +42,7 @@ the offsets for later.`,
 					return problems.end(c)
 				}
 				if !yes {
-					if err := confirm(c, "delete "+strings.Join(targets, ", ")+" and all committed offsets"); err != nil {
+					if err := confirm(ctx, c, "delete "+strings.Join(targets, ", ")+" and all committed offsets"); err != nil {
 						return err
 					}
 				}
@@ -140,7 +140,7 @@ are refused. Where a group has no offset, it begins as its clients say (auto.off
 							return err
 						}
 					}
-					if err := confirm(c, fmt.Sprintf("delete %d offsets of group %s", len(items), g.Name)); err != nil {
+					if err := confirm(ctx, c, fmt.Sprintf("delete %d offsets of group %s", len(items), g.Name)); err != nil {
 						return err
 					}
 				}

@@ -130,7 +130,7 @@ func (s *seeking) run(ctx context.Context, c *cobra.Command, q *groupQuery, name
 	case s.dry:
 		return nil
 	case !s.yes:
-		if err := confirm(c, fmt.Sprintf("move group %s in %d partitions", name, len(items))); err != nil {
+		if err := confirm(ctx, c, fmt.Sprintf("move group %s in %d partitions", name, len(items))); err != nil {
 			return err
 		}
 	}

@@ -3,6 +3,7 @@
 package main
 
 import (
+	"context"
 	"path/filepath"
 
 	"github.com/spf13/cobra"
@@ -27,10 +28,13 @@ func newKafkaCommands() []*cobra.Command {
 				ctx, cancel := interruptible(c)
 				defer cancel()
 				s := kafkatools.Streams{In: c.InOrStdin(), Out: c.OutOrStdout(), Err: c.ErrOrStderr()}
-				if kafkatools.Run(ctx, name, args, s) != exitDone {
-					return errReported
+				switch kafkatools.Run(ctx, name, args, s) {
+				case exitDone:
+					return nil
+				case exitInterrupted:
+					return failed(context.Canceled)
 				}
-				return nil
+				return errReported
 			},
 		})
 	}

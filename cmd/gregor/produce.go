@@ -86,7 +86,7 @@ func (o *produceOptions) run(c *cobra.Command, topic string) error {
 	}
 	ctx, cancel := interruptible(c)
 	defer cancel()
-	context.AfterFunc(ctx, cancel) // a second signal ends a read that waits for a terminal
+	context.AfterFunc(ctx, cancel) // a second signal ends the command at once
 	s := sender{in: in, plan: pace.NewPlan(rate, time.Now()), limit: o.count, paced: rate > 0}
 	if o.dry {
 		return s.print(ctx, c.OutOrStdout())

@@ -3,6 +3,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -16,6 +17,7 @@ import (
 	"gregor/cmd/gregor/generate"
 	"gregor/cmd/gregor/lines"
 	"gregor/cmd/gregor/record"
+	"gregor/cmd/gregor/terminal"
 )
 
 // inputOptions say where records come from and what they hold.
@@ -82,10 +84,10 @@ func (t optionalText) String() string {
 
 func (t optionalText) Type() string { return "string" }
 
-// input gives records; io.EOF ends it. where names the place of the last one
-// for errors.
+// input gives records; io.EOF ends it, and the context a wait for more. where
+// names the place of the last one for errors.
 type input struct {
-	next  func(*kgo.Record) error
+	next  func(context.Context, *kgo.Record) error
 	where func() string
 	close func()
 	made  bool // rather than read
@@ -154,7 +156,7 @@ func (o *inputOptions) shared(topic string, now time.Time) (kgo.Record, error) {
 
 func once(shared kgo.Record) *input {
 	written := false
-	return &input{where: func() string { return "" }, close: func() {}, next: func(r *kgo.Record) error {
+	return &input{where: func() string { return "" }, close: func() {}, next: func(_ context.Context, r *kgo.Record) error {
 		if written {
 			return io.EOF
 		}
@@ -288,7 +290,7 @@ func (o *inputOptions) read(stdin io.Reader, shared kgo.Record, decode decoder) 
 	var next func(*kgo.Record) error
 	var line func() int64
 	at := -1
-	open := func() error {
+	open := func(ctx context.Context) error {
 		in := stdin
 		if names[at] != "-" {
 			var err error
@@ -298,7 +300,7 @@ func (o *inputOptions) read(stdin io.Reader, shared kgo.Record, decode decoder) 
 			in = file
 		}
 		var err error
-		next, line, err = decode(in)
+		next, line, err = decode(terminal.Until(ctx, in))
 		return err
 	}
 	// All names are tried before the first record is sent.
@@ -323,7 +325,7 @@ func (o *inputOptions) read(stdin io.Reader, shared kgo.Record, decode decoder) 
 		}
 		return fmt.Sprintf("%s, line %d", names[at], line())
 	}
-	in.next = func(r *kgo.Record) error {
+	in.next = func(ctx context.Context, r *kgo.Record) error {
 		for {
 			if next != nil {
 				*r = shared
@@ -337,7 +339,7 @@ func (o *inputOptions) read(stdin io.Reader, shared kgo.Record, decode decoder) 
 				at--
 				return io.EOF
 			}
-			if err := open(); err != nil {
+			if err := open(ctx); err != nil {
 				return err
 			}
 		}
@@ -372,7 +374,7 @@ func (o *inputOptions) generated(shared kgo.Record, now func() time.Time) (*inpu
 	if o.seed == 0 {
 		state.Seed = uint64(now().UnixNano())
 	}
-	return &input{made: true, where: func() string { return "" }, close: func() {}, next: func(r *kgo.Record) error {
+	return &input{made: true, where: func() string { return "" }, close: func() {}, next: func(_ context.Context, r *kgo.Record) error {
 		*r = shared
 		state.N++
 		state.Now = now()

@@ -196,9 +196,12 @@ func (s *sender) each(ctx context.Context, f func(n int64, r *kgo.Record)) error
 			break
 		}
 		r := new(kgo.Record)
-		err := s.in.next(r)
+		err := s.in.next(ctx, r)
 		if errors.Is(err, io.EOF) {
 			return nil
+		}
+		if err != nil && ctx.Err() != nil {
+			break
 		}
 		if err != nil {
 			return inputError(n, s.in.where(), err)

@@ -123,7 +123,7 @@ come behind in the order of precedence hold then.`,
 				return err
 			}
 			if len(keys) == 0 && len(parts) > 0 && !yes && !dry {
-				if err := confirm(c, "delete all limits of "+quotaText(parts)); err != nil {
+				if err := confirm(c.Context(), c, "delete all limits of "+quotaText(parts)); err != nil {
 					return err
 				}
 			}

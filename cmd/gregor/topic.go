@@ -170,7 +170,7 @@ func newTopicDeleteCommand(n *connection) *cobra.Command {
 		Example: "  gregor topic delete orders\n  gregor topic delete orders payments --yes\n  gregor topic delete orders --dry-run",
 		RunE: func(c *cobra.Command, names []string) error {
 			if !yes && !dry {
-				if err := confirm(c, "delete "+strings.Join(names, ", ")+" and all their records"); err != nil {
+				if err := confirm(c.Context(), c, "delete "+strings.Join(names, ", ")+" and all their records"); err != nil {
 					return err
 				}
 			}

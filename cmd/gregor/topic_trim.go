@@ -104,7 +104,7 @@ func (t *trimming) run(n *connection, c *cobra.Command, names []string) error {
 					return err
 				}
 			}
-			if err := confirm(c, fmt.Sprintf("delete %d offsets of %s for good", deleted(items), strings.Join(names, ", "))); err != nil {
+			if err := confirm(ctx, c, fmt.Sprintf("delete %d offsets of %s for good", deleted(items), strings.Join(names, ", "))); err != nil {
 				return err
 			}
 		}

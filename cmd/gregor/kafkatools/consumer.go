@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
@@ -100,7 +101,7 @@ func runConsumer(ctx context.Context, o *given, s Streams) error {
 	}
 	out := bufio.NewWriterSize(s.Out, 64<<10)
 	c := consumer{given: o, client: client, format: format, out: out, talk: s.Err, most: most, timeout: time.Duration(timeoutMs) * time.Millisecond}
-	err = errors.Join(c.read(ctx), out.Flush(), c.leave())
+	err = errors.Join(c.read(ctx), c.leave())
 	fmt.Fprintf(s.Err, "Processed a total of %d messages\n", c.written)
 	return err
 }
@@ -310,12 +311,14 @@ func (c *consumer) read(ctx context.Context) error {
 				fmt.Fprintf(c.talk, "Error processing message, skipping this message: %v\n", err)
 				continue
 			default:
-				return err
+				return errors.Join(err, c.out.Flush())
 			}
 			c.written++
 		}
-		if err := c.out.Flush(); err != nil {
+		if err := c.out.Flush(); errors.Is(err, syscall.EPIPE) {
 			return errTold // nobody reads any more
+		} else if err != nil {
+			return fmt.Errorf("write records: %w", err)
 		}
 		c.client.MarkCommitRecords(done...)
 	}

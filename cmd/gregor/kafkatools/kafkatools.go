@@ -84,8 +84,9 @@ func Called(program string) (name string, ok bool) {
 
 // Exit codes of Kafka's tools.
 const (
-	exitDone   = 0
-	exitFailed = 1
+	exitDone        = 0
+	exitFailed      = 1
+	exitInterrupted = 130
 )
 
 // errTold ends a tool that has said what is wrong.
@@ -118,6 +119,8 @@ func Run(ctx context.Context, name string, args []string, s Streams) int {
 	err = t.run(ctx, o, s)
 	var wrong *usageError
 	switch {
+	case ctx.Err() != nil:
+		return exitInterrupted
 	case err == nil:
 		return exitDone
 	case errors.As(err, &wrong):
@@ -127,7 +130,9 @@ func Run(ctx context.Context, name string, args []string, s Streams) int {
 		}
 	case errors.Is(err, errTold):
 	case t.inOut:
-		fmt.Fprintf(s.Out, "%s%s\n", t.prefix, err)
+		if _, full := fmt.Fprintf(s.Out, "%s%s\n", t.prefix, err); full != nil {
+			fmt.Fprintf(s.Err, "%s%s\n", t.prefix, err)
+		}
 	default:
 		fmt.Fprintf(s.Err, "%s%s\n", t.prefix, err)
 	}

@@ -5,10 +5,13 @@ package kafkatools
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -213,4 +216,46 @@ func FuzzOffsets(f *testing.F) {
 			t.Errorf("%v, %v", offsets, err)
 		}
 	})
+}
+
+// The first Ctrl-C ends a producer that waits for a line, after what it has read.
+func TestProducerEndsAtSignal(t *testing.T) {
+	client, err := kgo.NewClient(kgo.SeedBrokers("127.0.0.1:1"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer client.Close()
+	in, keyboard := io.Pipe()
+	defer keyboard.Close()
+	ctx, signal := context.WithCancel(t.Context())
+	go func() {
+		_, _ = io.WriteString(keyboard, "\none\ntw")
+		_, _ = keyboard.Write(nil) // taken when it wants more
+		signal()
+	}()
+	var got []string
+	l := &lineReader{}
+	err = l.each(ctx, Streams{in, io.Discard, io.Discard}, func(r *kgo.Record) error {
+		got = append(got, string(r.Value))
+		return nil
+	})
+	if err != nil || !slices.Equal(got, []string{"", "one"}) {
+		t.Errorf("%q, %v", got, err)
+	}
+	o := given{tool: &tool{}, values: map[string][]string{"topic": {"orders"}}}
+	if err := produceLines(ctx, &o, client, l, Streams{in, io.Discard, io.Discard}); err != nil {
+		t.Error(err)
+	}
+}
+
+// An error that goes to stdout with Kafka goes to stderr where stdout is what
+// failed.
+func TestErrorOfStdout(t *testing.T) {
+	in, broken := io.Pipe()
+	in.CloseWithError(errors.New("disk full"))
+	var talk bytes.Buffer
+	code := Run(t.Context(), "kafka-topics", []string{"--list", "--bootstrap-server", "127.0.0.1:1"}, Streams{Out: broken, Err: &talk})
+	if code != exitFailed || !strings.Contains(talk.String(), "cannot reach a broker") {
+		t.Errorf("exit code %d, %q", code, talk.String())
+	}
 }

@@ -126,11 +126,13 @@ func producerOptions(o *given, p properties) ([]kgo.Opt, error) {
 		kgo.MaxBufferedBytes(int(max(n[5], recordBytesMax)))), nil
 }
 
+// abandonAfter is how long records under way may take once the tool is to end.
+const abandonAfter = 3 * time.Second
+
 // produceLines sends every line. What could not be sent is told, and the tool
-// then fails: Kafka's exits with 0 after it.
+// then fails: Kafka's exits with 0 after it. At a signal, what was read is sent
+// before the tool ends.
 func produceLines(ctx context.Context, o *given, client *kgo.Client, reader *lineReader, s Streams) error {
-	prompt := terminal.Is(s.In)
-	in := bufio.NewReaderSize(s.In, 64<<10)
 	var mu sync.Mutex
 	failed := false
 	tell := func(r *kgo.Record, err error) {
@@ -142,38 +144,51 @@ func produceLines(ctx context.Context, o *given, client *kgo.Client, reader *lin
 		failed = true
 		fmt.Fprintf(s.Err, "Error when sending message to topic %s with %d bytes of key and %d of value: %v\n", r.Topic, len(r.Key), len(r.Value), err)
 	}
-	for ctx.Err() == nil {
-		if prompt {
-			fmt.Fprint(s.Out, ">")
-		}
-		line, err := in.ReadBytes('\n')
-		if len(line) == 0 && err != nil {
-			if !errors.Is(err, io.EOF) {
-				return err
-			}
-			break
-		}
-		r, err := reader.record(bytes.TrimRight(bytes.TrimSuffix(line, []byte("\n")), "\r"))
-		if err != nil {
-			_ = client.Flush(ctx)
-			return err
-		}
+	sending, abandon := context.WithCancel(context.WithoutCancel(ctx))
+	defer abandon()
+	defer context.AfterFunc(ctx, func() { time.AfterFunc(abandonAfter, abandon) })()
+	err := reader.each(ctx, s, func(r *kgo.Record) error {
 		r.Topic = o.text("topic")
 		if o.has("sync") {
-			if err := client.ProduceSync(ctx, r).FirstErr(); err != nil {
-				return err
-			}
-			continue
+			return client.ProduceSync(sending, r).FirstErr()
 		}
-		client.Produce(ctx, r, tell)
-	}
-	if err := client.Flush(ctx); err != nil {
+		client.Produce(sending, r, tell)
+		return nil
+	})
+	if err := errors.Join(err, client.Flush(sending)); err != nil {
 		return err
 	}
 	mu.Lock()
 	defer mu.Unlock()
 	if failed {
 		return errTold
+	}
+	return nil
+}
+
+// each calls send for every line's record, until the lines end or a signal
+// comes.
+func (l *lineReader) each(ctx context.Context, s Streams, send func(*kgo.Record) error) error {
+	prompt := terminal.Is(s.In)
+	in := bufio.NewReaderSize(terminal.Until(ctx, s.In), 64<<10)
+	for ctx.Err() == nil {
+		if prompt {
+			fmt.Fprint(s.Out, ">")
+		}
+		line, err := in.ReadBytes('\n')
+		switch {
+		case errors.Is(err, context.Canceled), len(line) == 0 && errors.Is(err, io.EOF):
+			return nil
+		case len(line) == 0 && err != nil:
+			return err
+		}
+		r, err := l.record(bytes.TrimRight(bytes.TrimSuffix(line, []byte("\n")), "\r"))
+		if err == nil {
+			err = send(r)
+		}
+		if err != nil {
+			return err
+		}
 	}
 	return nil
 }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package terminal tells whether a person sits at the other end of a stream.
+// Package terminal tells whether a person sits at the other end of a stream, and
+// lets a read that waits for one be given up.
 package terminal
 
 import "os"
