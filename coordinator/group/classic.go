@@ -370,6 +370,7 @@ func (c *classicGroup) abandon(g *Groups, code kafka.Code, out *Out) {
 // keepAlive starts a member's session anew.
 func (g *Groups) keepAlive(m *classicMember, nowMs int64) {
 	g.timers.set(&m.session, m, nowMs+int64(m.sessionTimeoutMs))
+	g.timers.look(nowMs + nearMs)
 }
 
 // memberID makes one up, as Kafka does: the client's or the instance's name and a random UUID.

@@ -51,17 +51,17 @@ func (j *join) intoConsumer(p *consumerPlan) (*kmsg.JoinGroupResponse, error) {
 		return nil, kafka.InconsistentGroupProtocol
 	}
 	former := p.c.staticMember(req.InstanceID)
-	updated := member
+	updated := j.g.copyOf(member)
 	updated.learnClassic(j.by, req, &said)
-	change, err := p.subscribe(&member, &updated)
+	change, err := p.subscribe(member, updated)
 	if err != nil {
 		return nil, err
 	}
 	says := p.g.ownedTopics(said.owned)
 	if former != nil && p.mayDowngradeFor(former) {
-		return p.downgradeFor(j, &updated, change, says)
+		return p.downgradeFor(j, updated, change, says)
 	}
-	p.reconcile(&updated, p.retarget(&member, &updated, change), change.subscription, says)
+	p.reconcile(updated, p.retarget(member, updated, change), change.subscription, says)
 	if err := p.apply(j.out); err != nil {
 		return nil, err
 	}
@@ -73,7 +73,7 @@ func (j *join) intoConsumer(p *consumerPlan) (*kmsg.JoinGroupResponse, error) {
 		j.g.timers.set(&m.sync, m, j.nowMs+int64(updated.rebalanceTimeoutMs))
 	}
 	p.startMatching(j.out)
-	return joinedConsumer(req.Version, &updated), nil
+	return joinedConsumer(req.Version, updated), nil
 }
 
 func joinedConsumer(version int16, m *memberData) *kmsg.JoinGroupResponse {

@@ -75,31 +75,43 @@ func (g *Groups) consumerHeartbeat(nowMs int64, by Caller, req *kmsg.ConsumerGro
 	if memberID == "" {
 		memberID = g.uuid()
 	}
-	who := claim{id: memberID, instance: req.InstanceID, epoch: req.MemberEpoch, owned: req.Topics, create: req.MemberEpoch == epochJoin}
-	member, err := p.member(who)
+	member, err := p.member(claim{id: memberID, instance: req.InstanceID, epoch: req.MemberEpoch, owned: req.Topics, create: req.MemberEpoch == epochJoin})
 	if err != nil {
 		return nil, err
 	}
-	updated := member
+	updated := g.copyOf(member)
 	updated.learn(by, req)
-	change, err := p.subscribe(&member, &updated)
+	change, err := p.subscribe(member, updated)
 	if err != nil {
 		return nil, err
 	}
-	before := updated
-	p.reconcile(&updated, p.retarget(&member, &updated, change), change.subscription, req.Topics)
-	if err := p.apply(out); err != nil {
+	p.reconcile(updated, p.retarget(member, updated, change), change.subscription, req.Topics)
+	was := heardOf{classic: member.isClassic(), moved: !member.sameAssignment(updated)}
+	gets := !member.assigned.equal(updated.assigned)
+	if err := p.apply(out); err != nil { // member is as updated from here on
 		return nil, err
 	}
 	p.startUpgraded()
-	g.beat(p, &before, &updated, out)
+	config := g.groupConfig(req.Group)
+	g.beat(p, updated, was, &config, out)
 	resp := HeartbeatRefused(req.Version, kafka.None)
-	resp.MemberID, resp.MemberEpoch = &updated.id, updated.epoch
-	resp.HeartbeatIntervalMillis = p.nextHeartbeatMs(&updated, req.MemberEpoch == epochJoin)
-	if req.MemberEpoch == epochJoin || tellsAll(req) || !member.assigned.equal(updated.assigned) {
+	if resp.MemberID = &req.MemberID; req.MemberID == "" {
+		made := memberID
+		resp.MemberID = &made
+	}
+	resp.MemberEpoch = updated.epoch
+	resp.HeartbeatIntervalMillis = p.nextHeartbeatMs(updated, req.MemberEpoch == epochJoin, config.HeartbeatIntervalMs)
+	if req.MemberEpoch == epochJoin || tellsAll(req) || gets {
 		resp.Assignment = updated.assigned.response()
 	}
 	return resp, nil
+}
+
+// copyOf gives a member that may be changed. There is one such copy: it is of
+// use until the next event.
+func (g *Groups) copyOf(m *memberData) *memberData {
+	g.changing = *m
+	return &g.changing
 }
 
 // nextHeartbeatMs is how long after this heartbeat a member shall be heard of
@@ -108,9 +120,8 @@ func (g *Groups) consumerHeartbeat(nowMs int64, by Caller, req *kmsg.ConsumerGro
 // so do all for an interval after the group was assigned anew: changes come in
 // waves, as when many consumers start one after another. The answer to a join
 // need not say so: who gets something by it is heard of again at once.
-func (p *consumerPlan) nextHeartbeatMs(m *memberData, joins bool) int32 {
+func (p *consumerPlan) nextHeartbeatMs(m *memberData, joins bool, intervalMs int32) int32 {
 	c := p.c
-	intervalMs := p.g.groupConfig(c.id).HeartbeatIntervalMs
 	waits := m.state == memberUnreleased || c.assignmentEpoch < c.epoch || c.matching != nil
 	inWave := !joins && p.nowMs < c.assignmentMs+waveMs(m.id, intervalMs)
 	if soonMs := p.g.options.ConsumerRebalanceIntervalMs; soonMs > 0 && (waits || inWave) {
@@ -137,22 +148,31 @@ func tellsAll(req *kmsg.ConsumerGroupHeartbeatRequest) bool {
 	return req.RebalanceTimeoutMillis != -1 && (req.SubscribedTopicNames != nil || req.SubscribedTopicRegex != nil) && req.Topics != nil
 }
 
+// heardOf is what a heartbeat has changed of a member that its timers depend on.
+type heardOf struct {
+	classic bool // it spoke the classic protocol before
+	moved   bool // its assignment is not what it was
+}
+
 // beat starts the timers of a member that has just been heard of.
-func (g *Groups) beat(p *consumerPlan, before, updated *memberData, out *Out) {
+func (g *Groups) beat(p *consumerPlan, updated *memberData, was heardOf, config *consumerConfig, out *Out) {
 	m := p.c.members[updated.id]
 	if m == nil {
 		return
 	}
-	g.timers.cancel(&m.join)
-	g.timers.cancel(&m.sync)
-	if !before.sameAssignment(updated) {
+	if was.classic {
+		g.timers.cancel(&m.join)
+		g.timers.cancel(&m.sync)
+	}
+	if was.moved {
 		if updated.state == memberUnrevoked {
 			g.startRebalanceTimer(m, p.nowMs)
 		} else {
 			g.timers.cancel(&m.rebalance)
 		}
 	}
-	g.timers.set(&m.session, m, p.nowMs+int64(g.groupConfig(p.c.id).SessionTimeoutMs))
+	g.timers.set(&m.session, m, p.nowMs+int64(config.SessionTimeoutMs))
+	g.timers.look(p.nowMs + nearMs)
 	p.startMatching(out)
 }
 
@@ -254,37 +274,39 @@ type claim struct {
 }
 
 // member is whom a request is from, as the plan has it: perhaps one that is
-// only now to be.
-func (p *consumerPlan) member(who claim) (memberData, error) {
+// only now to be. It is only for reading, and as it is until the plan is carried out.
+func (p *consumerPlan) member(who claim) (*memberData, error) {
 	if who.instance != nil {
 		return p.memberByInstance(who)
 	}
 	m := p.c.members[who.id]
 	if m == nil {
 		if !who.create {
-			return memberData{}, refuse(kafka.UnknownMemberID, "Member %s is not a member of group %s.", who.id, p.c.id)
+			return nil, refuse(kafka.UnknownMemberID, "Member %s is not a member of group %s.", who.id, p.c.id)
 		}
-		return newMemberData(who.id), nil
+		return newMember(who.id), nil
 	}
-	return m.memberData, m.fence(who)
+	return &m.memberData, m.fence(who)
 }
 
-func (p *consumerPlan) memberByInstance(who claim) (memberData, error) {
+func (p *consumerPlan) memberByInstance(who claim) (*memberData, error) {
 	m := p.c.staticMember(who.instance)
 	switch {
 	case m == nil && who.create:
-		return p.c.saved(who.id), nil
+		saved := p.c.saved(who.id)
+		return &saved, nil
 	case m == nil:
-		return memberData{}, refuse(kafka.UnknownMemberID, "Instance id %s is unknown.", *who.instance)
+		return nil, refuse(kafka.UnknownMemberID, "Instance id %s is unknown.", *who.instance)
 	case who.create:
 		if !who.classic && !m.isClassic() && m.epoch != epochStaticLeave {
-			return memberData{}, refuse(kafka.UnreleasedInstanceID, "Instance id %s is owned by member %s.", *who.instance, m.id)
+			return nil, refuse(kafka.UnreleasedInstanceID, "Instance id %s is owned by member %s.", *who.instance, m.id)
 		}
-		return p.replace(m, who.id), nil
+		replaced := p.replace(m, who.id)
+		return &replaced, nil
 	case m.id != who.id:
-		return memberData{}, refuse(kafka.FencedInstanceID, "Instance id %s is owned by member %s.", *who.instance, m.id)
+		return nil, refuse(kafka.FencedInstanceID, "Instance id %s is owned by member %s.", *who.instance, m.id)
 	}
-	return m.memberData, m.fence(who)
+	return &m.memberData, m.fence(who)
 }
 
 // fence judges the epoch of a request. One epoch behind is a member that has not

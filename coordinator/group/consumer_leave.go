@@ -17,7 +17,7 @@ func (g *Groups) consumerLeave(nowMs int64, req *kmsg.ConsumerGroupHeartbeatRequ
 		return nil, err
 	}
 	// Whatever epoch the member is at, it may leave.
-	m, err := p.member(claim{id: req.MemberID, instance: req.InstanceID, classic: true})
+	left, err := p.member(claim{id: req.MemberID, instance: req.InstanceID, classic: true})
 	if err != nil {
 		return nil, err
 	}
@@ -25,11 +25,12 @@ func (g *Groups) consumerLeave(nowMs int64, req *kmsg.ConsumerGroupHeartbeatRequ
 	id := req.MemberID
 	resp.MemberID, resp.MemberEpoch = &id, req.MemberEpoch
 	if req.MemberEpoch == epochStaticLeave && req.InstanceID != nil {
+		m := g.copyOf(left)
 		m.epoch, m.revoking, m.assigned = epochStaticLeave, nil, m.assigned.resetEpochs()
-		p.putCurrent(&m)
+		p.putCurrent(m)
 		return resp, p.apply(out)
 	}
-	return resp, g.fence(p.c, []string{m.id}, nowMs, out)
+	return resp, g.fence(p.c, []string{left.id}, nowMs, out)
 }
 
 // fence takes members out of a group: they left, or were not heard of in time.

@@ -59,8 +59,10 @@ type memberData struct {
 	assigned, revoking   owned
 }
 
-func newMemberData(id string) memberData {
-	return memberData{id: id, regex: new(string), rebalanceTimeoutMs: -1, previousEpoch: -1}
+func newMemberData(id string) memberData { return *newMember(id) }
+
+func newMember(id string) *memberData {
+	return &memberData{id: id, regex: new(string), rebalanceTimeoutMs: -1, previousEpoch: -1}
 }
 
 func (m *memberData) reconciledTo(epoch int32) bool {
@@ -76,7 +78,7 @@ func (m *memberData) advance(epoch int32) { m.previousEpoch, m.epoch = m.epoch, 
 func (m *memberData) sameMetadata(o *memberData) bool {
 	return m.rebalanceTimeoutMs == o.rebalanceTimeoutMs && m.clientID == o.clientID && m.clientHost == o.clientHost &&
 		sameText(m.instance, o.instance) && sameText(m.rack, o.rack) && sameText(m.regex, o.regex) && sameText(m.assignor, o.assignor) &&
-		slices.Equal(m.names, o.names) && sameClassic(m.classic, o.classic)
+		(same(m.names, o.names) || slices.Equal(m.names, o.names)) && sameClassic(m.classic, o.classic)
 }
 
 // sameAssignment compares what stands in ConsumerGroupCurrentMemberAssignment.
@@ -124,7 +126,13 @@ func (t ownedTopic) equal(o ownedTopic) bool {
 	return t.id == o.id && slices.Equal(t.partitions, o.partitions) && slices.Equal(t.epochs, o.epochs)
 }
 
-func (o owned) equal(other owned) bool { return slices.EqualFunc(o, other, ownedTopic.equal) }
+func (o owned) equal(other owned) bool {
+	return same(o, other) || slices.EqualFunc(o, other, ownedTopic.equal)
+}
+
+// same says that two lists are one, which a glance at them need not bring into
+// the cache. What a member that changes nothing has is compared with itself.
+func same[T any](a, b []T) bool { return len(a) == len(b) && (len(a) == 0 || &a[0] == &b[0]) }
 
 func (o owned) topic(id kafka.TopicID) ownedTopic {
 	i, found := slices.BinarySearchFunc(o, id, func(t ownedTopic, id kafka.TopicID) int { return assignor.CompareTopics(t.id, id) })

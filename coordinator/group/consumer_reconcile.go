@@ -15,7 +15,7 @@ import (
 // others own, allows, and plans the record if that is any further. says is what
 // the member says it owns; nil if it does not say.
 func (p *consumerPlan) reconcile(m *memberData, to target, resubscribed bool, says []kmsg.ConsumerGroupHeartbeatRequestTopic) {
-	if !resubscribed && m.reconciledTo(to.epoch) {
+	if m.rests(to.epoch, resubscribed) {
 		return
 	}
 	before := *m
@@ -42,6 +42,11 @@ func (p *consumerPlan) reconcile(m *memberData, to target, resubscribed bool, sa
 	if !before.sameAssignment(m) {
 		p.putCurrent(m)
 	}
+}
+
+// rests says that a member is where it has to come to.
+func (m *memberData) rests(epoch int32, resubscribed bool) bool {
+	return !resubscribed && m.reconciledTo(epoch)
 }
 
 // reconciliation is one step of one member.

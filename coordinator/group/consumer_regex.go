@@ -37,7 +37,10 @@ const regexPauseMs = 10_000
 func (p *consumerPlan) changeRegex(old, m *memberData) (regexChange, error) {
 	c := p.c
 	change, needed := regexSame, false
-	before, after := deref(old.regex), deref(m.regex)
+	var before, after string
+	if old.regex != m.regex {
+		before, after = deref(old.regex), deref(m.regex)
+	}
 	if before != after {
 		change = regexChanged
 		if before != "" && c.regexes[before] == 1 {

@@ -33,7 +33,7 @@ func (p *consumerPlan) subscribe(old, m *memberData) (subscriptionChange, error)
 		bump = bump || regex == regexChanged
 	} else {
 		uniform := p.g.options.ConsumerAssignors[0]
-		bump = bump || p.c.assignor(nil, nil, uniform) != p.c.assignor(old, m, uniform)
+		bump = bump || !sameText(old.assignor, m.assignor) && p.c.assignor(nil, nil, uniform) != p.c.assignor(old, m, uniform)
 	}
 	change := subscriptionChange{subscription: names || regex != regexSame, epoch: p.c.epoch}
 	if bump || p.nowMs >= p.c.freshUntilMs {
@@ -116,7 +116,11 @@ func (c *consumerGroup) namesAfter(old, m *memberData) map[string]nameCount {
 func (p *consumerPlan) retarget(old, m *memberData, change subscriptionChange) target {
 	c := p.c
 	if c.assignmentEpoch >= change.epoch || !p.g.mayAssign(c, p.nowMs) {
-		return target{c.assignmentEpoch, c.target(m)}
+		to := target{epoch: c.assignmentEpoch}
+		if !m.rests(to.epoch, change.subscription) {
+			to.assignment = c.target(m)
+		}
+		return to
 	}
 	spec := p.assignorGroup(m, change.homogeneous)
 	assign := assignor.ByName(c.assignor(old, m, p.g.options.ConsumerAssignors[0]))

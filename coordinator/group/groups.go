@@ -74,6 +74,8 @@ type Groups struct {
 	// are of topics as they are now.
 	topicsVersion int64
 	topicHashes   map[string]uint64
+	// changing is a member on its way from one state to the next (copyOf).
+	changing memberData
 }
 
 // group is what groups of every protocol have in common.

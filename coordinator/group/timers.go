@@ -5,11 +5,10 @@ package group
 // timer is one thing that will be due. The zero value does not run; it stands
 // inside what it belongs to, so that starting one allocates nothing.
 type timer struct {
-	dueMs  int64
-	heapMs int64  // its key in the heap, never after dueMs
-	order  uint64 // of two that are due at once, the one started first
-	place  int    // in the heap, from 1; 0: not running
-	owner  timed
+	dueMs int64
+	order uint64 // of two that are due at once, the one started first
+	place int    // in the heap, from 1; 0: not running
+	owner timed
 }
 
 // timed is what a timer belongs to.
@@ -20,30 +19,41 @@ type timed interface {
 func (t *timer) running() bool { return t.place != 0 }
 
 // timers is a heap by due time. To put a timer off, as each heartbeat does, only
-// writes the new time down; the heap finds out when the old time comes. So
+// writes the new time down; the heap finds out when the old time comes near. So
 // thousands of heartbeats a second cost no heap work, and each member one
-// correction a session.
+// correction a session. Keys stand in the heap itself: whose timer it is, is not
+// looked at before it may be due.
 //
 // Rejected: a timing wheel. It has a fixed grain, and iterating an empty one has a cost; a
 // heap over members needs neither.
 type timers struct {
-	heap []*timer
+	heap []timerKey
 	last uint64
 }
+
+// timerKey is a timer's place in the order; its time is never after the timer's own.
+type timerKey struct {
+	ms    int64
+	order uint64
+	timer *timer
+}
+
+// nearMs is how long before its time a timer is looked at (look).
+const nearMs = 1000
 
 // set starts a timer or moves it.
 func (h *timers) set(t *timer, owner timed, dueMs int64) {
 	t.dueMs, t.owner = dueMs, owner
 	if t.place == 0 {
 		h.last++
-		t.order, t.heapMs = h.last, dueMs
-		h.heap = append(h.heap, t)
+		t.order = h.last
+		h.heap = append(h.heap, timerKey{dueMs, t.order, t})
 		t.place = len(h.heap)
 		h.up(t.place - 1)
 		return
 	}
-	if dueMs < t.heapMs {
-		t.heapMs = dueMs
+	if k := &h.heap[t.place-1]; dueMs < k.ms {
+		k.ms = dueMs
 		h.up(t.place - 1)
 	}
 }
@@ -55,7 +65,7 @@ func (h *timers) cancel(t *timer) {
 	}
 	i, last := t.place-1, len(h.heap)-1
 	h.swap(i, last)
-	h.heap[last] = nil
+	h.heap[last] = timerKey{}
 	h.heap = h.heap[:last]
 	t.place = 0
 	if i < last {
@@ -66,33 +76,45 @@ func (h *timers) cancel(t *timer) {
 
 // due takes out the first timer that is due, nil if there is none.
 func (h *timers) due(nowMs int64) *timer {
-	for len(h.heap) > 0 && h.heap[0].heapMs <= nowMs {
-		t := h.heap[0]
-		if t.dueMs <= nowMs {
-			h.cancel(t)
-			return t
-		}
-		t.heapMs = t.dueMs
-		h.down(0)
+	if h.look(nowMs); len(h.heap) == 0 || h.heap[0].ms > nowMs {
+		return nil
 	}
-	return nil
+	t := h.heap[0].timer
+	h.cancel(t)
+	return t
 }
 
+// look puts those first timers right whose old time comes until a time, up to
+// the first that is due by then. A heartbeat does it for what is near: who sets
+// an alarm to next then sets it to when something is truly due, and need not be
+// woken for each timer that was only put off.
+func (h *timers) look(untilMs int64) {
+	for len(h.heap) > 0 {
+		k := &h.heap[0]
+		if k.ms > untilMs || k.timer.dueMs == k.ms {
+			return
+		}
+		k.ms = k.timer.dueMs
+		h.down(0)
+	}
+}
+
+// next is when the first is due, or before.
 func (h *timers) next() (int64, bool) {
 	if len(h.heap) == 0 {
 		return 0, false
 	}
-	return h.heap[0].heapMs, true
+	return h.heap[0].ms, true
 }
 
 func (h *timers) less(i, j int) bool {
-	a, b := h.heap[i], h.heap[j]
-	return a.heapMs < b.heapMs || a.heapMs == b.heapMs && a.order < b.order
+	a, b := &h.heap[i], &h.heap[j]
+	return a.ms < b.ms || a.ms == b.ms && a.order < b.order
 }
 
 func (h *timers) swap(i, j int) {
 	h.heap[i], h.heap[j] = h.heap[j], h.heap[i]
-	h.heap[i].place, h.heap[j].place = i+1, j+1
+	h.heap[i].timer.place, h.heap[j].timer.place = i+1, j+1
 }
 
 func (h *timers) up(i int) {
