@@ -50,11 +50,18 @@ func TestConfirmEndsAtSignal(t *testing.T) {
 		t.Skip("no pseudo terminals here")
 	}
 	var talk bytes.Buffer
-	root := newRootCommand(stdio{keyboard, io.Discard, &talk}, time.Time{})
 	ctx, signal := context.WithCancel(t.Context())
-	time.AfterFunc(10*time.Millisecond, signal)
+	asked := writer(func(b []byte) (int, error) { // who reads a question can press Ctrl-C
+		time.AfterFunc(10*time.Millisecond, signal)
+		return talk.Write(b)
+	})
+	root := newRootCommand(stdio{keyboard, io.Discard, asked}, time.Time{})
 	err = confirm(ctx, root, "delete all")
 	if code := report(&talk, err); code != exitInterrupted || strings.TrimRight(talk.String(), "\n") != "delete all? [y/N] " {
 		t.Errorf("exit code %d, %q", code, talk.String())
 	}
 }
+
+type writer func([]byte) (int, error)
+
+func (w writer) Write(b []byte) (int, error) { return w(b) }

@@ -38,6 +38,7 @@ func TestMain(m *testing.M) {
 //	                  script's own variables it sees $KAFKA_NUM_PARTITIONS
 //	halt [signal]     stops it (TERM) and checks that it ends with 0
 //	exits N cmd...    runs a command and wants exit code N
+//	complete arg...   asks for completions, again while the node takes too long for a shell
 //	get path          asks the node's admin listener, as exec would
 //	damage file       turns the bits of its last byte around and appends ten bytes
 //	member NAME KIND GROUP TOPIC [N]   a consumer joins, and has N partitions (1)
@@ -52,15 +53,16 @@ func scripts(dir string) testscript.Params {
 		RequireExplicitExec: true,
 		RequireUniqueNames:  true,
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"node":   startNode,
-			"halt":   stopNode,
-			"exits":  exits,
-			"get":    get,
-			"normal": normalize,
-			"damage": damage,
-			"member": joinGroup,
-			"leave":  leaveGroup,
-			"commit": commitOffset,
+			"node":     startNode,
+			"halt":     stopNode,
+			"exits":    exits,
+			"get":      get,
+			"normal":   normalize,
+			"damage":   damage,
+			"member":   joinGroup,
+			"leave":    leaveGroup,
+			"commit":   commitOffset,
+			"complete": complete,
 		},
 		Setup: func(e *testscript.Env) error {
 			e.Values[running{}] = &process{}
@@ -182,6 +184,20 @@ func exits(ts *testscript.TestScript, _ bool, args []string) {
 	}
 	if fmt.Sprint(got) != want {
 		ts.Fatalf("exit code %d, want %s", got, want)
+	}
+}
+
+// complete wants names. A shell waits for them for a moment only, in which a
+// busy machine may not have them.
+func complete(ts *testscript.TestScript, _ bool, args []string) {
+	for deadline := time.Now().Add(scriptTimeout); ; time.Sleep(10 * time.Millisecond) {
+		ts.Check(ts.Exec("gregor", append([]string{"__complete"}, args...)...))
+		if !strings.HasPrefix(ts.ReadFile("stdout"), ":") { // what cobra ends them with
+			return
+		}
+		if time.Now().After(deadline) {
+			ts.Fatalf("nothing completes %q", args)
+		}
 	}
 }
 
