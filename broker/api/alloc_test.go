@@ -9,9 +9,12 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/twmb/franz-go/pkg/kmsg"
+
 	"gregor/base/kafka"
 	"gregor/base/netx"
 	"gregor/base/vfs"
+	"gregor/cluster/metarec"
 )
 
 // onMachine runs a broker on real sockets and a real disk.
@@ -92,5 +95,26 @@ func TestAllocationsPerRequest(t *testing.T) {
 		if got > 12 {
 			t.Errorf("%s: %.1f allocations a request, want at most 12", tc.name, got)
 		}
+	}
+}
+
+// The heartbeat of a member at rest, of which there are thousands a second,
+// leaves as good as nothing behind: names, the answer, and what takes the event
+// to its coordinator.
+func TestAllocationsPerHeartbeat(t *testing.T) {
+	n := start(t, onMachine(t))
+	n.publish([]metarec.Record{&metarec.FeatureLevel{Name: "group.version", Level: 1}})
+	n.topic("t", 1)
+	c := n.coordinated(t)
+	joined := c.do(joiningConsumer("g", "m")).(*kmsg.ConsumerGroupHeartbeatResponse)
+	if joined.ErrorCode != 0 || joined.Assignment == nil {
+		t.Fatalf("%+v", joined)
+	}
+	beat := beatingConsumer("g", "m", joined.MemberEpoch)
+	request := encode(beat, 1)
+	got := allocations(t, c.conn, request, replySize(t, c, request))
+	t.Logf("%.2f allocations", got)
+	if got > 6 {
+		t.Errorf("%.1f allocations a heartbeat, want at most 6", got)
 	}
 }

@@ -17,6 +17,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"sync"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kmsg"
@@ -92,6 +93,7 @@ type API struct {
 	count  counters
 	create creations
 	coders compress.Pool // for the validators of all connections
+	beats  sync.Pool     // of heartbeats that are not at work
 }
 
 // limits bound what one request may hold.
@@ -100,6 +102,7 @@ type limits struct {
 	fetchBytesMax   int
 	recordErrorsMax int           // of one answer: ten bytes of a compressed batch may hold a thousand
 	timeoutMax      time.Duration // how long a request may hold its connection
+	consumerGroups  bool          // groups of the new protocol are on
 }
 
 // New makes the handler.
@@ -110,17 +113,20 @@ func New(d Deps) *API {
 
 		recordErrorsMax: int(d.Config.Int(config.GregorProduceRecordErrorsMax)),
 		timeoutMax:      time.Duration(d.Config.Int(config.GregorRequestTimeoutMaxMs)) * time.Millisecond,
+		consumerGroups:  allowsConsumerGroups(d.Config),
 	}}
 	for i := range a.rows {
 		a.byKey[a.rows[i].key] = &a.rows[i]
 	}
 	a.create.init()
+	a.beats.New = func() any { return newHeartbeat(a) }
 	return a
 }
 
 // state is what a connection keeps between its requests.
 type state struct {
 	clientID string
+	host     string // as groups show it, once one has asked
 	names    map[string]string
 	produce  produceState
 	fetch    fetchState

@@ -12,26 +12,12 @@ import (
 )
 
 // ConsumerGroupHeartbeat and ConsumerGroupDescribe, versions 0 and 1: groups of
-// the new protocol (KIP-848). In a cluster whose group.version is 0 they are
+// the new protocol (KIP-848). In a cluster whose group.version is 0, and at a
+// broker whose group.coordinator.rebalance.protocols leaves it out, they are
 // UNSUPPORTED_VERSION, which tells clients to stay with the classic one.
 
-func (a *API) hasConsumerGroups() bool { return a.image().FeatureLevel(image.FeatureGroupVersion) >= 1 }
-
-func (a *API) handleConsumerGroupHeartbeat(c *call.Call) call.Outcome {
-	decoded, err := a.decode(c)
-	if err != nil {
-		return a.close(c, err)
-	}
-	req, by := decoded.(*kmsg.ConsumerGroupHeartbeatRequest), callerOf(c)
-	if !a.hasConsumerGroups() {
-		return a.answer(c, group.HeartbeatRefused(req.Version, kafka.UnsupportedVersion))
-	}
-	if req.Group == "" { // which no coordinator has; what is wrong with the request is said all the same
-		return a.answer(c, group.HeartbeatRefused(req.Version, kafka.InvalidRequest))
-	}
-	return a.askOne(c, req.Group, a.limits.timeoutMax, func(g *group.Groups, nowMs int64, to group.Token, out *group.Out) {
-		g.ConsumerGroupHeartbeat(nowMs, by, req, to, out)
-	}, func(code kafka.Code) kmsg.Response { return group.HeartbeatRefused(req.Version, code) })
+func (a *API) hasConsumerGroups() bool {
+	return a.limits.consumerGroups && a.image().FeatureLevel(image.FeatureGroupVersion) >= 1
 }
 
 func (a *API) handleConsumerGroupDescribe(c *call.Call) call.Outcome {

@@ -15,16 +15,24 @@ import (
 // decode reads the body of c into a request of kmsg, after its bounds were
 // checked.
 func (a *API) decode(c *call.Call) (kmsg.Request, error) {
-	r := a.row(c.Key)
-	if err := r.shape.check(c.Body, c.Version, c.Version >= r.flexibleFrom, a.limits.elementsMax); err != nil {
-		return nil, fmt.Errorf("%s v%d: %w", r.name, c.Version, err)
-	}
-	req := r.request()
-	req.SetVersion(c.Version)
-	if err := req.ReadFrom(c.Body); err != nil {
-		return nil, fmt.Errorf("%s v%d: %w: %w", r.name, c.Version, errMalformed, err)
+	req := a.row(c.Key).request()
+	if err := a.decodeInto(c, req); err != nil {
+		return nil, err
 	}
 	return req, nil
+}
+
+// decodeInto is decode for a request that is there, and zero.
+func (a *API) decodeInto(c *call.Call, req kmsg.Request) error {
+	r := a.row(c.Key)
+	if err := r.shape.check(c.Body, c.Version, c.Version >= r.flexibleFrom, a.limits.elementsMax); err != nil {
+		return fmt.Errorf("%s v%d: %w", r.name, c.Version, err)
+	}
+	req.SetVersion(c.Version)
+	if err := req.ReadFrom(c.Body); err != nil {
+		return fmt.Errorf("%s v%d: %w: %w", r.name, c.Version, errMalformed, err)
+	}
+	return nil
 }
 
 // answer charges the request's time and writes a response of kmsg. It is the

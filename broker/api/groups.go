@@ -66,6 +66,13 @@ type coordinated struct {
 	waits  bool
 }
 
+// answered readies w, a request of one part that was never parked, for another one.
+func (w *coordination) answered() {
+	p := &w.parts[0]
+	p.ticket.Reset()
+	p.resp, p.code = nil, kafka.None
+}
+
 // coordinate begins a request of so many parts. Each is then asked for, or
 // refused.
 func (a *API) coordinate(parts int) *coordination {
@@ -214,5 +221,9 @@ func (a *API) askNamed(c *call.Call, groupID string, patience time.Duration, eve
 
 // callerOf is who sends a request, as members show it.
 func callerOf(c *call.Call) group.Caller {
-	return group.Caller{ClientID: c.ClientID, ClientHost: "/" + c.Conn.Remote.Addr().Unmap().String()}
+	s := stateOf(c)
+	if s.host == "" {
+		s.host = "/" + c.Conn.Remote.Addr().Unmap().String()
+	}
+	return group.Caller{ClientID: c.ClientID, ClientHost: s.host}
 }

@@ -69,3 +69,18 @@ func TestTimersAgreeWithANaiveList(t *testing.T) {
 		}
 	})
 }
+
+// TestTimersArePutRightBeforeTheyRing: members that are heard of every five
+// seconds leave nothing that is due, so nobody is woken to find that out.
+func TestTimersArePutRightBeforeTheyRing(t *testing.T) {
+	var h timers
+	members := make([]named, 100)
+	for nowMs := int64(0); nowMs < 600_000; nowMs += 50 {
+		if next, ok := h.next(); ok && next <= nowMs {
+			t.Fatalf("at %d ms something is due at %d", nowMs, next)
+		}
+		m := &members[nowMs/50%100]
+		h.set(&m.timer, m, nowMs+45_000)
+		h.look(nowMs + nearMs)
+	}
+}

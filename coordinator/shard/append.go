@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/twmb/franz-go/pkg/kmsg"
+
 	"gregor/base/kafka"
 	"gregor/coordinator/grouprec"
 	"gregor/wire/batch"
@@ -26,15 +28,17 @@ func (s *shard[M, O]) collect(nowMs int64) error {
 			return err
 		}
 	}
-	for to, resp := range s.out.Replies {
-		t := s.tokens[to]
-		if t == nil {
-			continue
-		}
+	s.out.Replies(s.take)
+	return nil
+}
+
+// reply takes one reply.
+func (s *shard[M, O]) reply(to Token, resp kmsg.Response) bool {
+	if t := s.tokens[to]; t != nil {
 		delete(s.tokens, to)
 		s.pending = append(s.pending, delivery{t, resp})
 	}
-	return nil
+	return true
 }
 
 // add puts the records of one event into one batch, whatever the limit: half

@@ -86,10 +86,11 @@ type shard[M Machine[O], O Output] struct {
 	clock   clock
 
 	batch   batch.Builder
-	bytes   int          // of the records of batch
-	batches []byte       // finished, for the next append
-	pending []delivery   // replies since the last append
-	last    kafka.Offset // of the last append, or before the log end at load
+	bytes   int                             // of the records of batch
+	batches []byte                          // finished, for the next append
+	pending []delivery                      // replies since the last append
+	take    func(Token, kmsg.Response) bool // what collect does with each reply
+	last    kafka.Offset                    // of the last append, or before the log end at load
 
 	queue      []group // appended, and not committed; ascending
 	releasing  bool
@@ -121,6 +122,7 @@ type delivery struct {
 func newShard[M Machine[O], O Output](of *Shards[M, O], id kafka.PartitionID) *shard[M, O] {
 	s := &shard[M, O]{id: id, of: of, tokens: make(map[Token]*Ticket), out: of.o.NewOutput()}
 	s.entry.Parker = park.NewParker()
+	s.take = s.reply
 	s.lane.Init(s.run)
 	return s
 }
@@ -137,7 +139,11 @@ func (s *shard[M, O]) admits() error {
 }
 
 func (s *shard[M, O]) do(t *Ticket, event func(m M, nowMs int64, to Token, out O)) {
-	s.lane.Do(&lane.Job[task[M, O]]{V: task[M, O]{ticket: t, event: event}})
+	job := s.of.jobs.Get().(*lane.Job[task[M, O]])
+	job.V = task[M, O]{ticket: t, event: event}
+	s.lane.Do(job)
+	job.V = task[M, O]{}
+	s.of.jobs.Put(job)
 }
 
 func (s *shard[M, O]) postEvent(event func(m M, nowMs int64, out O)) {
@@ -200,19 +206,24 @@ func (s *shard[M, O]) step(to Token, work func(nowMs int64)) {
 	nowMs := s.clock.nowMs(s.of.o.Now())
 	s.out.Reset()
 	if err := guarded(func() { work(nowMs) }); err != nil {
-		s.of.o.Logger.Error("a coordinator has failed at an event; its state is loaded again", "topic", s.of.o.Name, "partition", s.id, "err", err)
-		if t := s.tokens[to]; t != nil { // not to be tried again, unlike the others
-			delete(s.tokens, to)
-			t.fail(kafka.UnknownServerError)
-			s.wait(-1)
-		}
-		// What the events before it have given is whole, and their replies are due.
-		if s.flush(); s.state == Active {
-			s.fail(err)
-		}
+		s.panicked(to, err)
 		return
 	}
 	if err := s.collect(nowMs); err != nil {
+		s.fail(err)
+	}
+}
+
+// panicked is what follows when the machine has failed at an event.
+func (s *shard[M, O]) panicked(to Token, err error) {
+	s.of.o.Logger.Error("a coordinator has failed at an event; its state is loaded again", "topic", s.of.o.Name, "partition", s.id, "err", err)
+	if t := s.tokens[to]; t != nil { // not to be tried again, unlike the others
+		delete(s.tokens, to)
+		t.fail(kafka.UnknownServerError)
+		s.wait(-1)
+	}
+	// What the events before it have given is whole, and their replies are due.
+	if s.flush(); s.state == Active {
 		s.fail(err)
 	}
 }

@@ -372,3 +372,44 @@ func TestTicketWait(t *testing.T) {
 		tk.Forget(&e)
 	})
 }
+
+// TestTicketServesAgain: as soon as a reply is seen, its ticket takes another
+// event, whoever completed it: the lane, or the releaser at that moment.
+func TestTicketServesAgain(t *testing.T) {
+	inRig(t, func(t *testing.T, r *rig) {
+		r.elect()
+		r.log.set(func() { r.log.lag = true })
+		ctx, stop := context.WithCancel(context.Background())
+		var commits, workers sync.WaitGroup
+		commits.Go(func() {
+			for ctx.Err() == nil {
+				r.log.set(func() { r.log.hw = r.log.end })
+				time.Sleep(time.Microsecond)
+			}
+		})
+		for i := range 8 {
+			workers.Go(func() {
+				var ticket Ticket
+				name := string(rune('a' + i))
+				for n := range 100 {
+					event, want := add(name), fmt.Sprintf("%s=%d", name, n/2+1)
+					if n%2 == 1 {
+						event = get(name)
+					}
+					if err := r.shards.Do(0, &ticket, event); err != nil {
+						t.Error(err)
+						return
+					}
+					if resp, err := ticket.Wait(ctx); err != nil || text(resp) != want {
+						t.Errorf("%v %v, want %s", resp, err, want)
+						return
+					}
+					ticket.Reset()
+				}
+			})
+		}
+		workers.Wait()
+		stop()
+		commits.Wait()
+	})
+}

@@ -141,6 +141,7 @@ type Shards[M Machine[O], O Output] struct {
 	running sync.WaitGroup
 	loaders chan struct{}
 	coders  compress.Pool
+	jobs    sync.Pool // of events that a caller waits for
 	count   counters
 
 	mu     sync.Mutex // guards what follows
@@ -156,6 +157,7 @@ func New[M Machine[O], O Output](o Options[M, O]) *Shards[M, O] {
 	setDefault(&o.CommitTimeout, 5*time.Second)
 	setDefault(&o.PendingMax, 100_000)
 	s := &Shards[M, O]{o: o, loaders: make(chan struct{}, o.LoadersMax), shards: make(map[kafka.PartitionID]*shard[M, O])}
+	s.jobs.New = func() any { return new(lane.Job[task[M, O]]) }
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	return s
 }

@@ -12,7 +12,10 @@ import (
 )
 
 // Ticket is one request that waits for its reply. The zero value is ready; it
-// serves one event. It is safe for concurrent use.
+// serves one event, and after Reset another one. It is safe for concurrent use.
+//
+// Who completes a ticket wakes its waiters before it lets others see the reply:
+// it does not touch the ticket behind that, which may serve another event then.
 type Ticket struct {
 	waiters park.List
 
@@ -53,16 +56,20 @@ func (t *Ticket) Wait(ctx context.Context) (kmsg.Response, error) {
 	}
 }
 
+// Reset readies a ticket whose reply was seen and that nobody waits on.
+func (t *Ticket) Reset() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.done, t.resp, t.err = false, nil, nil
+}
+
 func (t *Ticket) complete(resp kmsg.Response, err error) {
 	t.mu.Lock()
-	again := t.done
-	if !again {
-		t.done, t.resp, t.err = true, resp, err
-	}
-	t.mu.Unlock()
-	if again {
+	defer t.mu.Unlock()
+	if t.done {
 		panic("shard: a ticket is completed twice")
 	}
+	t.done, t.resp, t.err = true, resp, err
 	t.waiters.WakeAll()
 }
 
