@@ -37,6 +37,7 @@ type connection struct {
 	out    writer
 
 	closed   chan struct{} // closed once: long polls and waits leave
+	left     atomic.Bool   // it is, or is about to be
 	leaving  sync.Once
 	flusher  sync.WaitGroup
 	activeAt atomic.Int64 // unix nanoseconds of the last frame or reply
@@ -65,20 +66,14 @@ func newConnection(s *Server, socket net.Conn, at *call.Listener, remote netip.A
 // return, and the reader stops waiting for further frames.
 func (c *connection) leave() {
 	c.leaving.Do(func() {
+		c.left.Store(true)
 		close(c.closed)
 		// Wakes a blocked read; one that starts later looks at closed first.
 		c.socket.SetReadDeadline(time.Unix(1, 0))
 	})
 }
 
-func (c *connection) isLeaving() bool {
-	select {
-	case <-c.closed:
-		return true
-	default:
-		return false
-	}
-}
+func (c *connection) isLeaving() bool { return c.left.Load() }
 
 // serve runs until the connection ends, for whatever reason.
 func (c *connection) serve() {
