@@ -81,7 +81,7 @@ type process struct {
 }
 
 // scriptTimeout bounds one wait of a script; what waits so long hangs.
-const scriptTimeout = time.Minute
+const scriptTimeout = 5 * time.Minute
 
 var ready = regexp.MustCompile(`^gregor ready in \d+ ms: kafka (127\.0\.0\.1:\d+)(?:, controller (127\.0\.0\.1:\d+))?, admin (127\.0\.0\.1:\d+)$`)
 
