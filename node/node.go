@@ -129,8 +129,8 @@ func (n *Node) Start(ctx context.Context) (err error) {
 		do    func(context.Context) error
 	}{
 		{"learn who this node is", n.identify},
+		{"bind the listeners", n.bind}, // a taken port leaves the directories as they are
 		{"open the log directories", n.openDirs},
-		{"bind the listeners", n.bind},
 		{"open the metadata log", n.openQuorum},
 		{"register with the controller", n.register},
 		{"open the partitions", n.settle},

@@ -40,6 +40,40 @@ func TestAStartThatFailsEndsAtOnce(t *testing.T) {
 	}
 }
 
+// A port that is taken costs the directories nothing: what a clean stop has left
+// still counts, and a new node's directory is not begun.
+func TestATakenPortLeavesTheDirectories(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := Prepare(t, Options{})
+		refused := func() {
+			t.Helper()
+			taken, err := n.Net.Host(host).Listen(t.Context(), Addr)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := n.TryUp(); err == nil {
+				t.Fatal("it started on a port that is taken")
+			}
+			if err := taken.Close(); err != nil {
+				t.Fatal(err)
+			}
+		}
+		refused()
+		if _, err := n.Disk.Stat("/data/meta.properties"); err == nil {
+			t.Error("a start that failed has begun a directory")
+		}
+		n.Up()
+		n.Stop()
+		refused()
+		for _, file := range []string{".kafka_cleanshutdown", "gregor.manifest"} {
+			if _, err := n.Disk.Stat("/data/" + file); err != nil {
+				t.Errorf("after a start that failed: %v", err)
+			}
+		}
+		n.Up()
+	})
+}
+
 // Ends may come twice, and in any order; the first one counts.
 func TestEndsMayComeTwice(t *testing.T) {
 	for name, ends := range map[string][]bool{"close, kill": {true, false}, "kill, close": {false, true}, "close, close": {true, true}, "kill, kill": {false, false}} {
