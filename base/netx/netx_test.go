@@ -10,6 +10,7 @@ import (
 	"math/rand/v2"
 	"net"
 	"os"
+	"strconv"
 	"sync"
 	"syscall"
 	"testing"
@@ -207,6 +208,18 @@ func TestCloseWrite(t *testing.T) {
 	})
 }
 
+// quiet listens at a port that is free, and that nobody is given who asks for any.
+func quiet(t *testing.T, n Net, host string) net.Listener {
+	t.Helper()
+	for left := 100; ; left-- {
+		l, err := n.Listen(t.Context(), net.JoinHostPort(host, strconv.Itoa(20_000+rand.IntN(12_000))))
+		if err == nil || left == 0 {
+			ok(t, err)
+			return l
+		}
+	}
+}
+
 func TestListen(t *testing.T) {
 	every := map[string]func() (Net, string){
 		"os":     func() (Net, string) { return OS{}, "127.0.0.1" },
@@ -230,6 +243,10 @@ func TestListen(t *testing.T) {
 				t.Fatal("one port for two listeners")
 			}
 			other.Close()
+			ok(t, l.Close())
+
+			// Once more at a port that the system gives to nobody: others listen, too.
+			l = quiet(t, n, host)
 			accepting := make(chan error, 1)
 			go func() {
 				_, err := l.Accept()

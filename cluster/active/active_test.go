@@ -66,7 +66,7 @@ func newHouse(t *testing.T, fs vfs.FS, change ...func(*raftnode.Options, *active
 		Now:    time.Now,
 	}
 	ao := active.Options{
-		Env: controller.Env{Config: config()}, SessionTimeout: 9 * time.Second, Now: time.Now, Random: rand.NewChaCha8([32]byte{1}),
+		Env: controller.Env{Config: config()}, SessionTimeout: time.Hour, Now: time.Now, Random: rand.NewChaCha8([32]byte{1}),
 		Failed: func(op string, err error) { h.failed <- fmt.Errorf("%s: %w", op, err) },
 	}
 	for _, f := range change {
@@ -336,7 +336,7 @@ func TestLocalIncarnationIsAdmittedAtOnce(t *testing.T) {
 // A broker that is silent for a session is fenced; one that speaks is not.
 func TestSilentBrokerIsFenced(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		h := newHouse(t, vfs.NewMemory())
+		h := newHouse(t, vfs.NewMemory(), func(_ *raftnode.Options, o *active.Options) { o.SessionTimeout = 9 * time.Second })
 		defer h.stop()
 		epoch, _ := h.register(1, 1, false)
 		for range 10 {
