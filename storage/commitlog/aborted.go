@@ -10,17 +10,17 @@ import (
 	"gregor/storage/index"
 )
 
-// aborted lists the aborted transactions that overlap [from, to).
-func (l *Log) aborted(v *view, from, to kafka.Offset) ([]AbortedTxn, error) {
+// aborted lists the aborted transactions that overlap [from, to). here is false
+// where the segment has left the log, and nobody knows them any more.
+func (l *Log) aborted(v *view, from, to kafka.Offset) (list []AbortedTxn, here bool, err error) {
 	l.mu.Lock()
 	i, ok := l.pub.index(v.seg.base)
 	segments := l.pub.segments
 	sizes := v.sizeBytes
 	l.mu.Unlock()
 	if !ok {
-		return nil, nil // it was deleted meanwhile: the caller's section still stands
+		return nil, false, nil
 	}
-	var list []AbortedTxn
 	for _, s := range segments[i:] {
 		if s != v.seg {
 			l.mu.Lock()
@@ -29,7 +29,7 @@ func (l *Log) aborted(v *view, from, to kafka.Offset) ([]AbortedTxn, error) {
 		}
 		txns, err := l.abortedIn(s, sizes)
 		if err != nil {
-			return nil, err
+			return nil, true, err
 		}
 		done := false
 		for _, t := range txns {
@@ -46,7 +46,7 @@ func (l *Log) aborted(v *view, from, to kafka.Offset) ([]AbortedTxn, error) {
 		}
 	}
 	slices.SortFunc(list, func(a, b AbortedTxn) int { return cmp.Compare(a.FirstOffset, b.FirstOffset) })
-	return list, nil
+	return list, true, nil
 }
 
 // abortedIn avoids opening the indexes of a segment without aborted transactions.

@@ -143,17 +143,27 @@ func closeFiles(segments []*logSegment) {
 }
 
 // RenameDir renames the partition's folder for deletion. Readers go on
-// undisturbed; one that loads the log is waited for, since what it does not find
-// where it looks for it would be a failure of the directory. One that comes
-// later than that finds the log closed.
+// undisturbed; one that loads the log or opens indexes is waited for, since what
+// it does not find where it looks for it would be a failure of the directory, and
+// what it makes there would be the next topic's. One that comes later than that
+// finds the log closed.
 func (l *Log) RenameDir(dir string) error {
 	return l.loading.alone(func() error {
+		l.mu.Lock()
+		l.pub.leaving = true
+		segments, loaded := l.pub.segments, l.pub.loaded
+		l.mu.Unlock()
+		if loaded {
+			segments = slices.Concat(segments, l.lane.doomed)
+		}
+		for _, s := range segments {
+			_ = s.opening.alone(func() error { return nil })
+		}
 		if err := l.o.FS.Rename(l.dir(), dir); err != nil {
 			return fmt.Errorf("rename folder of %s: %w", l.o.TopicPartition, err)
 		}
 		l.mu.Lock()
 		l.folder = dir
-		segments, loaded := l.pub.segments, l.pub.loaded
 		l.mu.Unlock()
 		if !loaded {
 			l.shut()
@@ -165,6 +175,19 @@ func (l *Log) RenameDir(dir string) error {
 		}
 		return nil
 	})
+}
+
+// ended makes ErrClosed of a failure that came of the end of the log.
+func (l *Log) ended(err error) error {
+	if err == nil {
+		return nil
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.pub.closed || l.pub.leaving {
+		return ErrClosed
+	}
+	return err
 }
 
 // Producers lists the log's producers, ordered by id. It runs on the lane.

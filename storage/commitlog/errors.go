@@ -19,6 +19,9 @@ var ErrClosed = fmt.Errorf("log is closed: %w", kafka.KafkaStorageError)
 // sync. It carries KAFKA_STORAGE_ERROR.
 var ErrFailed = fmt.Errorf("log failed earlier: %w", kafka.KafkaStorageError)
 
+// errGone says that a segment's files are on their way out: the read begins again.
+var errGone = fmt.Errorf("segment has left the log: %w", kafka.KafkaStorageError)
+
 // errUnsettled gives up a read that met one truncation after another.
 var errUnsettled = fmt.Errorf("log changed under a read again and again: %w", kafka.KafkaStorageError)
 

@@ -176,16 +176,20 @@ func (l *Log) endOfFile(name string) (kafka.Offset, error) {
 
 // removeFiles renames the files of a segment that left the log to Kafka's
 // .deleted names and hands them over for removal. Readers that hold them read
-// on.
+// on; one that opens its indexes is waited for.
 func (l *Log) removeFiles(s *logSegment) error {
 	names := []string{segment.LogSuffix, segment.IndexSuffix, segment.TimeIndexSuffix, segment.TxnIndexSuffix, segment.SnapshotSuffix}
 	dir := l.dir()
-	if !s.retired { // else this is another try
+	_ = s.opening.alone(func() error {
+		if s.retired { // this is another try
+			return nil
+		}
 		for _, f := range s.files() {
 			f.Retire(f.Path() + segment.DeletedSuffix)
 		}
 		s.retired = true
-	}
+		return nil
+	})
 	delayMs := l.config().FileDeleteDelayMs
 	var errs []error
 	for _, suffix := range names {

@@ -181,6 +181,7 @@ type Log struct {
 type published struct {
 	loaded   bool
 	closed   bool
+	leaving  bool          // its folder gets another name: nothing is opened by the old one
 	made     bool          // there is a folder
 	err      error         // why nothing can be changed any more
 	segments []*logSegment // by base offset, at least one; replaced, not changed in place
@@ -304,6 +305,12 @@ func (l *Log) dir() string {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.folder
+}
+
+func (l *Log) isLeaving() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.pub.leaving
 }
 
 // Dir is the partition's folder.

@@ -115,6 +115,30 @@ func TestReadersBesideTruncations(t *testing.T) {
 	t.Log(reads.Load(), "reads,", cuts.Load(), "cut")
 }
 
+// The directory's flusher tells what it has synced while segments are rolled.
+func TestSyncedBesideRolls(t *testing.T) {
+	b := memoryBed(t)
+	b.o.Config = Config{SegmentBytes: 100}
+	b.mustOpen()
+	defer b.l.Kill()
+	var stop atomic.Bool
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		for !stop.Load() {
+			b.l.Synced(b.l.Tail().LogEnd)
+		}
+	})
+	for i := range int64(200) {
+		b.mustAppend(plain(1, i))
+	}
+	stop.Store(true)
+	wg.Wait()
+	b.l.Synced(b.l.Tail().LogEnd)
+	if tail := b.l.Tail(); tail.LogEnd != 200 || tail.Flushed != 200 {
+		t.Errorf("%+v", tail)
+	}
+}
+
 // A segment with readers is cut by copying: they keep the old bytes, and learn
 // that they are old.
 func TestTruncationLeavesReadersTheirBytes(t *testing.T) {

@@ -62,7 +62,7 @@ func (l *Log) Read(c *Cursor, from kafka.Offset, bytesMax int, bound Bound, oneB
 	for range readTriesMax {
 		r, again, err := l.read(c, from, bytesMax, bound, oneBatchAtLeast)
 		if !again {
-			return r, err
+			return r, l.ended(err)
 		}
 	}
 	return Read{Tail: l.Tail()}, errUnsettled
@@ -120,7 +120,12 @@ func (l *Log) read(c *Cursor, from kafka.Offset, bytesMax int, bound Bound, oneB
 		err = &CorruptError{File: v.file.Path(), PosBytes: section.pos, Reason: fmt.Sprintf("read of offset %d goes on at %d, in a segment that ends at %d", from, section.next, v.end)}
 	}
 	if err == nil && section.len > 0 && bound == ToLastStable {
-		r.Aborted, err = l.aborted(&v, from, section.next)
+		here := false
+		if r.Aborted, here, err = l.aborted(&v, from, section.next); !here || l.changed(v.seg, v.file, err) {
+			v.file.Release()
+			*c = Cursor{}
+			return Read{}, true, nil
+		}
 	}
 	if err != nil {
 		v.file.Release()

@@ -108,7 +108,7 @@ func (l *Log) seal(s *logSegment) {
 	ix := s.ix.Load()
 	ix.times.Add(s.top)
 	err := ix.spill()
-	if err == nil && l.tail.Flushed >= l.tail.LogEnd {
+	if t := l.Tail(); err == nil && t.Flushed >= t.LogEnd {
 		err = ix.sync() // no later flush looks at this segment again
 	}
 	s.unspilled = err != nil

@@ -63,20 +63,15 @@ func (l *Log) Scrub(o *Scrub) (found Scrubbed, done bool, err error) {
 		if err = v.file.Opened(); err == nil {
 			err = c.run(sealed)
 		}
-		if l.changed(v.seg, v.file, err) {
+		doubt := errors.Join(err, found.Indexes)
+		switch {
+		case l.changed(v.seg, v.file, doubt):
 			found, err = Scrubbed{Base: v.seg.base}, nil // of other files, maybe
-		}
-		if err != nil && !errors.Is(err, ErrScrubEnds) && l.isClosed() {
-			err = ErrClosed
+		case doubt != nil && !errors.Is(err, ErrScrubEnds) && errors.Is(l.ended(doubt), ErrClosed):
+			found, err = Scrubbed{Base: v.seg.base}, ErrClosed
 		}
 	}
 	return found, true, err
-}
-
-func (l *Log) isClosed() bool {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.pub.closed
 }
 
 // scrubView references the first segment behind after.

@@ -47,12 +47,15 @@ type logSegment struct {
 	firstKnown    bool
 	unspilled     bool // closed, but its index could not be written yet
 	createdInFile bool // the log file exists
-	retired       bool // its files have .deleted names, or are about to get them
 
 	// Sizes of the index files when the folder was listed.
 	indexBytes, timeBytes, txnBytes int64
 	ix                              atomic.Pointer[indexes]
-	opening                         gate
+
+	// opening lets one at a time open the indexes by their names, or build them
+	// again, and keeps the files where they are meanwhile.
+	opening gate
+	retired bool // by opening: the files have .deleted names, or are about to get them
 }
 
 type indexes struct {
@@ -110,6 +113,12 @@ func (l *Log) indexes(s *logSegment, sizeBytes int64) (*indexes, error) {
 		return ix, nil
 	}
 	err := s.opening.pass(func() bool { return s.ix.Load() != nil }, func() error {
+		if s.retired {
+			return errGone
+		}
+		if l.isLeaving() {
+			return ErrClosed
+		}
 		ix, err := l.openIndexes(s)
 		known := false
 		if err == nil {

@@ -173,7 +173,7 @@ func (l *Log) OffsetForTime(timestampMs int64) (Found, error) {
 		f, intact, err := l.firstAt(views, timestampMs, tail.LogStart)
 		release(views)
 		if intact {
-			return f, err
+			return f, l.ended(err)
 		}
 	}
 	return nothingFound(), errUnsettled
@@ -247,7 +247,7 @@ func (l *Log) MaxTimestamp() (Found, error) {
 		f, intact, err := l.greatestOf(views, tail.LogStart)
 		release(views)
 		if intact {
-			return f, err
+			return f, l.ended(err)
 		}
 	}
 	return nothingFound(), errUnsettled

@@ -1,0 +1,234 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package commitlog
+
+import (
+	"errors"
+	"maps"
+	"slices"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"gregor/base/kafka"
+	"gregor/base/vfs"
+	"gregor/storage/scrub"
+	"gregor/wire/batch"
+)
+
+// meetings runs what reads a loaded log, every file operation of which takes a
+// second, and each time lets the lane's verb come in half a second later, until
+// the reader is the quicker. Between them the file system is slow, or quick again
+// except for the operation that is under way.
+func meetings(t *testing.T, prepare func(*bed), reader, verb func(*bed) error, check func(*testing.T, *bed, error)) {
+	for name, quick := range map[string]bool{"slow": false, "quick": true} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				halves := 0
+				for met := true; met; halves++ {
+					met = meeting(t, halves, quick, prepare, reader, verb, check)
+					if t.Failed() {
+						t.Fatalf("after %d half seconds", halves)
+					}
+				}
+				if halves < 3 {
+					t.Errorf("%d moments", halves)
+				}
+			})
+		})
+	}
+}
+
+func meeting(t *testing.T, halves int, quick bool, prepare func(*bed), reader, verb func(*bed) error, check func(*testing.T, *bed, error)) bool {
+	t.Helper()
+	b := memoryBed(t)
+	b.o.Config.IndexIntervalBytes = 1
+	filled(b, 5000, 4000, 3000, 2000, 1000)
+	if prepare != nil {
+		prepare(b)
+	}
+	b.stop(true)
+	slow := vfs.NewFault(b.fs)
+	b.fs, b.o.FS = slow, slow
+	b.mustOpen()
+	if _, err := b.l.Segments(); err != nil { // loads it
+		t.Fatal(err)
+	}
+	slow.Add(vfs.Rule{Ops: vfs.OpAny, Path: "/t-0", Delay: time.Second})
+	done := make(chan error, 1)
+	go func() { done <- reader(b) }()
+	time.Sleep(time.Duration(halves) * time.Second / 2)
+	synctest.Wait()
+	met := len(done) == 0
+	if quick {
+		slow.Clear()
+	}
+	if err := verb(b); err != nil {
+		t.Error(err)
+	}
+	err := <-done
+	slow.Clear()
+	if len(b.failed) > 0 {
+		t.Errorf("the directory goes offline: %v", b.failed)
+	}
+	check(t, b, err)
+	b.l.Kill()
+	_ = b.files.Close()
+	return met
+}
+
+func withoutIndexes(b *bed) {
+	b.stop(true)
+	defer b.mustOpen()
+	for _, name := range b.names() {
+		if strings.HasSuffix(name, "index") {
+			if err := b.fs.Remove(b.o.Dir + "/" + name); err != nil {
+				b.t.Fatal(err)
+			}
+		}
+	}
+}
+
+// lookUp needs the indexes of all segments.
+func lookUp(b *bed) error {
+	_, err := b.l.OffsetForTime(b.now.UnixMilli() - 1500)
+	return err
+}
+
+func scrubAll(b *bed) error {
+	for after, more := kafka.NoOffset, true; more; {
+		found, done, err := b.l.Scrub(&Scrub{After: after, Read: func(int64) bool { return true },
+			Sum: func(kafka.Offset) (scrub.Sum, bool) { return scrub.Sum{}, false }})
+		if err != nil {
+			return err
+		}
+		if found.Indexes != nil || found.Rotten {
+			return errors.Join(errors.New("a log that is whole is found to be wrong"), found.Indexes)
+		}
+		after, more = found.Base, done
+	}
+	return nil
+}
+
+func dropThree(b *bed) error {
+	_, err := b.l.DropSegments(3)
+	return err
+}
+
+func deleted(b *bed) error {
+	defer b.l.Kill()
+	return b.l.RenameDir(b.o.Dir + ".0-delete")
+}
+
+// A segment that retention takes, or a topic that is deleted, while the scrub
+// looks at it is no damage.
+func TestScrubMeetsItsEnd(t *testing.T) {
+	for name, verb := range map[string]func(*bed) error{"segments": dropThree, "topic": deleted} {
+		t.Run(name, func(t *testing.T) {
+			meetings(t, nil, scrubAll, verb, func(t *testing.T, _ *bed, err error) {
+				if err != nil && !errors.Is(err, ErrClosed) {
+					t.Errorf("the scrub: %v", err)
+				}
+			})
+		})
+	}
+}
+
+// A reader that opens the indexes of segments, or builds them again, while they
+// are deleted gets its answer, and makes no file that nobody looks for.
+func TestIndexesMeetRetention(t *testing.T) {
+	for name, prepare := range map[string]func(*bed){"there": nil, "lost": withoutIndexes} {
+		t.Run(name, func(t *testing.T) {
+			meetings(t, prepare, lookUp, dropThree, func(t *testing.T, b *bed, err error) {
+				if err != nil {
+					t.Errorf("the reader: %v", err)
+				}
+				for _, name := range b.names() {
+					if strings.HasSuffix(name, "index") && baseOf(name) < 3 {
+						t.Errorf("%s is there", name)
+					}
+				}
+			})
+		})
+	}
+}
+
+// Whoever reads committed records is told of the aborted ones among them, or gets
+// none, where retention takes their segment.
+func TestAbortedMeetsRetention(t *testing.T) {
+	var from kafka.Offset
+	aborted := func(b *bed) {
+		from = b.l.Tail().LogEnd
+		b.mustAppend(inTxn(0))
+		if a := b.append(spec{n: 1, ts: 1, pid: 7, marker: "abort", seq: batch.NoSequence}, 0, OriginCoordinator); a.Err != nil {
+			b.t.Fatal(a.Err)
+		}
+		b.mustAppend(plain(1, 1))
+		b.l.AdvanceHighWatermark(b.l.Tail().LogEnd)
+	}
+	reader := func(b *bed) error {
+		r, err := b.l.Read(nil, from, 1<<20, ToLastStable, true)
+		if r.File.Src != nil {
+			r.File.Src.Release()
+			if len(r.Aborted) == 0 {
+				return errors.New("aborted records without a word")
+			}
+		}
+		return err
+	}
+	verb := func(b *bed) error {
+		_, err := b.l.DropSegments(from + 2)
+		return err
+	}
+	meetings(t, aborted, reader, verb, func(t *testing.T, _ *bed, err error) {
+		if err != nil && !errors.Is(err, kafka.OffsetOutOfRange) {
+			t.Errorf("the reader: %v", err)
+		}
+	})
+}
+
+// A reader that opens the indexes of a log, or builds them again, while its topic
+// is deleted leaves the next topic of that name alone.
+func TestIndexesMeetTheNextTopic(t *testing.T) {
+	for name, prepare := range map[string]func(*bed){"there": nil, "lost": withoutIndexes} {
+		t.Run(name, func(t *testing.T) {
+			var next map[string]string
+			verb := func(b *bed) error {
+				if err := deleted(b); err != nil {
+					return err
+				}
+				other := &bed{t: t, fs: b.fs, now: b.now, o: b.o}
+				other.o.TopicID, other.o.New, other.o.Hint = kafka.TopicID{2}, true, nil
+				other.o.RecoveryPoint, other.o.HighWatermark, other.o.LogStart = 0, 0, 0
+				filled(other, 9000, 8000, 7000)
+				other.stop(true)
+				next = contents(b)
+				return nil
+			}
+			meetings(t, prepare, lookUp, verb, func(t *testing.T, b *bed, err error) {
+				if err != nil && !errors.Is(err, ErrClosed) {
+					t.Errorf("the reader: %v", err)
+				}
+				if now := contents(b); !maps.Equal(now, next) {
+					t.Errorf("the next topic's files were\n%q\nand are\n%q", next, now)
+				}
+			})
+		})
+	}
+}
+
+// contents are the files of the folder.
+func contents(b *bed) map[string]string {
+	all := map[string]string{}
+	names := b.names()
+	slices.Sort(names)
+	for _, name := range names {
+		p, err := vfs.ReadFile(b.fs, b.o.Dir+"/"+name, 1<<20)
+		if err != nil {
+			b.t.Error(err)
+		}
+		all[name] = string(p)
+	}
+	return all
+}
