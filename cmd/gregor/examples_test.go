@@ -37,6 +37,7 @@ type scene struct {
 	server  bool   // the command is a node: it is asked to end when it is ready
 	asks    bool   // it asks, and is answered with y
 	groups  bool   // the group audit has read all, and billing nothing yet
+	judges  bool   // it judges the machine, and may fail
 }
 
 var scenes = map[string]scene{
@@ -49,7 +50,7 @@ var scenes = map[string]scene{
 	"gregor topic create":   {topics: "-"},
 	"gregor storage verify": {stopped: true},
 	"gregor storage format": {stopped: true},
-	"gregor doctor":         {none: true},
+	"gregor doctor":         {none: true, judges: true},
 	"gregor topic delete":   {asks: true},
 	"gregor topic empty":    {asks: true},
 	"gregor config set":     {asks: true},
@@ -144,6 +145,8 @@ func exampleScript(s scene, line string) string {
 		fmt.Fprintln(&b, "serve example.sh")
 	case strings.Contains(line, "--follow"):
 		fmt.Fprintln(&b, "follow example.sh")
+	case s.judges:
+		fmt.Fprintln(&b, "exec sh -c 'sh -e example.sh || test $? = 1'")
 	default:
 		if s.asks && !strings.Contains(line, "--yes") {
 			fmt.Fprintln(&b, "ttyin -stdin yes")
