@@ -112,6 +112,66 @@ func TestGroupVersionAndGroupConfig(t *testing.T) {
 	})
 }
 
+// A broker may be told to leave the new protocol out: clients are told to stay with the classic one.
+func TestGroupProtocolsOfABroker(t *testing.T) {
+	bubble(t, time.Hour, func(ctx context.Context, t *testing.T) {
+		n := Start(t, Options{Set: []string{"group.coordinator.rebalance.protocols=classic,streams"}})
+		c := n.Client()
+		createTopic(ctx, t, c, nil)
+		if resp := heartbeat(ctx, t, c, "a", 0, "t"); kafka.Code(resp.ErrorCode) != kafka.UnsupportedVersion {
+			t.Errorf("heartbeat: %+v", resp)
+		}
+		describe := kmsg.NewPtrConsumerGroupDescribeRequest()
+		describe.Groups = []string{"g"}
+		if resp, err := describe.RequestWith(ctx, c); err != nil || kafka.Code(resp.Groups[0].ErrorCode) != kafka.UnsupportedVersion {
+			t.Errorf("describe: %v %+v", err, resp)
+		}
+		member := n.Client(kgo.ConsumerGroup("g"), kgo.ConsumeTopics("t"))
+		for ctx.Err() == nil {
+			if id, generation := member.GroupMetadata(); id != "" && generation > 0 {
+				return
+			}
+			time.Sleep(100 * time.Millisecond)
+		}
+		t.Error("nobody came into the classic group")
+	})
+}
+
+// The assignment interval may be changed while the broker runs.
+func TestAssignmentIntervalOfARunningBroker(t *testing.T) {
+	bubble(t, time.Hour, func(ctx context.Context, t *testing.T) {
+		n := Start(t, Options{})
+		c := n.Client()
+		createTopic(ctx, t, c, nil)
+		interval := func(ms string) kafka.Code {
+			t.Helper()
+			set := kmsg.NewPtrIncrementalAlterConfigsRequest()
+			set.Resources = []kmsg.IncrementalAlterConfigsRequestResource{{ResourceType: kmsg.ConfigResourceTypeBroker,
+				Configs: []kmsg.IncrementalAlterConfigsRequestResourceConfig{{Name: "group.consumer.assignment.interval.ms", Value: &ms}}}}
+			resp, err := set.RequestWith(ctx, c)
+			if err != nil {
+				t.Fatal(err)
+			}
+			time.Sleep(time.Second)
+			return kafka.Code(resp.Resources[0].ErrorCode)
+		}
+		first := heartbeat(ctx, t, c, "a", 0, "t")
+		if b := heartbeat(ctx, t, c, "b", 0, "t"); b.ErrorCode != 0 || b.MemberEpoch != first.MemberEpoch {
+			t.Errorf("within a second of the assignment of all: %+v", b)
+		}
+		if code := interval("15001"); code != kafka.InvalidRequest {
+			t.Errorf("more than the broker allows: %v", code)
+		}
+		if code := interval("0"); code != kafka.None {
+			t.Fatal(code)
+		}
+		before := heartbeat(ctx, t, c, "c", 0, "t")
+		if d := heartbeat(ctx, t, c, "d", 0, "t"); d.ErrorCode != 0 || d.MemberEpoch != before.MemberEpoch+1 {
+			t.Errorf("without an interval: %+v", d)
+		}
+	})
+}
+
 // newProtocol makes a franz-go client speak the new protocol: it is not its default yet.
 func newProtocol(ctx context.Context, opts ...kgo.Opt) []kgo.Opt {
 	//lint:ignore SA1029 the key by which the client takes the new protocol
