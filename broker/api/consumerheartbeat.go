@@ -60,7 +60,7 @@ func (h *heartbeat) handle(a *API, c *call.Call) call.Outcome {
 		return a.answer(c, group.HeartbeatRefused(h.req.Version, kafka.UnsupportedVersion))
 	}
 	if h.req.Group == "" { // which no coordinator has; what is wrong with the request is said all the same
-		return a.answer(c, group.HeartbeatRefused(h.req.Version, kafka.InvalidRequest))
+		return a.answer(c, group.HeartbeatWithoutGroup(&h.req))
 	}
 	h.by = callerOf(c)
 	h.work.ask(c, 0, h.req.Group, h.event)

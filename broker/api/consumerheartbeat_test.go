@@ -96,3 +96,35 @@ func TestHeartbeatsOfManyMembers(t *testing.T) {
 		}
 	})
 }
+
+// A group without a name has no coordinator; the words are those that one would
+// have had, and members with a name of spaces hear them from it.
+func TestHeartbeatWithoutAGroup(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		n := start(t)
+		n.publish([]metarec.Record{&metarec.FeatureLevel{Name: "group.version", Level: 1}})
+		n.topic("t", 1)
+		n.coordinated(t)
+		c := n.dial()
+		for _, wrong := range []struct {
+			version       int16
+			group, member string
+			epoch         int32
+			want          string
+		}{
+			{0, "", "", 0, "GroupId can't be empty."},
+			{0, " ", "", 0, "GroupId can't be empty."},
+			{0, "", "", 1, "MemberId can't be empty."},
+			{1, "", "m", 0, "GroupId can't be empty."},
+			{1, " ", "m", -1, "GroupId can't be empty."},
+			{1, "", "", 0, "MemberId can't be empty."},
+		} {
+			req := joiningConsumer(wrong.group, wrong.member)
+			req.Version, req.MemberEpoch = wrong.version, wrong.epoch
+			resp := c.do(req).(*kmsg.ConsumerGroupHeartbeatResponse)
+			if kafka.Code(resp.ErrorCode) != kafka.InvalidRequest || resp.ErrorMessage == nil || *resp.ErrorMessage != wrong.want {
+				t.Errorf("%+v: %+v", wrong, resp)
+			}
+		}
+	})
+}

@@ -43,11 +43,22 @@ func codeOf(err error) kafka.Code {
 func (g *Groups) ConsumerGroupHeartbeat(nowMs int64, by Caller, req *kmsg.ConsumerGroupHeartbeatRequest, to Token, out *Out) {
 	resp, err := g.consumerHeartbeat(nowMs, by, req, out)
 	if err != nil {
-		resp = HeartbeatRefused(req.Version, codeOf(err))
-		message := kafka.Message(err.Error())
-		resp.ErrorMessage = &message
+		resp = heartbeatRefusal(req.Version, err)
 	}
 	out.reply(to, resp)
+}
+
+// HeartbeatWithoutGroup is the answer to a heartbeat whose group has no name: no
+// coordinator has it, and it is told what every coordinator would say.
+func HeartbeatWithoutGroup(req *kmsg.ConsumerGroupHeartbeatRequest) *kmsg.ConsumerGroupHeartbeatResponse {
+	return heartbeatRefusal(req.Version, nameless(req))
+}
+
+func heartbeatRefusal(version int16, err error) *kmsg.ConsumerGroupHeartbeatResponse {
+	resp := HeartbeatRefused(version, codeOf(err))
+	message := kafka.Message(err.Error())
+	resp.ErrorMessage = &message
+	return resp
 }
 
 // HeartbeatRefused is the answer to a ConsumerGroupHeartbeat that failed.
@@ -181,14 +192,24 @@ func (g *Groups) startRebalanceTimer(m *consumerMember, nowMs int64) {
 	g.timers.set(&m.rebalance, m, nowMs+int64(m.rebalanceTimeoutMs))
 }
 
-func (g *Groups) validateConsumerHeartbeat(req *kmsg.ConsumerGroupHeartbeatRequest) error {
-	invalid := func(what string) error { return refuse(kafka.InvalidRequest, "%s", what) }
+// nameless says which of member and group a heartbeat does not name.
+func nameless(req *kmsg.ConsumerGroupHeartbeatRequest) error {
 	needsID := req.Version >= 1 || req.MemberEpoch > 0 || req.MemberEpoch == epochLeave
 	switch {
 	case needsID && isBlank(&req.MemberID):
-		return invalid("MemberId can't be empty.")
+		return refuse(kafka.InvalidRequest, "MemberId can't be empty.")
 	case isBlank(&req.Group):
-		return invalid("GroupId can't be empty.")
+		return refuse(kafka.InvalidRequest, "GroupId can't be empty.")
+	}
+	return nil
+}
+
+func (g *Groups) validateConsumerHeartbeat(req *kmsg.ConsumerGroupHeartbeatRequest) error {
+	if err := nameless(req); err != nil {
+		return err
+	}
+	invalid := func(what string) error { return refuse(kafka.InvalidRequest, "%s", what) }
+	switch {
 	case isBlank(req.InstanceID):
 		return invalid("InstanceId can't be empty.")
 	case isBlank(req.RackID):
