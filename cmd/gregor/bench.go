@@ -60,9 +60,11 @@ func newBenchLoad(use, short, example string, raw, client benchRun) *cobra.Comma
 			default:
 				return usage("--acks %s: 1 or all", acks)
 			}
-			if addresses, _ := n.addresses(); len(addresses) > 0 {
-				o.Bootstrap = addresses[0]
+			addresses, _, err := n.addresses(command)
+			if err != nil {
+				return err
 			}
+			o.Bootstrap = addresses[0]
 			run := raw
 			switch {
 			case mode == "client" || raw == nil:

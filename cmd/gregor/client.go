@@ -34,30 +34,33 @@ func (n *connection) flags(c *cobra.Command) {
 	c.PersistentFlags().DurationVar(&n.timeout, "timeout", 10*time.Second, "how long to wait for a broker")
 }
 
-// addresses gives the brokers and the place that named them.
-func (n *connection) addresses() (list []string, source string) {
+// addresses gives the brokers and the place that named them. An empty flag is a
+// variable that is not set: the default could be another cluster.
+func (n *connection) addresses(c *cobra.Command) (list []string, source string, err error) {
 	text, source := n.servers, "--bootstrap-server"
-	if text == "" {
+	given := c.Flags().Changed("bootstrap-server")
+	if text == "" && !given {
 		text, source = os.Getenv(serversVariable), "$"+serversVariable
 	}
-	if text == "" {
+	if text == "" && !given {
 		text, source = serversDefault, "the default"
 	}
-	for _, s := range strings.Split(text, ",") {
-		if s = strings.TrimSpace(s); s != "" {
-			list = append(list, s)
-		}
+	switch list, err = reach.Addresses(text); {
+	case err != nil:
+		return nil, source, usage("%s %w", source, err)
+	case len(list) == 0:
+		return nil, source, usage("%s names no broker; want host:port,...", source)
 	}
-	return list, source
+	return list, source, nil
 }
 
 // dial makes a client and checks that a broker answers, so that a wrong
 // address is told at once rather than after a minute of retries.
 func (n *connection) dial(ctx context.Context, c *cobra.Command, opts ...kgo.Opt) (*kgo.Client, error) {
-	servers, source := n.addresses()
+	servers, source, err := n.addresses(c)
 	switch {
-	case len(servers) == 0:
-		return nil, usage("%s names no broker; want host:port,...", source)
+	case err != nil:
+		return nil, err
 	case n.timeout < timeoutMin:
 		return nil, usage("--timeout %s: want %s or more", n.timeout, timeoutMin)
 	}

@@ -90,7 +90,10 @@ func asked(c *cobra.Command, question func(ctx context.Context, admin *kadm.Clie
 	if f := c.Flag("bootstrap-server"); f != nil {
 		n.servers = f.Value.String()
 	}
-	servers, _ := n.addresses()
+	servers, _, err := n.addresses(c)
+	if err != nil {
+		return nil, none
+	}
 	ctx, cancel := context.WithTimeout(c.Context(), completionTimeout)
 	defer cancel()
 	client, err := kgo.NewClient(kgo.SeedBrokers(servers...), kgo.ClientID("gregor-cli"), kgo.DialTimeout(completionTimeout), kgo.RetryTimeout(completionTimeout))

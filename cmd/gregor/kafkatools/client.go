@@ -113,11 +113,12 @@ func (o *given) dial(ctx context.Context, p properties, opts ...kgo.Opt) (*kgo.C
 	if id == "" {
 		id = "gregor-" + strings.TrimPrefix(o.tool.name, "kafka-")
 	}
-	var servers []string
-	for _, s := range strings.Split(o.text("bootstrap-server"), ",") {
-		if s = strings.TrimSpace(s); s != "" {
-			servers = append(servers, s)
-		}
+	servers, err := reach.Addresses(o.text("bootstrap-server"))
+	switch {
+	case err != nil:
+		return nil, refuse("--bootstrap-server %s", err)
+	case len(servers) == 0:
+		return nil, refuse("--bootstrap-server names no broker")
 	}
 	client, err := kgo.NewClient(append([]kgo.Opt{kgo.SeedBrokers(servers...), kgo.ClientID(id), kgo.RetryTimeout(timeout)}, opts...)...)
 	if err != nil {

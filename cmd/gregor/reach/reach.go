@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package reach sees whether a broker answers. It promises to end with its
-// context.
+// Package reach reads where brokers may be, and sees whether one answers there.
+// It promises to end with its context.
 package reach
 
 import (
