@@ -14,7 +14,7 @@ RACE    := ./base/... ./broker/... ./replica/... ./cluster/active/... ./cluster/
 FUZZTIME ?= 30s
 ROUNDS  ?= 5
 # What one package's tests may take; they take seconds, on a machine that does nothing else.
-TIMEOUT ?= 40m
+TIMEOUT := 40m
 
 .DEFAULT_GOAL := help
 .PHONY: help build run modules check generate test race examples clients interop parity bench limits fuzz crash model clean
