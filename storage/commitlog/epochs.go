@@ -176,6 +176,13 @@ func (l *Log) saveEpochs() error {
 	l.mu.Lock()
 	list := l.pub.epochs
 	l.mu.Unlock()
+	return l.saveTheseEpochs(list)
+}
+
+func (l *Log) saveTheseEpochs(list epochList) error {
+	if !l.lane.epochsDirty {
+		return nil
+	}
 	if err := l.writeSmall(epochsFile, list.appendText(nil)); err != nil {
 		return err
 	}

@@ -62,6 +62,9 @@ func (l *Log) syncFailed(path string, err error) error {
 
 // FlushDueAtMs is when FlushDue will have something to do; 0 is never.
 func (l *Log) FlushDueAtMs() int64 {
+	if !l.isLoaded() { // whoever loads it is no business of the lane's
+		return 0
+	}
 	since := l.lane.unflushedMs
 	if since == 0 || l.cfg.FlushMs >= math.MaxInt64-since {
 		return 0
@@ -71,8 +74,7 @@ func (l *Log) FlushDueAtMs() int64 {
 
 // FlushDue flushes if flush.ms has passed since the oldest unflushed append.
 func (l *Log) FlushDue() error {
-	since := l.lane.unflushedMs
-	if since == 0 || l.nowMs()-since < l.cfg.FlushMs {
+	if atMs := l.FlushDueAtMs(); atMs == 0 || l.nowMs() < atMs {
 		return nil
 	}
 	return l.Flush()

@@ -53,26 +53,40 @@ func (l *Log) load() error {
 	if err := r.run(files.snapshots); err != nil {
 		return err
 	}
+	if err := l.settle(r); err != nil {
+		closeFiles(r.segments)
+		return err
+	}
 	if !l.publishLoaded(r) {
 		closeFiles(r.segments)
 		return ErrClosed
 	}
-	if t := l.Tail(); t.Flushed < t.LogEnd {
-		l.lane.unflushedMs = r.nowMs
-	}
+	return nil
+}
+
+// settle writes what follows from a load. Nobody knows yet that the log is loaded:
+// the lane would append beside it.
+func (l *Log) settle(r *recovery) error {
 	// Before a crash files may have been created that no sync of the folder followed.
 	l.lane.dirUnsynced = l.lane.dirUnsynced || !r.clean
+	l.lane.epochsDirty = l.lane.epochsDirty || r.epochsChanged
 	if !r.clean {
 		// The next sync may move the recovery point behind the batches that they came from.
-		if err := l.saveEpochs(); err != nil {
+		if err := l.saveTheseEpochs(r.epochs); err != nil {
 			l.sideWriteFailed("write leader epoch checkpoint", err)
 		}
 	}
-	if r.end < l.o.RecoveryPoint {
-		l.log().Error("records that were on the disk are missing at the end of the log", "recovery_point", int64(l.o.RecoveryPoint), "log_end", int64(r.end))
-		return l.lowered(r.end)
+	if r.end >= l.o.RecoveryPoint {
+		return nil
 	}
-	return nil
+	l.log().Error("records that were on the disk are missing at the end of the log", "recovery_point", int64(l.o.RecoveryPoint), "log_end", int64(r.end))
+	l.mu.Lock()
+	t := &l.tail
+	for _, off := range [...]*kafka.Offset{&t.LogStart, &t.LocalLogStart, &t.LogEnd, &t.HighWatermark, &t.LastStable, &t.Flushed} {
+		*off = min(*off, r.end) // the directory looks at them
+	}
+	l.mu.Unlock()
+	return l.lowered(r.end)
 }
 
 func (l *Log) foundSegments(files *folderFiles, nowMs int64) []*logSegment {
@@ -113,8 +127,10 @@ func (l *Log) publishLoaded(r *recovery) bool {
 	for _, s := range r.segments {
 		l.tail.SizeBytes += s.sizeBytes
 	}
+	if flushed < r.end {
+		l.lane.unflushedMs = r.nowMs
+	}
 	p.epochs = r.epochs
-	l.lane.epochsDirty = l.lane.epochsDirty || r.epochsChanged
 	l.tail.Epoch = p.epochs.latest()
 	for _, e := range p.pending {
 		l.assignEpochLocked(e.Epoch, min(e.Start, r.end))

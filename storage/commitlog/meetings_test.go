@@ -17,17 +17,26 @@ import (
 	"gregor/wire/batch"
 )
 
-// meetings runs what reads a loaded log, every file operation of which takes a
-// second, and each time lets the lane's verb come in half a second later, until
-// the reader is the quicker. Between them the file system is slow, or quick again
-// except for the operation that is under way.
-func meetings(t *testing.T, prepare func(*bed), reader, verb func(*bed) error, check func(*testing.T, *bed, error)) {
+// meeting is of what reads a log, every file operation of which takes a second, and
+// what the lane does.
+type meeting struct {
+	prepare      func(*bed) // a log of five segments
+	unused       bool       // the reader is the first to use it
+	reader, lane func(*bed) error
+	check        func(*testing.T, *bed, error) // with what the reader got
+}
+
+// run lets the lane come in half a second later each time, until the reader is the
+// quicker. Then the file system stays slow, or is quick but for the operation that
+// is under way.
+func (m meeting) run(t *testing.T) {
+	t.Helper()
 	for name, quick := range map[string]bool{"slow": false, "quick": true} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				halves := 0
 				for met := true; met; halves++ {
-					met = meeting(t, halves, quick, prepare, reader, verb, check)
+					met = m.after(t, halves, quick)
 					if t.Failed() {
 						t.Fatalf("after %d half seconds", halves)
 					}
@@ -40,31 +49,35 @@ func meetings(t *testing.T, prepare func(*bed), reader, verb func(*bed) error, c
 	}
 }
 
-func meeting(t *testing.T, halves int, quick bool, prepare func(*bed), reader, verb func(*bed) error, check func(*testing.T, *bed, error)) bool {
+func (m meeting) after(t *testing.T, halves int, quick bool) bool {
 	t.Helper()
 	b := memoryBed(t)
 	b.o.Config.IndexIntervalBytes = 1
 	filled(b, 5000, 4000, 3000, 2000, 1000)
-	if prepare != nil {
-		prepare(b)
+	if m.prepare != nil {
+		m.prepare(b)
 	}
-	b.stop(true)
+	if b.l != nil {
+		b.stop(true)
+	}
 	slow := vfs.NewFault(b.fs)
 	b.fs, b.o.FS = slow, slow
 	b.mustOpen()
-	if _, err := b.l.Segments(); err != nil { // loads it
-		t.Fatal(err)
+	if !m.unused {
+		if _, err := b.l.Segments(); err != nil {
+			t.Fatal(err)
+		}
 	}
 	slow.Add(vfs.Rule{Ops: vfs.OpAny, Path: "/t-0", Delay: time.Second})
 	done := make(chan error, 1)
-	go func() { done <- reader(b) }()
+	go func() { done <- m.reader(b) }()
 	time.Sleep(time.Duration(halves) * time.Second / 2)
 	synctest.Wait()
 	met := len(done) == 0
 	if quick {
 		slow.Clear()
 	}
-	if err := verb(b); err != nil {
+	if err := m.lane(b); err != nil {
 		t.Error(err)
 	}
 	err := <-done
@@ -72,7 +85,7 @@ func meeting(t *testing.T, halves int, quick bool, prepare func(*bed), reader, v
 	if len(b.failed) > 0 {
 		t.Errorf("the directory goes offline: %v", b.failed)
 	}
-	check(t, b, err)
+	m.check(t, b, err)
 	b.l.Kill()
 	_ = b.files.Close()
 	return met
@@ -80,7 +93,7 @@ func meeting(t *testing.T, halves int, quick bool, prepare func(*bed), reader, v
 
 func withoutIndexes(b *bed) {
 	b.stop(true)
-	defer b.mustOpen()
+	b.l = nil
 	for _, name := range b.names() {
 		if strings.HasSuffix(name, "index") {
 			if err := b.fs.Remove(b.o.Dir + "/" + name); err != nil {
@@ -126,11 +139,11 @@ func deleted(b *bed) error {
 func TestScrubMeetsItsEnd(t *testing.T) {
 	for name, verb := range map[string]func(*bed) error{"segments": dropThree, "topic": deleted} {
 		t.Run(name, func(t *testing.T) {
-			meetings(t, nil, scrubAll, verb, func(t *testing.T, _ *bed, err error) {
+			meeting{reader: scrubAll, lane: verb, check: func(t *testing.T, _ *bed, err error) {
 				if err != nil && !errors.Is(err, ErrClosed) {
 					t.Errorf("the scrub: %v", err)
 				}
-			})
+			}}.run(t)
 		})
 	}
 }
@@ -140,7 +153,7 @@ func TestScrubMeetsItsEnd(t *testing.T) {
 func TestIndexesMeetRetention(t *testing.T) {
 	for name, prepare := range map[string]func(*bed){"there": nil, "lost": withoutIndexes} {
 		t.Run(name, func(t *testing.T) {
-			meetings(t, prepare, lookUp, dropThree, func(t *testing.T, b *bed, err error) {
+			meeting{prepare: prepare, reader: lookUp, lane: dropThree, check: func(t *testing.T, b *bed, err error) {
 				if err != nil {
 					t.Errorf("the reader: %v", err)
 				}
@@ -149,7 +162,7 @@ func TestIndexesMeetRetention(t *testing.T) {
 						t.Errorf("%s is there", name)
 					}
 				}
-			})
+			}}.run(t)
 		})
 	}
 }
@@ -181,11 +194,11 @@ func TestAbortedMeetsRetention(t *testing.T) {
 		_, err := b.l.DropSegments(from + 2)
 		return err
 	}
-	meetings(t, aborted, reader, verb, func(t *testing.T, _ *bed, err error) {
+	meeting{prepare: aborted, reader: reader, lane: verb, check: func(t *testing.T, _ *bed, err error) {
 		if err != nil && !errors.Is(err, kafka.OffsetOutOfRange) {
 			t.Errorf("the reader: %v", err)
 		}
-	})
+	}}.run(t)
 }
 
 // A reader that opens the indexes of a log, or builds them again, while its topic
@@ -206,14 +219,14 @@ func TestIndexesMeetTheNextTopic(t *testing.T) {
 				next = contents(b)
 				return nil
 			}
-			meetings(t, prepare, lookUp, verb, func(t *testing.T, b *bed, err error) {
+			meeting{prepare: prepare, reader: lookUp, lane: verb, check: func(t *testing.T, b *bed, err error) {
 				if err != nil && !errors.Is(err, ErrClosed) {
 					t.Errorf("the reader: %v", err)
 				}
 				if now := contents(b); !maps.Equal(now, next) {
 					t.Errorf("the next topic's files were\n%q\nand are\n%q", next, now)
 				}
-			})
+			}}.run(t)
 		})
 	}
 }
@@ -231,4 +244,48 @@ func contents(b *bed) map[string]string {
 		all[name] = string(p)
 	}
 	return all
+}
+
+// What a load that finds something to mend has still to write when it has found
+// the log end is written before an append comes in.
+func TestLoadMeetsAppend(t *testing.T) {
+	touched := func(b *bed) {
+		b.stop(true)
+		b.l = nil
+		f, err := b.fs.Open(b.o.Dir+"/00000000000000000004.log", vfs.ReadWrite, 0)
+		if err == nil {
+			var p [1]byte
+			_, err = f.ReadAt(p[:], 0)
+			if err == nil {
+				time.Sleep(time.Second) // another modification time
+				_, err = f.WriteAt(p[:], 0)
+			}
+			err = errors.Join(err, f.Close(), b.fs.Remove(b.o.Dir+"/"+epochsFile))
+		}
+		if err != nil {
+			b.t.Fatal(err)
+		}
+	}
+	load := func(b *bed) error {
+		_, err := b.l.Segments()
+		return err
+	}
+	lane := func(b *bed) error {
+		if err := b.l.StartEpoch(5); err != nil {
+			return err
+		}
+		a := b.append(plain(1, b.now.UnixMilli()), 5, OriginClient)
+		return errors.Join(a.Err, b.l.Flush())
+	}
+	meeting{prepare: touched, unused: true, reader: load, lane: lane, check: func(t *testing.T, b *bed, err error) {
+		if err != nil {
+			t.Errorf("the reader: %v", err)
+		}
+		if got, want := string(b.get(epochsFile)), "0\n2\n0 0\n5 5\n"; got != want {
+			t.Errorf("leader epochs are %q, want %q", got, want)
+		}
+		if tail := b.l.Tail(); tail.LogEnd != 6 || tail.Flushed != 6 {
+			t.Errorf("%+v", tail)
+		}
+	}}.run(t)
 }
