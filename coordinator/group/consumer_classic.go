@@ -18,7 +18,7 @@ import (
 func (j *join) joinConsumer(c *consumerGroup) {
 	resp, err := j.intoConsumer(&consumerPlan{g: j.g, c: c, nowMs: j.nowMs})
 	if err != nil {
-		j.fail(j.req.MemberID, codeOf(err))
+		j.fail("", codeOf(err)) // as Kafka: a classic group that refuses says whom, this one does not
 		return
 	}
 	j.out.reply(j.to, resp)
