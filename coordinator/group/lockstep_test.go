@@ -342,6 +342,15 @@ func canonicalResponse(resp kmsg.Response) string {
 		slices.SortFunc(r.Members, func(a, b kmsg.JoinGroupResponseMember) int { return cmp.Compare(a.MemberID, b.MemberID) })
 	case *kmsg.SyncGroupResponse:
 		r.MemberAssignment = canonicalAssignment(r.MemberAssignment)
+	case *kmsg.OffsetFetchResponse:
+		for _, g := range r.Groups {
+			slices.SortFunc(g.Topics, func(a, b kmsg.OffsetFetchResponseGroupTopic) int { return cmp.Compare(a.Topic, b.Topic) })
+			for _, t := range g.Topics {
+				slices.SortFunc(t.Partitions, func(a, b kmsg.OffsetFetchResponseGroupTopicPartition) int {
+					return cmp.Compare(a.Partition, b.Partition)
+				})
+			}
+		}
 	}
 	return show(again)
 }

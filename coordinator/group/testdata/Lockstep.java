@@ -23,6 +23,7 @@ import org.apache.kafka.common.protocol.ByteBufferAccessor;
 import org.apache.kafka.common.protocol.Errors;
 import org.apache.kafka.common.protocol.MessageUtil;
 import org.apache.kafka.common.requests.JoinGroupResponse;
+import org.apache.kafka.common.requests.TransactionResult;
 import org.apache.kafka.common.security.auth.KafkaPrincipal;
 import org.apache.kafka.common.security.auth.SecurityProtocol;
 import org.apache.kafka.common.utils.Time;
@@ -45,6 +46,7 @@ import org.apache.kafka.timeline.SnapshotRegistry;
  * at MS                      lets the time pass
  * send TOKEN RANDOM KEY VERSION CLIENT HEX    a request, as on the wire; RANDOM is the number before that of the next random id
  * load                       reads the log, anew if it has been read
+ * marker PRODUCER commit|abort   ends a transaction
  *
  * Each answers with what came of it: "at MS" before an event of its own, "rec
  * KEY VALUE", "resp TOKEN HEX", and "done".
@@ -190,7 +192,10 @@ public class Lockstep {
     SnapshotRegistry registry;
     GroupCoordinatorShard shard;
     GroupCoordinatorConfig config;
-    final List<byte[][]> log = new ArrayList<>();
+    /** A record, or the marker of a transaction, with its producer. */
+    record Logged(byte[] key, byte[] value, long producer, TransactionResult marker) { }
+
+    final List<Logged> log = new ArrayList<>();
     final Map<String, CompletableFuture<?>> waiting = new LinkedHashMap<>();
     long written;
     boolean loading;
@@ -205,8 +210,13 @@ public class Lockstep {
             .withLogContext(new LogContext()).withSnapshotRegistry(registry).withTime(clock).withTimer(timers).withExecutor(executor)
             .withCoordinatorMetrics(new GroupCoordinatorMetrics()).withTopicPartition(new TopicPartition("__consumer_offsets", 0)).build();
         long offset = 0;
-        for (byte[][] r : log) {
-            shard.replay(offset++, -1, (short) -1, serde.deserialize(ByteBuffer.wrap(r[0]), r[1] == null ? null : ByteBuffer.wrap(r[1])));
+        for (Logged r : log) {
+            if (r.marker != null) {
+                shard.replayEndTransactionMarker(r.producer, (short) 0, r.marker);
+                offset++;
+                continue;
+            }
+            shard.replay(offset++, r.producer, (short) (r.producer < 0 ? -1 : 0), serde.deserialize(ByteBuffer.wrap(r.key), r.value == null ? null : ByteBuffer.wrap(r.value)));
         }
         written = log.size();
         registry.idempotentCreateSnapshot(written);
@@ -215,17 +225,30 @@ public class Lockstep {
         loading = false;
     }
 
-    void apply(CoordinatorResult<?, CoordinatorRecord> result) {
+    void apply(CoordinatorResult<?, CoordinatorRecord> result) { apply(result, -1); }
+
+    void apply(CoordinatorResult<?, CoordinatorRecord> result, long producer) {
         for (CoordinatorRecord r : result.records()) {
             byte[] key = serde.serializeKey(r), value = serde.serializeValue(r);
             out.println("rec " + hex(key) + " " + (value == null ? "-" : hex(value)));
-            log.add(new byte[][] {key, value});
-            if (result.replayRecords()) shard.replay(written, -1, (short) -1, r);
+            log.add(new Logged(key, value, producer, null));
+            if (result.replayRecords()) shard.replay(written, producer, (short) (producer < 0 ? -1 : 0), r);
             written++;
         }
+        committed();
+        if (result.appendFuture() != null) result.appendFuture().complete(null);
+    }
+
+    void committed() {
         registry.idempotentCreateSnapshot(written);
         registry.deleteSnapshotsUpTo(written);
-        if (result.appendFuture() != null) result.appendFuture().complete(null);
+    }
+
+    void marker(long producer, TransactionResult result) {
+        log.add(new Logged(null, null, producer, result));
+        shard.replayEndTransactionMarker(producer, (short) 0, result);
+        written++;
+        committed();
     }
 
     void tasks() {
@@ -350,11 +373,29 @@ public class Lockstep {
                 OffsetFetchRequestData q = new OffsetFetchRequestData(in, version);
                 OffsetFetchResponseData r = new OffsetFetchResponseData();
                 for (OffsetFetchRequestData.OffsetFetchRequestGroup g : q.groups()) {
-                    try { r.groups().add(shard.fetchOffsets(g, written)); } catch (Throwable e) {
+                    try { r.groups().add(shard.fetchOffsets(g, q.requireStable() ? Long.MAX_VALUE : written)); } catch (Throwable e) {
                         r.groups().add(new OffsetFetchResponseData.OffsetFetchResponseGroup().setGroupId(g.groupId()).setErrorCode(code(e)));
                     }
                 }
                 respond(token, version, r);
+            }
+            case 28 -> {
+                TxnOffsetCommitRequestData q = new TxnOffsetCommitRequestData(in, version);
+                q.topics().forEach(t -> image.topicMetadata(t.name()).ifPresent(known -> t.setTopicId(known.id())));
+                TxnOffsetCommitResponseData answer;
+                try {
+                    CoordinatorResult<TxnOffsetCommitResponseData, CoordinatorRecord> r = shard.commitTransactionalOffset(by, q);
+                    apply(r, q.producerId());
+                    answer = r.response();
+                } catch (Throwable e) {
+                    answer = org.apache.kafka.common.requests.TxnOffsetCommitRequest.getErrorResponse(q, Errors.forException(e));
+                    if (Errors.forException(e) == Errors.UNKNOWN_SERVER_ERROR) e.printStackTrace();
+                }
+                respond(token, version, answer);
+            }
+            case 47 -> {
+                OffsetDeleteRequestData q = new OffsetDeleteRequestData(in, version);
+                simple(token, version, () -> shard.deleteOffsets(by, q), e -> new OffsetDeleteResponseData().setErrorCode(e.code()));
             }
             case 42 -> {
                 DeleteGroupsRequestData q = new DeleteGroupsRequestData(in, version);
@@ -426,6 +467,7 @@ public class Lockstep {
                     l.answer();
                     l.load();
                 }
+                case "marker" -> l.marker(Long.parseLong(w[1]), w[2].equals("commit") ? TransactionResult.COMMIT : TransactionResult.ABORT);
                 case "at" -> l.until(Long.parseLong(w[1]));
                 case "send" -> l.send(w);
                 default -> throw new IllegalArgumentException(line);
