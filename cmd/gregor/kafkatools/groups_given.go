@@ -71,7 +71,7 @@ func parseDateTime(text string) (time.Time, error) {
 	return time.Time{}, fmt.Errorf("Unparseable date: %q", strings.TrimSuffix(text, "Z"))
 }
 
-var durationForm = regexp.MustCompile(`^(?i)([-+]?)P(?:([-+]?\d+)D)?(?:T(?:([-+]?\d+)H)?(?:([-+]?\d+)M)?(?:([-+]?\d+(?:\.\d{0,9})?)S)?)?$`)
+var durationForm = regexp.MustCompile(`^(?i)([-+]?)P(?:([-+]?\d+)D)?(?:T(?:([-+]?\d+)H)?(?:([-+]?\d+)M)?(?:([-+]?\d+(?:[.,]\d{0,9})?)S)?)?$`)
 
 // parseDuration reads the durations of ISO 8601, as far as Java does.
 func parseDuration(text string) (time.Duration, error) {
@@ -84,7 +84,7 @@ func parseDuration(text string) (time.Duration, error) {
 		if m[i+2] == "" {
 			continue
 		}
-		n, err := strconv.ParseFloat(m[i+2], 64)
+		n, err := strconv.ParseFloat(strings.Replace(m[i+2], ",", ".", 1), 64)
 		if err != nil {
 			return 0, errors.New("Text cannot be parsed to a Duration")
 		}

@@ -10,7 +10,7 @@ import (
 func TestDurations(t *testing.T) {
 	t.Parallel()
 	for text, want := range map[string]time.Duration{"PT1H": time.Hour, "P1DT2H3M4.5S": 26*time.Hour + 3*time.Minute + 4500*time.Millisecond, "PT0S": 0,
-		"-PT5M": -5 * time.Minute, "PT-5M": -5 * time.Minute, "pt2s": 2 * time.Second} {
+		"PT0,5S": time.Second / 2, "-PT5M": -5 * time.Minute, "PT-5M": -5 * time.Minute, "pt2s": 2 * time.Second} {
 		if got, err := parseDuration(text); err != nil || got != want {
 			t.Errorf("%s: %v, %v", text, got, err)
 		}
