@@ -4,6 +4,8 @@ package commitlog
 
 import (
 	"errors"
+	"log/slog"
+	"strings"
 	"testing"
 
 	"gregor/base/kafka"
@@ -68,5 +70,39 @@ func TestDeleteRecordsOnAFailingDisk(t *testing.T) {
 	}
 	if _, err := b.o.FS.Stat(b.o.Dir + "/00000000000000000000.log"); err == nil {
 		t.Error("the first segment is still there")
+	}
+}
+
+// A crash may take a log start inside a batch back. The leader epochs, which were
+// cut with it, are whole again without a word of damage.
+func TestDeleteRecordsInsideABatchThenCrash(t *testing.T) {
+	for _, epochs := range []int{1, 2} {
+		b := memoryBed(t).mustOpen()
+		for e := range epochs {
+			for range 2 {
+				if a := b.append(plain(10, 1), kafka.LeaderEpoch(3+e), OriginClient); a.Err != nil {
+					t.Fatal(a.Err)
+				}
+			}
+		}
+		b.l.AdvanceHighWatermark(b.l.Tail().LogEnd)
+		want := b.get(epochsFile)
+		if err := b.l.DeleteRecords(15); err != nil {
+			t.Fatal(err)
+		}
+		if string(b.get(epochsFile)) == string(want) {
+			t.Fatal("the epochs were not cut")
+		}
+		b.crash()
+		b.o.LogStart = 0
+		var said strings.Builder
+		b.o.Logger = slog.New(slog.NewTextHandler(&said, nil))
+		b.mustOpen()
+		if got := b.get(epochsFile); string(got) != string(want) {
+			t.Errorf("%d epochs: %q, want %q", epochs, got, want)
+		}
+		if said.Len() > 0 {
+			t.Errorf("%d epochs: %s", epochs, &said)
+		}
 	}
 }

@@ -76,7 +76,9 @@ func (r *recovery) epochsRight() (bool, error) {
 			case h.BaseOffset >= next || h.LeaderEpoch < 0:
 				return errEnough
 			case h.BaseOffset < e.Start && e.Start > r.logStart:
-				right = false
+				// The log began inside this batch, and a crash came before that was
+				// durable: fillEpochs knows what is in front.
+				right = i == 0 && !r.clean && h.LeaderEpoch == e.Epoch
 				return errEnough
 			case h.LeaderEpoch == e.Epoch:
 				return errEnough
