@@ -119,8 +119,8 @@ func (l librdkafka) consume(ctx context.Context, job job, partition int, from, t
 		message, err := consumer.ReadMessage(time.Second)
 		if err != nil {
 			var kafkaError kafka.Error
-			if errors.As(err, &kafkaError) && kafkaError.IsTimeout() {
-				continue
+			if errors.As(err, &kafkaError) && (kafkaError.IsTimeout() || kafkaError.Code() == kafka.ErrTransport || kafkaError.Code() == kafka.ErrAllBrokersDown) {
+				continue // it connects again
 			}
 			return err
 		}
@@ -144,7 +144,7 @@ func (l librdkafka) offsetAt(_ context.Context, job job, partition int, timestam
 	defer consumer.Close()
 	found, err := consumer.OffsetsForTimes([]kafka.TopicPartition{
 		{Topic: &job.topic, Partition: int32(partition), Offset: kafka.Offset(timestampMs)},
-	}, 10_000)
+	}, int(matrixTimeout.Milliseconds()))
 	if err != nil {
 		return 0, err
 	}

@@ -25,6 +25,7 @@ func (saramaClient) config() *sarama.Config {
 	config := sarama.NewConfig()
 	config.Version = sarama.MaxVersion
 	config.ClientID = "clients-sarama"
+	config.Admin.Timeout = time.Minute
 	return config
 }
 

@@ -36,6 +36,8 @@ func (segmentio) produce(ctx context.Context, job job) error {
 		Transport:    transport,
 		RequiredAcks: kafka.RequireAll,
 		BatchTimeout: 5 * time.Millisecond,
+		ReadTimeout:  matrixTimeout, // it is not idempotent: what it sends again is there twice
+		WriteTimeout: matrixTimeout,
 		BatchSize:    2000,
 		Balancer: kafka.BalancerFunc(func(message kafka.Message, _ ...int) int {
 			return message.WriterData.(int)
