@@ -136,17 +136,16 @@ func (o *given) dial(ctx context.Context, p properties, opts ...kgo.Opt) (*kgo.C
 // dialConsole makes the client of a console tool: its properties, whose older
 // options are named after the kind of client, then the options that they and the
 // tool's own come to.
-func (o *given) dialConsole(ctx context.Context, kind string, options func(*given, properties) ([]kgo.Opt, error)) (*kgo.Client, properties, error) {
+func (o *given) dialConsole(ctx context.Context, kind string, options func(*given, properties) ([]kgo.Opt, error)) (*kgo.Client, error) {
 	p, err := o.clientProperties([]string{"command-config", kind + ".config"}, []string{"command-property", kind + "-property"})
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	opts, err := options(o, p)
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
-	client, err := o.dial(ctx, p, opts...)
-	return client, p, err
+	return o.dial(ctx, p, opts...)
 }
 
 // withAdmin runs f with a client for the tool's options.

@@ -8,14 +8,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"regexp"
 	"slices"
 	"strconv"
 	"strings"
 	"syscall"
 	"time"
 
-	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kgo"
 )
 
@@ -47,7 +45,7 @@ func consumerTool() tool {
 			{name: "consumer-property", arg: "KEY=VALUE", help: "The older name of --command-property."},
 			{name: "consumer.config", arg: "FILE", help: "The older name of --command-config."},
 			{name: "skip-message-on-error", help: "Leave out a record that cannot be written, instead of ending."},
-			{name: "enable-systest-events", help: "Kept for old scripts; it does nothing."},
+			{name: "enable-systest-events", help: "Write shutdown_complete at the end."},
 		}),
 	}
 }
@@ -91,25 +89,33 @@ func runConsumer(ctx context.Context, o *given, s Streams) error {
 	if err != nil {
 		return err
 	}
-	client, p, err := o.dialConsole(ctx, "consumer", consumerOptions)
+	client, err := o.dialConsole(ctx, "consumer", consumerOptions)
 	if err != nil {
 		return err
 	}
 	defer client.Close()
-	if err := assign(ctx, o, p, client); err != nil {
-		return err
-	}
 	out := bufio.NewWriterSize(s.Out, 64<<10)
 	c := consumer{given: o, client: client, format: format, out: out, talk: s.Err, most: most, timeout: time.Duration(timeoutMs) * time.Millisecond}
 	err = errors.Join(c.read(ctx), c.leave())
 	fmt.Fprintf(s.Err, "Processed a total of %d messages\n", c.written)
+	if o.has("enable-systest-events") {
+		fmt.Fprintln(s.Out, "shutdown_complete")
+	}
 	return err
 }
 
-// consumerOptions are those of the client: a group, or nothing, since assign
-// then says what is read.
+// consumerOptions are those of the client: where it begins, and what it reads,
+// as a group's member or alone. Kafka's tool without a group makes up one of its
+// own, which reads the same and commits nothing.
 func consumerOptions(o *given, p properties) ([]kgo.Opt, error) {
-	opts := []kgo.Opt{}
+	from, err := resetOf(o, p)
+	if err != nil {
+		return nil, err
+	}
+	opts := []kgo.Opt{kgo.ConsumeResetOffset(from)}
+	if !strings.EqualFold(p["allow.auto.create.topics"], "false") {
+		opts = append(opts, kgo.AllowAutoTopicCreation())
+	}
 	level := o.text("isolation-level")
 	if set := p["isolation.level"]; set != "" && !o.has("isolation-level") {
 		level = set
@@ -117,27 +123,77 @@ func consumerOptions(o *given, p properties) ([]kgo.Opt, error) {
 	if level == "read_committed" {
 		opts = append(opts, kgo.FetchIsolationLevel(kgo.ReadCommitted()))
 	}
-	group := groupOf(o, p)
-	if group == "" {
-		return opts, nil
-	}
-	member, err := memberOptions(p)
+	group, err := groupOf(o, p)
 	if err != nil {
 		return nil, err
 	}
-	opts = append(opts, member...)
-	opts = append(opts, kgo.ConsumerGroup(group), kgo.ConsumeResetOffset(kgo.NewOffset().AtEnd()))
-	if o.has("from-beginning") || p["auto.offset.reset"] == "earliest" {
-		opts = append(opts, kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()))
+	if group != "" {
+		member, err := memberOptions(p)
+		if err != nil {
+			return nil, err
+		}
+		opts = append(append(opts, member...), kgo.ConsumerGroup(group))
 	}
-	if o.has("include") {
+	switch {
+	case group == "" && !o.has("partition") && p["auto.offset.reset"] == "none":
+		return nil, refuse("auto.offset.reset=none: without a group there is no committed offset to begin at")
+	case o.has("include"):
 		pattern, err := topicPattern(o.text("include"))
 		if err != nil {
 			return nil, err
 		}
 		return append(opts, kgo.ConsumeRegex(), kgo.ConsumeTopics(pattern.String())), nil
+	case o.has("partition"):
+		return onePartition(o, from, opts)
 	}
 	return append(opts, kgo.ConsumeTopics(o.text("topic"))), nil
+}
+
+// resetOf is where to begin without a committed offset.
+func resetOf(o *given, p properties) (kgo.Offset, error) {
+	policy := p["auto.offset.reset"]
+	if o.has("from-beginning") {
+		if policy != "" && policy != "earliest" {
+			return kgo.Offset{}, refuse("Can't simultaneously specify --from-beginning and 'auto.offset.reset=%s', please remove one option", policy)
+		}
+		policy = "earliest"
+	}
+	switch length, byDuration := strings.CutPrefix(policy, "by_duration:"); {
+	case byDuration:
+		if d, err := parseDuration(length); err == nil && d >= 0 {
+			return kgo.LookbackOffset(d), nil
+		}
+	case policy == "", policy == "latest":
+		return kgo.NewOffset().AtEnd(), nil
+	case policy == "earliest":
+		return kgo.NewOffset().AtStart(), nil
+	case policy == "none":
+		return kgo.NewOffset().AtCommitted(), nil
+	}
+	return kgo.Offset{}, refuse("Invalid value `%s` for configuration auto.offset.reset. The value must be either 'earliest', 'latest', 'none' or of the format 'by_duration:<PnDTnHnMn.nS>'.", policy)
+}
+
+// onePartition reads --partition alone, from --offset.
+func onePartition(o *given, from kgo.Offset, opts []kgo.Opt) ([]kgo.Opt, error) {
+	partition, err := o.number("partition", 0, 0)
+	if err != nil {
+		return nil, err
+	}
+	switch text := o.text("offset"); text {
+	case "earliest":
+		from = kgo.NewOffset().AtStart()
+	case "latest":
+		if o.has("offset") {
+			from = kgo.NewOffset().AtEnd()
+		}
+	default:
+		n, err := strconv.ParseInt(text, 10, 64)
+		if err != nil || n < 0 {
+			return nil, misuse("The provided offset value '%s' is incorrect. Valid values are 'earliest', 'latest', or a non-negative long.", text)
+		}
+		from = kgo.NewOffset().At(n)
+	}
+	return append(opts, kgo.ConsumePartitions(map[string]map[int32]kgo.Offset{o.text("topic"): {int32(partition): from}})), nil
 }
 
 // memberOptions are those of a member of a group: the assignors are the ones
@@ -177,83 +233,21 @@ func memberOptions(p properties) ([]kgo.Opt, error) {
 	return opts, nil
 }
 
-func groupOf(o *given, p properties) string {
-	if o.has("partition") {
-		return ""
-	}
-	if o.has("group") {
-		return o.text("group")
-	}
-	return p["group.id"]
-}
-
-// assign gives a client without a group the partitions to read. Kafka's tool
-// makes up a group of its own then, which reads the same and commits nothing.
-func assign(ctx context.Context, o *given, p properties, client *kgo.Client) error {
-	if groupOf(o, p) != "" {
-		return nil
-	}
-	from := kgo.NewOffset().AtEnd()
-	if o.has("from-beginning") || p["auto.offset.reset"] == "earliest" {
-		from = kgo.NewOffset().AtStart()
-	}
-	if !o.has("partition") {
-		var pattern *regexp.Regexp
-		if o.has("include") {
-			var err error
-			if pattern, err = topicPattern(o.text("include")); err != nil {
-				return err
-			}
-		}
-		return assignTopics(ctx, o, client, pattern, from)
-	}
-	partition, err := o.number("partition", 0, 0)
-	if err != nil {
-		return err
-	}
-	switch text := o.text("offset"); text {
-	case "earliest":
-		from = kgo.NewOffset().AtStart()
-	case "latest":
+// groupOf is the group to belong to, if any.
+func groupOf(o *given, p properties) (string, error) {
+	group := p["group.id"]
+	switch {
+	case !o.has("group"):
+	case group != "" && group != o.text("group"):
+		return "", misuse("The group ids provided in different places (directly using '--group', via '--consumer-property', or via '--consumer.config') do not match. "+
+			"Detected group ids: '%s', '%s'", o.text("group"), group)
 	default:
-		n, err := strconv.ParseInt(text, 10, 64)
-		if err != nil || n < 0 {
-			return misuse("The provided offset value '%s' is incorrect. Valid values are 'earliest', 'latest', or a non-negative long.", text)
-		}
-		from = kgo.NewOffset().At(n)
+		group = o.text("group")
 	}
-	client.AddConsumePartitions(map[string]map[int32]kgo.Offset{o.text("topic"): {int32(partition): from}})
-	return nil
-}
-
-func assignTopics(ctx context.Context, o *given, client *kgo.Client, pattern *regexp.Regexp, from kgo.Offset) error {
-	names := []string{o.text("topic")}
-	admin := kadm.NewClient(client)
-	if pattern != nil {
-		var err error
-		if names, err = topicNames(ctx, admin, o.text("include"), true); err != nil {
-			return err
-		}
-		if len(names) == 0 {
-			return fmt.Errorf("no topic matches %s", o.text("include"))
-		}
+	if group != "" && o.has("partition") {
+		return "", misuse("Options group and partition cannot be specified together.")
 	}
-	topics, err := admin.ListTopicsWithInternal(ctx, names...)
-	if err != nil {
-		return err
-	}
-	all := map[string]map[int32]kgo.Offset{}
-	for _, t := range topics.Sorted() {
-		if t.Err != nil {
-			return fmt.Errorf("topic %s: %w", t.Topic, failure(t.Err, ""))
-		}
-		all[t.Topic] = map[int32]kgo.Offset{}
-		for _, d := range t.Partitions {
-			all[t.Topic][d.Partition] = from
-		}
-	}
-	client.AddConsumePartitions(all)
-	return nil
+	return group, nil
 }
 
 // consumer is one run of kafka-console-consumer.

@@ -62,7 +62,7 @@ func runProducer(ctx context.Context, o *given, s Streams) error {
 	if err != nil {
 		return err
 	}
-	client, _, err := o.dialConsole(ctx, "producer", producerOptions)
+	client, err := o.dialConsole(ctx, "producer", producerOptions)
 	if err != nil {
 		return err
 	}
