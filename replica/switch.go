@@ -164,8 +164,14 @@ func (p *Partition) Follow(epoch kafka.LeaderEpoch) {
 // Configure applies a changed topic configuration. It may be called before
 // Open: rules count from the next request on, the log's part from its lane.
 func (p *Partition) Configure(r *Rules) {
-	p.rules.Store(r)
+	p.SetRules(r)
+	p.ApplyRules()
+}
+
+// ApplyRules gives the log, and what the leader decides, the rules that hold now.
+func (p *Partition) ApplyRules() {
 	p.onLane(func() {
+		r := p.Rules()
 		p.mu.Lock()
 		log := p.log
 		var e isr.Effects
@@ -184,7 +190,8 @@ func (p *Partition) Configure(r *Rules) {
 	})
 }
 
-// SetRules stores the rules of a partition that has no log yet.
+// SetRules stores rules, which count from the next request on. The log's part waits
+// for ApplyRules, or for the log.
 func (p *Partition) SetRules(r *Rules) { p.rules.Store(r) }
 
 // Close takes the log away, if there is one, and leaves the partition gone:

@@ -143,7 +143,7 @@ func (x *Executor) Configure(d *image.Delta, img *image.Image) {
 			rules[tp.Topic] = r
 		}
 		p.SetRules(r)
-		x.post(p.Home(), tp, func() { p.Configure(r) })
+		x.post(p.Home(), tp, p.ApplyRules) // those that hold then: there may be newer ones
 		return true
 	})
 }
@@ -173,15 +173,21 @@ func (x *Executor) delete(p *replica.Partition) error {
 	if p.Home() == noDirectory {
 		return p.Close(forget)
 	}
-	d, opened := x.o.Dirs[p.Home()], false
+	d := x.o.Dirs[p.Home()]
 	if d.Offline() != nil {
 		return p.Close(forget)
 	}
+	var opened *commitlog.Log
 	err := p.Close(func(log *commitlog.Log) error {
-		opened = true
+		opened = log
 		return d.DeleteLog(log)
 	})
-	if opened || d.Offline() != nil {
+	switch {
+	case opened != nil && passes(err):
+		x.o.Logger.Warn("the folder of a deleted partition keeps its name until there is what a renaming needs", "partition", p.TopicPartition().String(), "err", err)
+		x.deleteLater(p, opened)
+		return nil
+	case opened != nil || d.Offline() != nil:
 		return err
 	}
 	if err := d.SetAside(p.TopicPartition()); !errors.Is(err, fs.ErrNotExist) {

@@ -5,6 +5,8 @@ package assign
 import (
 	"errors"
 	"fmt"
+	"log/slog"
+	"slices"
 	"sync/atomic"
 	"syscall"
 	"testing"
@@ -12,10 +14,13 @@ import (
 	"time"
 
 	"gregor/base/kafka"
+	"gregor/base/vfs"
 	"gregor/cluster/image"
 	"gregor/cluster/metarec"
 	"gregor/replica"
 	"gregor/storage/commitlog"
+	"gregor/storage/logdir"
+	"gregor/storage/segment"
 )
 
 // bad is a directory in which opening does what a test wants.
@@ -118,4 +123,67 @@ func TestOpeningIsTriedAgain(t *testing.T) {
 			}
 		})
 	}
+}
+
+// A disk without room for another name delays a deletion, and the next topic of
+// that name, and keeps nothing for ever.
+func TestDeletionIsTriedAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		full := vfs.NewFault(vfs.NewMemory())
+		d, err := logdir.Open(logdir.Options{FS: full, Path: "/data", Files: segment.NewFiles(full, 16), NodeID: 1, ClusterID: "c",
+			Logger: slog.New(slog.DiscardHandler), Now: time.Now})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer d.Kill()
+		x := executor(t, nil, newDir(1))
+		x.o.Dirs[0] = d
+		one, two := kafka.TopicID{1}, kafka.TopicID{2}
+		img := x.apply(t, image.Empty(), &metarec.Topic{Name: "a", TopicID: one}, partition(one, 0, 1, 1))
+		x.Wait()
+		if _, err := x.o.Table.Get(one, 0).Log().Segments(); err != nil { // makes the folder
+			t.Fatal(err)
+		}
+		full.Add(vfs.Rule{Ops: vfs.OpRename, Path: "/a-0", Times: 3, Err: syscall.ENOSPC})
+		x.apply(t, img, &metarec.RemoveTopic{TopicID: one}, &metarec.Topic{Name: "a", TopicID: two}, partition(two, 0, 1, 1))
+		x.Wait()
+		p := x.o.Table.Get(two, 0)
+		if s := p.Status(); s.Role != replica.Offline || !errors.Is(s.Err, kafka.KafkaStorageError) {
+			t.Errorf("while the name is taken: %+v", s)
+		}
+		time.Sleep(6 * tryAgainEvery)
+		x.Wait()
+		if s := p.Status(); s.Role != replica.Leader {
+			t.Fatalf("%+v", s)
+		}
+		if _, err := p.Log().Segments(); err != nil {
+			t.Error(err)
+		}
+		if err := d.Offline(); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+// Rules that wait for their turn on a partition do not come back over newer ones.
+func TestRulesDoNotGoBack(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		x := executor(t, nil, newDir(1))
+		id := kafka.TopicID{1}
+		img := x.apply(t, image.Empty(), &metarec.Topic{Name: "a", TopicID: id}, partition(id, 0, 1, 1))
+		x.Wait()
+		p := x.o.Table.Get(id, 0)
+		var seen []int
+		look := func() { seen = append(seen, p.Rules().Batch.MessageBytesMax) }
+		x.post(0, p.TopicPartition(), func() { time.Sleep(time.Second) })
+		for _, size := range []string{"100", "200"} {
+			img = x.apply(t, img, &metarec.Config{ResourceType: int8(image.ResourceTopic), ResourceName: "a", Name: "max.message.bytes", Value: &size})
+			x.post(0, p.TopicPartition(), look)
+		}
+		look()
+		x.Wait()
+		if want := []int{200, 200, 200}; !slices.Equal(seen, want) {
+			t.Errorf("max.message.bytes was %v, want %v", seen, want)
+		}
+	})
 }

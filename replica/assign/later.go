@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"gregor/replica"
+	"gregor/storage/commitlog"
+	"gregor/storage/logdir"
 )
 
 // later holds the steps that failed for want of something that comes back: the
@@ -33,6 +35,12 @@ func (l *later) halt() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.halted = true
+}
+
+func (l *later) over() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.halted
 }
 
 // put notes the newest step of a partition; first, if it had none.
@@ -101,9 +109,27 @@ func (x *Executor) tryLater(p *replica.Partition, s Step) {
 	})
 }
 
+// deleteLater tries again to take a log away. Until then the next partition of
+// that name finds it taken, and waits too.
+func (x *Executor) deleteLater(p *replica.Partition, log *commitlog.Log) {
+	time.AfterFunc(tryAgainEvery, func() {
+		if x.later.over() {
+			return
+		}
+		x.post(p.Home(), p.TopicPartition(), func() {
+			switch err := x.o.Dirs[p.Home()].DeleteLog(log); {
+			case passes(err):
+				x.deleteLater(p, log)
+			case err != nil:
+				x.o.Logger.Error("delete a partition", "partition", p.TopicPartition().String(), "err", err)
+			}
+		})
+	})
+}
+
 // passes reports whether err only says that there is no room, no descriptor or no
-// memory.
+// memory, or that a deleted log still has the name for want of them.
 func passes(err error) bool {
-	return slices.ContainsFunc([]error{syscall.ENOSPC, syscall.EDQUOT, syscall.EMFILE, syscall.ENFILE, syscall.ENOMEM},
+	return slices.ContainsFunc([]error{syscall.ENOSPC, syscall.EDQUOT, syscall.EMFILE, syscall.ENFILE, syscall.ENOMEM, logdir.ErrOpen},
 		func(e error) bool { return errors.Is(err, e) })
 }

@@ -155,7 +155,8 @@ func (d *Dir) forgetIfGone(e *entry) {
 
 // DeleteLog takes a log's folder out of the way for good. It returns once the
 // name is free, durably; the janitor removes the files later. It belongs to the
-// log's one-at-a-time verbs and ends the log even when it fails.
+// log's one-at-a-time verbs and ends the log even when it fails; then it may be
+// called again, and the name is not free before it succeeds.
 func (d *Dir) DeleteLog(log *commitlog.Log) error {
 	tp := log.TopicPartition()
 	defer log.Kill()
@@ -181,7 +182,16 @@ func (d *Dir) DeleteLog(log *commitlog.Log) error {
 	if err == nil {
 		err = log.RenameDir(path)
 	}
-	if err != nil {
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		d.o.Logger.Warn("the folder of a deleted partition was removed by somebody else", "partition", tp.String(), "folder", e.folder)
+		d.mu.Lock()
+		defer d.mu.Unlock()
+		if d.logs[tp] == e {
+			d.dropLocked(e)
+		}
+		return nil
+	case err != nil:
 		return fmt.Errorf("delete log %s: %w", tp, err)
 	}
 	return d.gone(e, path, deleteSuffix)

@@ -239,3 +239,16 @@ func TestOldMessageFormatIsLeftAlone(t *testing.T) {
 		t.Fatalf("%q", got)
 	}
 }
+
+// Whoever removes the folder of a log that is in use has not taken its name.
+func TestDeleteLogWithoutAFolder(t *testing.T) {
+	memory := vfs.NewMemory()
+	d := open(t, memory)
+	log := openLog(t, d, tp("orders", 0))
+	use(t, log)
+	ok(t, memory.RemoveAll(log.Dir()))
+	ok(t, d.DeleteLog(log))
+	use(t, openLog(t, d, tp("orders", 0)))
+	ok(t, d.Offline())
+	ok(t, d.Close(1))
+}
