@@ -176,7 +176,7 @@ func (g *Groups) validateCommit(id string, who commitOf, accepted []commit) kafk
 	}
 	code := g.mayCommit(g.groups[id], who, accepted)
 	if code == kafka.None && !g.commitFits(id, accepted) {
-		return kafka.InvalidCommitOffsetSize // as Kafka says when it appends
+		return kafka.InvalidCommitOffsetSize // Kafka finds out when it appends, and gives no reason (UNKNOWN_SERVER_ERROR)
 	}
 	return code
 }
