@@ -173,3 +173,43 @@ func TestMadeDirectorySurvivesWithItsParents(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// What was written behind the end that a crash left is in the file again when the
+// next crash keeps a new size and no new bytes, unless the file was cut to its
+// size before it grew.
+func TestBytesBehindTheEndComeBack(t *testing.T) {
+	torn := func(m *Memory, seed uint64) (*Memory, string) {
+		left := m.CrashClone(Loss{Data: KeepTorn, Entries: KeepAll, Seed: seed})
+		b, err := ReadFile(left, "/f", 100)
+		ok(t, err)
+		return left, string(b)
+	}
+	write := func(m *Memory, cut bool, text string, off int64) {
+		f := must[File](t)(m.Open("/f", Create, 0o644))
+		if cut {
+			ok(t, f.Truncate(off))
+		}
+		_, err := f.WriteAt([]byte(text), off)
+		ok(t, errors.Join(err, f.Close()))
+	}
+	for _, cut := range []bool{false, true} {
+		cameBack := 0
+		for seed := range uint64(300) {
+			m := NewMemory()
+			write(m, false, "kept", 0)
+			m.syncAll()
+			write(m, false, "old!", 4)
+			m, is := torn(m, seed)
+			if is != "kept" {
+				continue
+			}
+			write(m, cut, "new!", 4)
+			if _, is := torn(m, seed+1000); is == "keptold!" {
+				cameBack++
+			}
+		}
+		if cut != (cameBack == 0) {
+			t.Errorf("cut to its size: %v; old bytes came back %d times", cut, cameBack)
+		}
+	}
+}

@@ -137,11 +137,14 @@ func (c *cloner) cloneData(n, twin *inode) {
 		if b == nil || start >= size {
 			continue
 		}
+		pg = &page{current: b, durable: b}
 		if end := size - start; end < pageBytes && !allZero(b[end:]) {
-			b = append([]byte(nil), b...)
-			clear(b[end:])
+			// What was written behind the end that survives stays in its block, and is
+			// in the file again if the next crash keeps a new size and no new bytes.
+			pg.current = append([]byte(nil), b...)
+			clear(pg.current[end:])
 		}
-		twin.pages[i] = &page{current: b, durable: b}
+		twin.pages[i] = pg
 	}
 }
 

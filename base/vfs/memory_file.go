@@ -160,7 +160,21 @@ func (f *memoryFile) truncate(sizeBytes int64) {
 			}
 		}
 	}
+	n.dropStaleLocked(sizeBytes)
 	n.sizeBytes, n.modTimeNano = sizeBytes, now
+}
+
+// dropStaleLocked forgets what an earlier crash left behind the end in its block: no
+// later size reaches the disk before the zeros that a truncation to the present
+// size writes there.
+func (n *inode) dropStaleLocked(sizeBytes int64) {
+	start := sizeBytes - sizeBytes%pageBytes
+	pg := n.pages[start/pageBytes]
+	if sizeBytes != n.durableBytes || pg == nil || pg.durable == nil || allZero(pg.durable[sizeBytes-start:]) {
+		return
+	}
+	pg.durable = append([]byte(nil), pg.durable...)
+	clear(pg.durable[sizeBytes-start:])
 }
 
 // sync makes the current content the durable one.

@@ -41,7 +41,7 @@ func (l *Log) close() (Hint, error) {
 		ix.times.Add(s.top)
 		l.trim(s)
 	}
-	err := errors.Join(l.spillAll(), l.saveEpochs())
+	err := errors.Join(s.dropStale(), l.spillAll(), l.saveEpochs())
 	_ = l.removeDoomed(len(l.lane.doomed)) // it has told, and the next start goes on with it
 	if l.tail.LogEnd > max(l.lane.snapshot, 0) {
 		err = errors.Join(err, l.saveProducers(l.tail.LogEnd))

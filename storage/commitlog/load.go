@@ -71,6 +71,8 @@ func (l *Log) settle(r *recovery) error {
 	l.lane.dirUnsynced = l.lane.dirUnsynced || !r.clean
 	l.lane.epochsDirty = l.lane.epochsDirty || r.epochsChanged
 	if !r.clean {
+		active := r.segments[len(r.segments)-1]
+		active.stale = active.createdInFile
 		// The next sync may move the recovery point behind the batches that they came from.
 		if err := l.saveTheseEpochs(r.epochs); err != nil {
 			l.sideWriteFailed("write leader epoch checkpoint", err)

@@ -47,6 +47,7 @@ type logSegment struct {
 	firstKnown    bool
 	unspilled     bool // closed, but its index could not be written yet
 	createdInFile bool // the log file exists
+	stale         bool // see dropStale
 
 	// Sizes of the index files when the folder was listed.
 	indexBytes, timeBytes, txnBytes int64

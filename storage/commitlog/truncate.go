@@ -93,7 +93,7 @@ func (l *Log) cutTo(i int, pos int64, off kafka.Offset) error {
 		return err
 	}
 	next := &logSegment{base: old.base, log: old.log, sizeBytes: pos, trustFrom: min(old.trustFrom, pos), createdMs: old.createdMs,
-		createdInFile: old.createdInFile, indexBytes: noBytes, timeBytes: noBytes, txnBytes: noBytes}
+		createdInFile: old.createdInFile, stale: old.stale, indexBytes: noBytes, timeBytes: noBytes, txnBytes: noBytes}
 	next.ix.Store(ix)
 	next.bad.list.Store(old.bad.below(pos, off))
 	gone := l.pub.segments[i+1:]

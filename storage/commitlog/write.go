@@ -61,11 +61,32 @@ func (l *Log) write(s *logSegment) error {
 			return err
 		}
 	}
+	if err := s.dropStale(); err != nil {
+		return err
+	}
 	if len(w.bufs) == 1 {
 		_, err := s.log.WriteAt(w.bufs[0], s.sizeBytes)
 		return err
 	}
 	_, err := s.log.WriteVAt(w.bufs, s.sizeBytes)
+	return err
+}
+
+// dropStale forgets what may lie behind the end of a log file that a power cut left.
+// Records that were written back, but whose file did not grow any more, are still
+// in its last block, whole and with the offsets that come next. A second power
+// cut that keeps the new size of the file and not its new bytes would show them
+// in place of what was written meanwhile. To truncate a file to its size zeroes the
+// rest of the block, and a journaling file system writes that before it lets the
+// file grow, so nobody has to wait for a sync.
+func (s *logSegment) dropStale() error {
+	if !s.stale {
+		return nil
+	}
+	err := s.log.With(func(f vfs.File) error { return f.Truncate(s.sizeBytes) })
+	if err == nil {
+		s.stale = false
+	}
 	return err
 }
 
