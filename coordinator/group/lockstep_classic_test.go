@@ -193,6 +193,9 @@ func (d *classicDriver) join(m *classicClient) {
 	} else if d.chance(4) {
 		req.MemberID = "nobody"
 	}
+	if req.Version >= 5 && d.chance(10) && !d.underAnotherName(c, req) {
+		return
+	}
 	req.SessionTimeoutMillis, req.RebalanceTimeoutMillis = 6000+1000*int32(d.random.IntN(20)), 5000+1000*int32(d.random.IntN(20))
 	lists := [][]string{{"range"}, {"range"}, {"range", "sticky"}, {"range", "sticky"}, {"sticky"}}
 	req.Protocols = nil
@@ -217,6 +220,24 @@ func (d *classicDriver) join(m *classicClient) {
 			m.id = ""
 		}
 	})
+}
+
+// underAnotherName has a client take an instance id that may be another's; false
+// where Kafka answers nobody, or throws.
+func (d *classicDriver) underAnotherName(c *classicGroup, req *kmsg.JoinGroupRequest) bool {
+	req.InstanceID = kmsg.StringPtr([]string{"i-c", "i-d", "i-x"}[d.random.IntN(3)])
+	if c == nil {
+		return true
+	}
+	if c.pendingJoin[req.MemberID] != nil {
+		return false
+	}
+	old := c.byID[c.static[*req.InstanceID]]
+	if req.MemberID != "" || old == nil {
+		return true
+	}
+	_, pending := c.pendingSync[old.id]
+	return !old.join.on && !old.sync.on && !(pending && c.state == stateStable)
 }
 
 func (d *classicDriver) sync(m *classicClient) {
