@@ -3,6 +3,7 @@
 package shard
 
 import (
+	"math"
 	"unicode/utf16"
 
 	"gregor/base/kafka"
@@ -42,7 +43,9 @@ func Plan(d *image.Delta, topic string, self kafka.NodeID) (resign []kafka.Parti
 }
 
 // PartitionOf is the partition of an internal topic that is responsible for a
-// key: Java's hash of a string, over UTF-16, without its sign.
+// key: the absolute value of Java's hash of a string, over UTF-16, where 0 stands
+// for that of the lowest number, which has none. Other than the mask by which
+// producers choose partitions, this keeps -1 and 1 together.
 func PartitionOf(key string, partitions int) kafka.PartitionID {
 	var hash uint32
 	for _, r := range key { // bytes that are no UTF-8 count as U+FFFD, as in Java
@@ -53,5 +56,9 @@ func PartitionOf(key string, partitions int) kafka.PartitionID {
 		high, low := utf16.EncodeRune(r)
 		hash = 31*(31*hash+uint32(high)) + uint32(low)
 	}
-	return kafka.PartitionID(int(hash&0x7fffffff) % partitions)
+	signed := int64(int32(hash))
+	if signed == math.MinInt32 {
+		signed = 0
+	}
+	return kafka.PartitionID(max(signed, -signed) % int64(partitions))
 }

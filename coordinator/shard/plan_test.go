@@ -12,17 +12,22 @@ import (
 	"gregor/cluster/metarec"
 )
 
-// TestPartitionOf: what Java's "…".hashCode() & 0x7fffffff gives.
+// TestPartitionOf: as Kafka's group coordinator answers for topics of 50 and of
+// 7 partitions.
 func TestPartitionOf(t *testing.T) {
 	for _, c := range []struct {
-		key  string
-		hash int // of Java
+		key           string
+		of50, ofSeven kafka.PartitionID
 	}{
-		{"", 0}, {"a", 97}, {"group", 98629247}, {"console-consumer-12345", 158455506}, {"äöü", 226986}, {"😀", 1772899},
-		{"polygenelubricants", -0x80000000}, // the hash whose absolute value is negative
+		{"", 0, 0}, {"a", 47, 6}, {"group", 47, 3}, {"console-consumer-12345", 6, 6}, {"äöü", 36, 4}, {"😀", 49, 2}, {"audit-log", 14, 5},
+		{"test-consumer-group", 31, 5}, {"my-group", 12, 1}, {"orders", 31, 2}, // their hashes are negative
+		{"polygenelubricants", 0, 0}, // the hash whose absolute value is negative
 	} {
-		if got, want := PartitionOf(c.key, 50), kafka.PartitionID((c.hash&0x7fffffff)%50); got != want {
-			t.Errorf("%q: %d, want %d", c.key, got, want)
+		if got := PartitionOf(c.key, 50); got != c.of50 {
+			t.Errorf("%q: %d of 50, want %d", c.key, got, c.of50)
+		}
+		if got := PartitionOf(c.key, 7); got != c.ofSeven {
+			t.Errorf("%q: %d of 7, want %d", c.key, got, c.ofSeven)
 		}
 	}
 }
