@@ -297,6 +297,9 @@ func differences(want, got []field) (out []difference) {
 }
 
 func (l *ledger) allow(name, siteName string, d difference) bool {
+	if strings.HasSuffix(d.path, "ErrorMessage") && d.got == "null" && d.want != absent {
+		return false // words may be others, but not none
+	}
 	for i, a := range l.allowed {
 		if (a.site == "" || a.site == siteName) && l.matches(a.step, name) && l.matches(a.path, d.path) &&
 			(a.apache == "" || l.matches(a.apache, d.want)) && (a.gregor == "" || l.matches(a.gregor, d.got)) {
