@@ -345,7 +345,7 @@ public class Lockstep {
                     CoordinatorResult<Boolean, CoordinatorRecord> r = shard.classicGroupJoin(by, q, f, true);
                     apply(r);
                 } catch (Throwable e) {
-                    f.complete(new JoinGroupResponseData().setMemberId(q.memberId()).setErrorCode(code(e)));
+                    f.complete(new JoinGroupResponseData().setErrorCode(code(e))); // as the service does
                 }
             }
             case 14 -> {
