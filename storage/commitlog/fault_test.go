@@ -4,7 +4,9 @@ package commitlog
 
 import (
 	"errors"
+	"log/slog"
 	"path/filepath"
+	"strings"
 	"syscall"
 	"testing"
 
@@ -263,5 +265,31 @@ func TestNoPromiseBesideAFailure(t *testing.T) {
 		if got := errors.Is(chain.Err, kafka.KafkaStorageError); got != c.promised || b.l.Tail().Flushed == b.l.Tail().LogEnd && !c.promised {
 			t.Fatalf("%s: the record in front of the failure: %v, %+v", name, chain.Err, b.l.Tail())
 		}
+	}
+}
+
+// A segment file for which there was no room is empty, and the next start finds
+// the log as it was left.
+func TestNoRoomForASegmentThenStop(t *testing.T) {
+	b, fault := faultyBed(t)
+	b.o.Config = Config{SegmentBytes: 100, Preallocate: true}
+	b.mustOpen()
+	b.mustAppend(plain(1, 1))
+	fault.Add(vfs.Rule{Ops: vfs.OpPreallocate, Err: syscall.ENOSPC})
+	if a := b.append(plain(1, 1), 0, OriginClient); !errors.Is(a.Err, kafka.KafkaStorageError) {
+		t.Fatal(a.Err)
+	}
+	if info, err := b.fs.Stat(b.l.path(1, ".log")); err != nil || info.SizeBytes != 0 {
+		t.Fatalf("%+v, %v", info, err)
+	}
+	b.stop(true)
+	var said strings.Builder
+	b.o.Logger = slog.New(slog.NewTextHandler(&said, nil))
+	b.mustOpen()
+	if list, err := b.readAll(0, 1<<20, ToLogEnd); err != nil || len(list) != 1 {
+		t.Fatal(len(list), err)
+	}
+	if said.Len() > 0 {
+		t.Error(&said)
 	}
 }

@@ -91,17 +91,13 @@ func (s *logSegment) dropStale() error {
 }
 
 func (l *Log) createLogFile(s *logSegment) error {
-	err := s.log.With(func(f vfs.File) error {
+	return s.log.With(func(f vfs.File) error {
+		s.createdInFile, l.lane.dirUnsynced = true, true // whether or not there is room for it
 		if l.cfg.Preallocate {
 			return f.Preallocate(0, int64(l.cfg.SegmentBytes))
 		}
 		return nil
 	})
-	if err != nil {
-		return err
-	}
-	s.createdInFile, l.lane.dirUnsynced = true, true
-	return nil
 }
 
 // writeFailed brings file and state back to the published end. Want of room
