@@ -31,6 +31,11 @@ type ListOffset struct {
 // ListOffset answers ListOffsets. What was not found has offset and timestamp
 // -1.
 func (p *Partition) ListOffset(q *ListOffset) (commitlog.Found, error) {
+	found, err := p.listOffset(q)
+	return found, p.whenGone(err)
+}
+
+func (p *Partition) listOffset(q *ListOffset) (commitlog.Found, error) {
 	none := commitlog.Found{Offset: kafka.NoOffset, TimestampMs: -1, Epoch: kafka.NoLeaderEpoch}
 	log, err := p.readable(q.LeaderEpoch, q.LeaderOnly)
 	if err != nil {

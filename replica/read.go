@@ -3,6 +3,7 @@
 package replica
 
 import (
+	"errors"
 	"fmt"
 
 	"gregor/base/kafka"
@@ -41,11 +42,20 @@ func (p *Partition) Read(c *commitlog.Cursor, f *Fetch) (Fetched, error) {
 	if f.LastFetchedEpoch != kafka.NoLeaderEpoch {
 		end, diverging, err := diverges(log, f)
 		if err != nil || diverging {
-			return Fetched{Read: commitlog.Read{Tail: log.Tail()}, Diverging: diverging, Divergence: end}, err
+			return Fetched{Read: commitlog.Read{Tail: log.Tail()}, Diverging: diverging, Divergence: end}, p.whenGone(err)
 		}
 	}
 	r, err := log.Read(c, f.Offset, f.BytesMax, f.Bound, f.OneBatchAtLeast)
-	return Fetched{Read: r}, err
+	return Fetched{Read: r}, p.whenGone(err)
+}
+
+// whenGone tells those whose partition went under them what those are told who
+// come a moment later.
+func (p *Partition) whenGone(err error) error {
+	if errors.Is(err, commitlog.ErrClosed) && p.Status().Role == Gone {
+		return kafka.NotLeaderForPartition
+	}
+	return err
 }
 
 // readable gives the log if this replica may answer a client that knows epoch.
@@ -100,5 +110,6 @@ func (p *Partition) EndOffsetForEpoch(epoch, current kafka.LeaderEpoch) (commitl
 	if err != nil {
 		return commitlog.EpochEnd{Epoch: kafka.NoLeaderEpoch, End: kafka.NoOffset}, err
 	}
-	return log.EndOffsetForEpoch(epoch)
+	end, err := log.EndOffsetForEpoch(epoch)
+	return end, p.whenGone(err)
 }

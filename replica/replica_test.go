@@ -366,3 +366,57 @@ func TestAppendsAllocateNothing(t *testing.T) {
 		t.Errorf("%v allocations an append", got)
 	}
 }
+
+// Who reads from a partition that goes meanwhile is told what those are told who
+// come a moment later, and not that the disk has failed.
+func TestReadersMeetTheEnd(t *testing.T) {
+	for name, read := range map[string]func(*Partition) error{
+		"fetch": func(p *Partition) error {
+			r, err := p.Read(nil, &Fetch{LeaderEpoch: kafka.NoLeaderEpoch, LastFetchedEpoch: kafka.NoLeaderEpoch, BytesMax: 1 << 20, Bound: commitlog.ToHighWatermark})
+			if r.File.Src != nil {
+				r.File.Src.Release()
+			}
+			return err
+		},
+		"time": func(p *Partition) error {
+			_, err := p.ListOffset(&ListOffset{TimestampMs: 1, LeaderEpoch: kafka.NoLeaderEpoch})
+			return err
+		},
+		"epoch": func(p *Partition) error {
+			_, err := p.EndOffsetForEpoch(1, kafka.NoLeaderEpoch)
+			return err
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				slow := vfs.NewFault(vfs.NewMemory())
+				o := commitlog.Options{FS: slow, Files: segment.NewFiles(slow, 16), Dir: "/t-0", TopicPartition: tp, TopicID: id.TopicID,
+					Logger: slog.New(slog.DiscardHandler), Now: time.Now}
+				log, err := commitlog.Open(o)
+				if err != nil {
+					t.Fatal(err)
+				}
+				log.Append(&commitlog.Append{Batches: records("a"), ExpectedEpoch: kafka.NoLeaderEpoch}, 1)
+				hint, err := log.Close()
+				if err != nil {
+					t.Fatal(err)
+				}
+				o.CleanStart, o.Hint, o.HighWatermark = true, &hint, hint.LogEnd // not loaded before its first use
+				p := New(id, tp, time.Now)
+				p.SetRules(&Rules{ISR: isr.Rules{MinInsyncReplicas: 1, LagMaxMs: 30_000}})
+				if err := p.Open(func() (*commitlog.Log, error) { return commitlog.Open(o) }); err != nil {
+					t.Fatal(err)
+				}
+				lead(t, p, leading(2, 0, 1))
+				slow.Add(vfs.Rule{Ops: vfs.OpAny, Delay: time.Second})
+				got := make(chan error, 1)
+				go func() { got <- read(p) }()
+				time.Sleep(time.Second / 2)
+				_ = p.Close(func(l *commitlog.Log) error { l.Kill(); return nil })
+				if err := <-got; !errors.Is(err, kafka.NotLeaderForPartition) {
+					t.Error(err)
+				}
+			})
+		})
+	}
+}
