@@ -11,7 +11,8 @@ import (
 )
 
 // aborted lists the aborted transactions that overlap [from, to). here is false
-// where the segment has left the log, and nobody knows them any more.
+// where the segment has left the log, or a truncation took what ended transactions
+// in front of v's bound: nobody knows them any more.
 func (l *Log) aborted(v *view, from, to kafka.Offset) (list []AbortedTxn, here bool, err error) {
 	l.mu.Lock()
 	i, ok := l.pub.index(v.seg.base)
@@ -46,7 +47,9 @@ func (l *Log) aborted(v *view, from, to kafka.Offset) (list []AbortedTxn, here b
 		}
 	}
 	slices.SortFunc(list, func(a, b AbortedTxn) int { return cmp.Compare(a.FirstOffset, b.FirstOffset) })
-	return list, true, nil
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return list, l.tail.LastStable >= v.bound, nil
 }
 
 // abortedIn avoids opening the indexes of a segment without aborted transactions.

@@ -201,6 +201,67 @@ func TestAbortedMeetsRetention(t *testing.T) {
 	}}.run(t)
 }
 
+// Where a truncation takes a segment that tells of aborted records while a reader
+// looks for those among what it has read, the read begins again.
+func TestAbortedMeetsTruncation(t *testing.T) {
+	for name, committed := range map[string]bool{"of what is committed": true, "of what is not": false} {
+		t.Run(name, func(t *testing.T) {
+			var from, cut kafka.Offset
+			prepare := func(b *bed) {
+				add := func(s spec) kafka.Offset {
+					origin := OriginClient
+					if s.marker != "" {
+						origin = OriginCoordinator
+					}
+					if a := b.append(s, 0, origin); a.Err != nil {
+						b.t.Fatal(a.Err)
+					}
+					return b.l.Tail().LogEnd
+				}
+				marker := func(pid kafka.ProducerID, what string) spec {
+					return spec{n: 1, ts: 1, pid: pid, marker: what, seq: batch.NoSequence}
+				}
+				long := inTxn(0)
+				long.pid = 8
+				from = add(long)
+				cut = add(inTxn(0))
+				add(plain(1, 1))
+				add(marker(7, "abort"))
+				end := add(marker(8, "commit"))
+				if !committed {
+					cut = end
+				}
+				add(inTxn(1))
+				add(marker(7, "abort"))
+				if end = add(plain(1, 1)); !committed {
+					end = cut
+				}
+				b.l.AdvanceHighWatermark(end)
+			}
+			reader := func(b *bed) error {
+				r, err := b.l.Read(nil, from, 1, ToLastStable, true)
+				switch {
+				case r.File.Src == nil && !committed && err == nil:
+					return errors.New("no records")
+				case r.File.Src == nil:
+					return err
+				}
+				r.File.Src.Release()
+				if len(r.Aborted) == 0 {
+					return errors.New("aborted records without a word")
+				}
+				return err
+			}
+			verb := func(b *bed) error { return b.l.TruncateTo(cut) }
+			meeting{prepare: prepare, reader: reader, lane: verb, check: func(t *testing.T, _ *bed, err error) {
+				if err != nil {
+					t.Errorf("the reader: %v", err)
+				}
+			}}.run(t)
+		})
+	}
+}
+
 // A reader that opens the indexes of a log, or builds them again, while its topic
 // is deleted leaves the next topic of that name alone.
 func TestIndexesMeetTheNextTopic(t *testing.T) {

@@ -4,6 +4,7 @@ package commitlog
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
 	"slices"
 
@@ -73,9 +74,10 @@ func (l *Log) Read(c *Cursor, from kafka.Offset, bytesMax int, bound Bound, oneB
 const readTriesMax = 1000
 
 // changed reports whether what was read of a segment does not count: a
-// truncation cut it, or its files went away meanwhile.
+// truncation cut it, or its files, or those of another that was asked, went away
+// meanwhile.
 func (l *Log) changed(s *logSegment, file *segment.File, err error) bool {
-	if !file.Intact() {
+	if !file.Intact() || errors.Is(err, errGone) {
 		return true
 	}
 	if err == nil {
