@@ -183,7 +183,7 @@ func (x *Executor) delete(p *replica.Partition) error {
 		return d.DeleteLog(log)
 	})
 	switch {
-	case opened != nil && passes(err):
+	case opened != nil && d.Offline() == nil && passes(err):
 		x.o.Logger.Warn("the folder of a deleted partition keeps its name until there is what a renaming needs", "partition", p.TopicPartition().String(), "err", err)
 		x.deleteLater(p, opened)
 		return nil

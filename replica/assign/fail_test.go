@@ -110,7 +110,8 @@ func TestOpeningIsTriedAgain(t *testing.T) {
 	for _, c := range []struct {
 		err  error
 		want replica.Role
-	}{{syscall.ENOSPC, replica.Leader}, {syscall.EMFILE, replica.Leader}, {syscall.ENFILE, replica.Leader}, {syscall.ENOMEM, replica.Leader}, {errBroken, replica.Offline}} {
+	}{{syscall.ENOSPC, replica.Leader}, {syscall.EMFILE, replica.Leader}, {syscall.ENFILE, replica.Leader}, {syscall.ENOMEM, replica.Leader}, {errBroken, replica.Offline},
+		{&logdir.OfflineError{Err: syscall.EMFILE}, replica.Offline}} { // which never comes back
 		synctest.Test(t, func(t *testing.T) {
 			x := executor(t, nil, newDir(1))
 			x.o.Dirs[0] = &reluctant{dir: newDir(1), refusals: 3, err: fmt.Errorf("list the folder: %w", c.err)}

@@ -128,8 +128,13 @@ func (x *Executor) deleteLater(p *replica.Partition, log *commitlog.Log) {
 }
 
 // passes reports whether err only says that there is no room, no descriptor or no
-// memory, or that a deleted log still has the name for want of them.
+// memory, or that a deleted log still has the name for want of them. A directory that
+// went offline over it does not come back.
 func passes(err error) bool {
+	var offline *logdir.OfflineError
+	if errors.As(err, &offline) {
+		return false
+	}
 	return slices.ContainsFunc([]error{syscall.ENOSPC, syscall.EDQUOT, syscall.EMFILE, syscall.ENFILE, syscall.ENOMEM, logdir.ErrOpen},
 		func(e error) bool { return errors.Is(err, e) })
 }
