@@ -200,18 +200,18 @@ func TestFlushMsThatFails(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		fault := vfs.NewFault(vfs.NewMemory())
 		f := runFlusher(t, 1)
-		failing := func(err error) { fault.Add(vfs.Rule{Ops: vfs.OpSyncData, Err: err}) }
+		failing := func(op vfs.Op, err error) { fault.Add(vfs.Rule{Ops: op, Err: err}) }
 		p, gone := flushed(t, fault, f, 0, 1000), flushed(t, fault, f, 1, 1000)
 		appendOne(p, "a")
 		appendOne(gone, "a")
 		gone.Close(func(l *commitlog.Log) error { l.Kill(); return nil })
-		failing(syscall.EMFILE)
+		failing(vfs.OpOpen, syscall.EMFILE)
 		time.Sleep(90 * time.Second)
 		isFlushed(t, p, false)
 		fault.Clear()
 		time.Sleep(2 * time.Second)
 		isFlushed(t, p, true)
-		failing(syscall.EIO)
+		failing(vfs.OpSyncData, syscall.EIO)
 		appendOne(p, "b")
 		time.Sleep(10 * time.Second)
 		before := fault.Count(vfs.OpSyncData)

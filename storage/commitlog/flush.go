@@ -4,10 +4,13 @@ package commitlog
 
 import (
 	"errors"
+	"io/fs"
 	"math"
 	"path/filepath"
+	"slices"
 
 	"gregor/base/kafka"
+	"gregor/storage/segment"
 )
 
 // Flush makes everything appended so far durable: the segments that are not
@@ -52,12 +55,26 @@ func (l *Log) Flush() error {
 	return nil
 }
 
-// syncFailed is final unless the file could not even be opened for it.
+// syncFailed is final unless files could not even be opened for it: whatever a
+// sync itself fails with, the next one may claim success.
 func (l *Log) syncFailed(path string, err error) error {
-	if passing(err) && !isNoSpace(err) {
+	if unopened(err) {
 		return storageError("sync "+path, err)
 	}
 	return l.fail("sync "+path, err)
+}
+
+// unopened reports whether all of err is that files could not be opened, for now.
+func unopened(err error) bool {
+	switch e := err.(type) {
+	case interface{ Unwrap() []error }:
+		return !slices.ContainsFunc(e.Unwrap(), func(one error) bool { return !unopened(one) })
+	case *fs.PathError:
+		return e.Op == "open" && passing(e) && !isNoSpace(e)
+	case interface{ Unwrap() error }:
+		return unopened(e.Unwrap())
+	}
+	return err == segment.ErrClosed
 }
 
 // FlushDueAtMs is when FlushDue will have something to do; 0 is never.

@@ -3,6 +3,8 @@
 package commitlog
 
 import (
+	"errors"
+	"syscall"
 	"testing"
 	"time"
 
@@ -115,5 +117,34 @@ func TestPreallocate(t *testing.T) {
 	defer b.l.Kill()
 	if list, err := b.readAll(a.BaseOffset, 1<<20, ToLogEnd); err != nil || len(list) != 2 {
 		t.Fatal(len(list), err)
+	}
+}
+
+// What a sync fails with is final, whatever it is, beside an error that passes too;
+// a file that cannot be opened for it is not.
+func TestFailedSyncIsFinal(t *testing.T) {
+	for _, c := range []struct {
+		name  string
+		rules []vfs.Rule
+		final bool
+	}{
+		{"no memory", []vfs.Rule{{Ops: vfs.OpSyncData, Path: ".log", Err: syscall.ENOMEM}}, true},
+		{"no room", []vfs.Rule{{Ops: vfs.OpSyncData, Path: ".log", Err: syscall.ENOSPC}}, true},
+		{"folder, and no descriptor", []vfs.Rule{{Ops: vfs.OpOpen, Path: metadataFile, Err: syscall.EMFILE}, {Ops: vfs.OpSyncDir, Err: syscall.EIO}}, true},
+		{"no descriptor", []vfs.Rule{{Ops: vfs.OpOpen, Path: metadataFile, Err: syscall.EMFILE}}, false},
+	} {
+		b, fault := faultyBed(t)
+		b.mustOpen()
+		b.mustAppend(plain(1, 1))
+		for _, rule := range c.rules {
+			fault.Add(rule)
+		}
+		if err := b.l.Flush(); !errors.Is(err, kafka.KafkaStorageError) {
+			t.Fatalf("%s: %v", c.name, err)
+		}
+		fault.Clear()
+		if err := b.l.Flush(); errors.Is(err, ErrFailed) != c.final {
+			t.Errorf("%s: then %v", c.name, err)
+		}
 	}
 }
