@@ -185,18 +185,21 @@ func topicPattern(text string) (*regexp.Regexp, error) {
 	return pattern, nil
 }
 
-// topicNames lists the topics that a pattern matches, by name; an empty
-// pattern matches all.
-func topicNames(ctx context.Context, admin *kadm.Client, pattern string, withInternal bool) ([]string, error) {
+// topicOption is the pattern of --topic, nil without it. An empty one, as with a
+// script's variable that is not set, matches nothing.
+func (o *given) topicOption() (*regexp.Regexp, error) {
+	if !o.has("topic") {
+		return nil, nil
+	}
+	return topicPattern(o.text("topic"))
+}
+
+// topicNames lists the topics that a pattern matches, by name, and all without
+// one.
+func topicNames(ctx context.Context, admin *kadm.Client, match *regexp.Regexp, withInternal bool) ([]string, error) {
 	all, err := admin.ListTopicsWithInternal(ctx)
 	if err != nil {
 		return nil, err
-	}
-	var match *regexp.Regexp
-	if pattern != "" {
-		if match, err = topicPattern(pattern); err != nil {
-			return nil, err
-		}
 	}
 	var names []string
 	for name, t := range all {

@@ -50,7 +50,7 @@ func (c *configs) describe(ctx context.Context, entities []entity) error {
 func (c *configs) names(ctx context.Context, e *entity) ([]string, error) {
 	switch e.kind {
 	case "topics":
-		return topicNames(ctx, c.admin, "", true)
+		return topicNames(ctx, c.admin, nil, true)
 	case "brokers", "broker-loggers":
 		meta, err := c.admin.BrokerMetadata(ctx)
 		if err != nil {

@@ -71,7 +71,11 @@ func runTopics(ctx context.Context, o *given, s Streams) error {
 		case "create":
 			return createTopic(ctx, o, client, s.Out)
 		case "list":
-			names, err := topicNames(ctx, admin, o.text("topic"), !o.has("exclude-internal"))
+			match, err := o.topicOption()
+			if err != nil {
+				return err
+			}
+			names, err := topicNames(ctx, admin, match, !o.has("exclude-internal"))
 			if err != nil {
 				return err
 			}
@@ -240,7 +244,11 @@ func replicaAssignment(text string) ([][]int32, error) {
 
 // existing are the topics of --topic. None is an error unless --if-exists.
 func existing(ctx context.Context, o *given, admin *kadm.Client) ([]string, error) {
-	names, err := topicNames(ctx, admin, o.text("topic"), !o.has("exclude-internal"))
+	match, err := o.topicOption()
+	if err != nil {
+		return nil, err
+	}
+	names, err := topicNames(ctx, admin, match, !o.has("exclude-internal"))
 	if err != nil {
 		return nil, err
 	}
