@@ -194,7 +194,7 @@ func (d *driver) retopic() {
 	}
 	var deleted []DeletedTopic
 	for _, name := range sortedKeys(d.topics) {
-		if _, ok := topics[name]; !ok {
+		if _, ok := topics[name]; !ok || d.chance(8) { // it may come again at once, as another
 			id, _, _ := d.view().Topic(name)
 			deleted = append(deleted, DeletedTopic{Name: name, ID: id})
 			d.lives[name]++

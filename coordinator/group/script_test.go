@@ -5,6 +5,7 @@ package group
 import (
 	"fmt"
 	"reflect"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -197,8 +198,9 @@ func (w *world) setTopics(topics topicSet, deleted []DeletedTopic) {
 	change := TopicsChange{Names: []string{}, Deleted: deleted}
 	for name, n := range topics {
 		had, ok := w.topics[name]
-		change.Created = change.Created || !ok
-		if n != had {
+		again := slices.ContainsFunc(deleted, func(d DeletedTopic) bool { return d.Name == name })
+		change.Created = change.Created || !ok || again
+		if n != had || again {
 			change.Names = append(change.Names, name)
 		}
 	}
