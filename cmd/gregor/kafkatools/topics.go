@@ -242,7 +242,8 @@ func replicaAssignment(text string) ([][]int32, error) {
 	return all, nil
 }
 
-// existing are the topics of --topic. None is an error unless --if-exists.
+// existing are the topics of --topic. None is an error unless --if-exists, or where
+// the option is empty, as with Kafka's tool.
 func existing(ctx context.Context, o *given, admin *kadm.Client) ([]string, error) {
 	match, err := o.topicOption()
 	if err != nil {
@@ -252,7 +253,7 @@ func existing(ctx context.Context, o *given, admin *kadm.Client) ([]string, erro
 	if err != nil {
 		return nil, err
 	}
-	if len(names) == 0 && o.has("topic") && !o.has("if-exists") {
+	if len(names) == 0 && o.text("topic") != "" && !o.has("if-exists") {
 		return nil, fmt.Errorf("Topic '%s' does not exist as expected", o.text("topic"))
 	}
 	return names, nil
