@@ -54,6 +54,9 @@ func (o *memberOptions) flags(c *cobra.Command) {
 // checkMember refuses what a member cannot do.
 func (o *consumeOptions) checkMember(c *cobra.Command) error {
 	if o.group == "" {
+		if c.Flags().Changed("group") {
+			return usage("--group needs the name of a group")
+		}
 		for _, flag := range []string{"commit", "protocol", "instance"} {
 			if c.Flags().Changed(flag) {
 				return usage("--%s is for members of a group; give --group", flag)

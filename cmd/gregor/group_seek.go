@@ -100,6 +100,8 @@ func (s *seeking) check(c *cobra.Command) error {
 		s.point, err = parseOnePoint("--to", s.to, time.Now())
 	case s.fromFile != "":
 		s.entries, err = readOffsetLines(c.InOrStdin(), s.fromFile)
+	case c.Flags().Changed("from-file"):
+		err = usage("--from-file needs the name of a file")
 	case c.Flags().Changed("from-group") && s.fromGroup == "":
 		err = usage("--from-group needs the name of a group")
 	}

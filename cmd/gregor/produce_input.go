@@ -99,6 +99,8 @@ func (o *inputOptions) source(stdin io.Reader, topic string, now func() time.Tim
 	switch {
 	case o.count < 0:
 		return nil, usage("-n takes a number from 1 on")
+	case o.partition < -1:
+		return nil, usage("-p %d: want a partition, or -1 for any", o.partition)
 	case o.tombstone && !o.hasKey:
 		return nil, usage("--tombstone needs the key that it deletes; add -k")
 	case o.tombstone && o.template != "":
