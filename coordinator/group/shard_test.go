@@ -67,6 +67,21 @@ func newShards(log *memlog.Log) *shards {
 	return s
 }
 
+// elect begins a term and waits until its groups are loaded: what is asked before
+// may be taken and then told to come again.
+func elect(t *testing.T, s *shards, epoch kafka.LeaderEpoch) {
+	t.Helper()
+	s.Elect(0, epoch)
+	for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(10 * time.Millisecond) {
+		if active, _ := s.Active(); len(active) == 1 {
+			return
+		}
+		if time.Now().After(deadline) {
+			t.Fatal("not loaded in ten seconds")
+		}
+	}
+}
+
 // begin sends a request and does not wait.
 func begin(t *testing.T, s *shards, event func(g *Groups, nowMs int64, to Token, out *Out)) *shard.Ticket {
 	t.Helper()
@@ -99,7 +114,7 @@ func TestOnShards(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		log := &memlog.Log{}
 		s := newShards(log)
-		s.Elect(0, 1)
+		elect(t, s, 1)
 		join := func(member string) *shard.Ticket {
 			return begin(t, s, func(g *Groups, nowMs int64, to Token, out *Out) {
 				g.JoinGroup(nowMs, Caller{ClientID: "c"}, joinRequest(3, "g", member), to, out)
@@ -146,7 +161,7 @@ func TestOnShards(t *testing.T) {
 		if resp := result[*kmsg.JoinGroupResponse](t, waits); kafka.Code(resp.ErrorCode) != kafka.NotCoordinator {
 			t.Fatalf("who waited got %s", show(resp))
 		}
-		s.Elect(0, 2)
+		elect(t, s, 2)
 		req := kmsg.NewPtrOffsetFetchRequest()
 		req.Version, req.RequireStable = 9, true
 		req.Groups = []kmsg.OffsetFetchRequestGroup{{Group: "g", Topics: []kmsg.OffsetFetchRequestGroupTopic{{Topic: "t", Partitions: []int32{0, 1}}}}}
