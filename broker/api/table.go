@@ -42,6 +42,7 @@ const (
 	keyListPartitionReassignments = 46
 	keyDescribeClientQuotas       = 48
 	keyAlterClientQuotas          = 49
+	keyDescribeUserScram          = 50
 	keyDescribeQuorum             = 55
 	keyUpdateFeatures             = 57
 	keyUnregisterBroker           = 64
@@ -251,6 +252,10 @@ func rows() []row {
 				arrayAt(0, textAt(0), int64At(0), boolAt(0))), boolAt(0)},
 			request: func() kmsg.Request { return new(kmsg.AlterClientQuotasRequest) },
 			handle:  (*API).handleAlterClientQuotas, purpose: "set and remove limits"},
+		{key: keyDescribeUserScram, name: "DescribeUserScramCredentials", min: 0, max: 0, advertisedMin: 0, flexibleFrom: 0, roles: call.Broker,
+			shape:   shape{arrayAt(0, textAt(0)).nullable(0)},
+			request: func() kmsg.Request { return new(kmsg.DescribeUserSCRAMCredentialsRequest) },
+			handle:  (*API).handleDescribeUserSCRAMCredentials, purpose: "which users have SCRAM credentials; none can be made yet"},
 		{key: keyDescribeQuorum, name: "DescribeQuorum", min: 0, max: 2, advertisedMin: 0, flexibleFrom: 0,
 			roles: call.Broker | call.Controller, forwardable: true,
 			shape:   shape{arrayAt(0, textAt(0), arrayAt(0, int32At(0)))},

@@ -126,6 +126,9 @@ func (i *Image) ScramCredential(user string, mechanism int8) *metarec.UserScramC
 	return c
 }
 
+// ScramCredentials walks over all credentials, by mechanism and user.
+func (i *Image) ScramCredentials() iter.Seq[*metarec.UserScramCredential] { return i.scram.values() }
+
 // ACL returns the entry of an id, nil if there is none.
 func (i *Image) ACL(id kafka.UUID) *metarec.AccessControlEntry {
 	a, _ := i.acls.get(id)

@@ -306,7 +306,7 @@ func (p *peer) partitions(topic string) int32 {
 
 // samplesWithErrors are right requests that ask for what is not there, because
 // they would change something otherwise, or because it is not built.
-const samplesWithErrors = "DeleteTopics UnregisterBroker ElectLeaders JoinGroup SyncGroup Heartbeat LeaveGroup DeleteGroups OffsetDelete ConsumerGroupHeartbeat ConsumerGroupDescribe PushTelemetry DescribeACLs CreateACLs DeleteACLs"
+const samplesWithErrors = "DeleteTopics UnregisterBroker ElectLeaders JoinGroup SyncGroup Heartbeat LeaveGroup DeleteGroups OffsetDelete ConsumerGroupHeartbeat ConsumerGroupDescribe PushTelemetry DescribeACLs CreateACLs DeleteACLs DescribeUserSCRAMCredentials"
 
 // suffer sends a case and tells whether it cost the connection.
 func (p *peer) suffer(req kmsg.Request, c badinput.Case) (closed bool) {

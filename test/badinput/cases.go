@@ -368,6 +368,7 @@ var nullFrom = map[string]int16{
 	"OffsetFetch.Topics":                    2,
 	"OffsetFetch.Groups.Topics":             8,
 	"ListPartitionReassignments.Topics":     0,
+	"DescribeUserSCRAMCredentials.Users":    0,
 	"CreatePartitions.Topics.Assignment":    0,
 	"Produce.Topics.Partitions.Records":     0,
 

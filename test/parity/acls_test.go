@@ -15,6 +15,8 @@ const (
 	keyDescribeACLs = 29
 	keyCreateACLs   = 30
 	keyDeleteACLs   = 31
+
+	keyDescribeUserScram = 50
 )
 
 // acl is what all three requests are made of. A filter with nil matches any.
@@ -44,6 +46,22 @@ func deletingACLs(list ...acl) *kmsg.DeleteACLsRequest {
 			Principal: a.principal, Host: a.host, Operation: kmsg.ACLOperation(a.operation), PermissionType: kmsg.ACLPermissionType(a.permission)})
 	}
 	return req
+}
+
+// scram asks for the credentials of users where there are none.
+func (l *list) scram() {
+	for _, users := range [][]string{nil, {}, {"alice"}, {""}, {"bob", "alice"}, {"bob", "alice", "alice", "alice"}} {
+		l.each(keyDescribeUserScram, fmt.Sprintf("DescribeUserSCRAMCredentials/%q, null %t", users, users == nil), func(*site, int16) kmsg.Request {
+			req := kmsg.NewPtrDescribeUserSCRAMCredentialsRequest()
+			if users != nil {
+				req.Users = []kmsg.DescribeUserSCRAMCredentialsRequestUser{}
+			}
+			for _, user := range users {
+				req.Users = append(req.Users, kmsg.DescribeUserSCRAMCredentialsRequestUser{Name: user})
+			}
+			return req
+		})
+	}
 }
 
 // acls sends requests about ACLs to brokers without an authorizer: right ones,

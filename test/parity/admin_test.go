@@ -30,6 +30,7 @@ func (l *list) admin() {
 	l.elections()
 	l.reassignments()
 	l.acls()
+	l.scram()
 }
 
 func (l *list) describeConfigs() {

@@ -77,7 +77,7 @@ var served = map[int16][2]int16{
 	keyDescribeClientQuotas: {0, 1}, keyAlterClientQuotas: {0, 1},
 	keyOffsetCommit: {2, 10}, keyOffsetFetch: {1, 10}, keyFindCoordinator: {0, 6}, keyJoinGroup: {0, 9}, keyHeartbeat: {0, 4}, keyLeaveGroup: {0, 5}, keySyncGroup: {0, 5},
 	keyDescribeGroups: {0, 6}, keyListGroups: {0, 5}, keyDeleteGroups: {0, 3}, keyOffsetDelete: {0, 0}, keyConsumerGroupHeartbeat: {0, 1}, keyConsumerGroupDescribe: {0, 1},
-	keyDescribeACLs: {1, 3}, keyCreateACLs: {1, 3}, keyDeleteACLs: {1, 3},
+	keyDescribeUserScram: {0, 0}, keyDescribeACLs: {1, 3}, keyCreateACLs: {1, 3}, keyDeleteACLs: {1, 3},
 	keyAlterPartitionReassignments: {0, 1}, keyListPartitionReassignments: {0, 0}, keyListConfigResources: {0, 1}, keyDescribeTopicPartitions: {0, 0},
 	keyDescribeLogDirs: {1, 5}, keyDescribeQuorum: {0, 2}, keyUpdateFeatures: {0, 2}, keyDescribeProducers: {0, 0}, keyWriteTxnMarkers: {1, 2}, keyUnregisterBroker: {0, 0},
 }
