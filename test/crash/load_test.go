@@ -365,6 +365,10 @@ func (w *world) deleteRecords(p *part) {
 func (w *world) retain(p *part) {
 	rules := retention.Rules{Delete: true, Ms: -1, Bytes: -1}
 	choice := w.random.IntN(3)
+	if segments, err := p.log.Segments(); err != nil || segments[0].Base < p.now.base {
+		w.fatal(err)
+		choice = 1 // how old its records are is not known, of those that adopt has left out
+	}
 	if choice != 1 && p.now.end() > p.now.base {
 		newest := p.now.at(p.now.base + kafka.Offset(w.random.Int64N(int64(p.now.end()-p.now.base)))).timestampMs
 		rules.Ms = max(0, time.Now().UnixMilli()-newest)
