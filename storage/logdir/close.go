@@ -10,6 +10,7 @@ import (
 
 	"gregor/base/kafka"
 	"gregor/base/vfs"
+	"gregor/storage/commitlog"
 )
 
 // Close ends the use of the directory cleanly: it closes every log, makes all
@@ -131,14 +132,17 @@ func (e *entry) close() (remembered, error) {
 	if log == nil {
 		return remembered{topicID: e.topicID, kept: e.kept, hint: e.hint}, nil
 	}
-	highWatermark := log.Tail().HighWatermark
+	tail := log.Tail()
 	hint, err := log.Close()
+	if e.ended && errors.Is(err, commitlog.ErrClosed) {
+		return remembered{topicID: e.topicID, kept: tailKept(tail)}, nil // nobody will ask for more of it
+	}
 	if err != nil {
 		return remembered{}, fmt.Errorf("close log %s: %w", e.tp, err)
 	}
 	return remembered{topicID: e.topicID, hint: &hint, kept: kept{
 		recoveryPoint: hint.LogEnd,
-		highWatermark: min(highWatermark, hint.LogEnd),
+		highWatermark: min(tail.HighWatermark, hint.LogEnd),
 		logStart:      hint.LogStart,
 	}}, nil
 }

@@ -182,8 +182,11 @@ func (e *entry) currentLocked() kept {
 	if log == nil {
 		return e.kept
 	}
-	tail := log.Tail()
-	return kept{recoveryPoint: tail.Flushed, highWatermark: tail.HighWatermark, logStart: tail.LogStart}
+	return tailKept(log.Tail())
+}
+
+func tailKept(t commitlog.Tail) kept {
+	return kept{recoveryPoint: t.Flushed, highWatermark: t.HighWatermark, logStart: t.LogStart}
 }
 
 // checkpointRecoveryPoints writes recovery points and log starts, if any moved.

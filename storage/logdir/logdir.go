@@ -199,6 +199,7 @@ type entry struct {
 	// recoveryLost: kept.recoveryPoint is 0 because the file is lost.
 	recoveryLost bool
 	fresh        bool // no folder of this name was found
+	ended        bool // its deletion failed: the log is closed, and still has the name
 	// unrecovered: after an unclean stop nobody has opened the log yet, so
 	// nobody knows whether its tail is whole.
 	unrecovered bool

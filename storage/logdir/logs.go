@@ -192,6 +192,9 @@ func (d *Dir) DeleteLog(log *commitlog.Log) error {
 		}
 		return nil
 	case err != nil:
+		d.mu.Lock()
+		e.ended = true
+		d.mu.Unlock()
 		return fmt.Errorf("delete log %s: %w", tp, err)
 	}
 	return d.gone(e, path, deleteSuffix)

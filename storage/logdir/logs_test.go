@@ -252,3 +252,42 @@ func TestDeleteLogWithoutAFolder(t *testing.T) {
 	ok(t, d.Offline())
 	ok(t, d.Close(1))
 }
+
+// A deletion that found no room for the new name does not cost the directory its
+// clean stop.
+func TestCleanStopAfterADeletionThatFailed(t *testing.T) {
+	for name, used := range map[string]bool{"in use": true, "not used since the start": false} {
+		t.Run(name, func(t *testing.T) {
+			memory := vfs.NewMemory()
+			fill(t, memory, 2)
+			fsys := vfs.NewFault(memory)
+			d := open(t, fsys)
+			gone, kept := openLog(t, d, tp("orders", 0)), openLog(t, d, tp("orders", 1))
+			appendSome(t, kept, 1)
+			if used {
+				appendSome(t, gone, 1)
+			}
+			fsys.Add(vfs.Rule{Ops: vfs.OpRename, Path: "/orders-0", Err: syscall.ENOSPC})
+			if err := d.DeleteLog(gone); !errors.Is(err, syscall.ENOSPC) {
+				t.Fatal(err)
+			}
+			fsys.Clear()
+			ok(t, d.Close(2))
+			if !slices.Contains(names(t, memory), markerFile) {
+				t.Error("no marker")
+			}
+
+			d = open(t, memory)
+			if tail := openLog(t, d, tp("orders", 1)).Tail(); tail.LogEnd != 2 {
+				t.Errorf("%+v", tail)
+			}
+			// What is left of the topic goes away with it.
+			if used {
+				ok(t, d.SetAside(tp("orders", 0)))
+			} else {
+				ok(t, d.DeleteLog(openLog(t, d, tp("orders", 0))))
+			}
+			ok(t, d.Close(3))
+		})
+	}
+}
