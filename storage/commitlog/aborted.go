@@ -11,8 +11,8 @@ import (
 )
 
 // aborted lists the aborted transactions that overlap [from, to). here is false
-// where the segment has left the log, or a truncation took what ended transactions
-// in front of v's bound: nobody knows them any more.
+// where the segment has left the log, or a truncation came since v was taken: it may
+// have cut what ended a transaction, and the last stable offset follows only later.
 func (l *Log) aborted(v *view, from, to kafka.Offset) (list []AbortedTxn, here bool, err error) {
 	l.mu.Lock()
 	i, ok := l.pub.index(v.seg.base)
@@ -30,7 +30,7 @@ func (l *Log) aborted(v *view, from, to kafka.Offset) (list []AbortedTxn, here b
 		}
 		txns, err := l.abortedIn(s, sizes)
 		if err != nil {
-			return nil, true, err
+			return nil, l.uncut(v), err
 		}
 		done := false
 		for _, t := range txns {
@@ -47,9 +47,14 @@ func (l *Log) aborted(v *view, from, to kafka.Offset) (list []AbortedTxn, here b
 		}
 	}
 	slices.SortFunc(list, func(a, b AbortedTxn) int { return cmp.Compare(a.FirstOffset, b.FirstOffset) })
+	return list, l.uncut(v), nil
+}
+
+// uncut reports whether there was no truncation since v was taken.
+func (l *Log) uncut(v *view) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return list, l.tail.LastStable >= v.bound, nil
+	return l.pub.cuts == v.cuts
 }
 
 // abortedIn avoids opening the indexes of a segment without aborted transactions.

@@ -192,6 +192,7 @@ type published struct {
 	pending  epochList // epochs that began before the log was loaded
 	// cutting is open while a truncation changes files: nobody begins to read then.
 	cutting chan struct{}
+	cuts    int // truncations so far
 	// leftovers: files of segments that left the log could not be renamed yet.
 	leftovers bool
 	futureMs  int64        // the last timestamp of the future that was told

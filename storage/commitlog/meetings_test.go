@@ -14,6 +14,7 @@ import (
 	"gregor/base/kafka"
 	"gregor/base/vfs"
 	"gregor/storage/scrub"
+	"gregor/storage/segment"
 	"gregor/wire/batch"
 )
 
@@ -349,4 +350,60 @@ func TestLoadMeetsAppend(t *testing.T) {
 			t.Errorf("%+v", tail)
 		}
 	}}.run(t)
+}
+
+// A truncation that takes the end of a transaction, and nothing below the last
+// stable offset, does not have its records given as if they had been committed.
+func TestAbortedMeetsTheEndOfATransaction(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := memoryBed(t)
+		filled(b, 5000)
+		add := func(s spec, origin Origin) kafka.Offset {
+			if a := b.append(s, 0, origin); a.Err != nil {
+				t.Fatal(a.Err)
+			}
+			return b.l.Tail().LogEnd
+		}
+		from := b.l.Tail().LogEnd
+		long := inTxn(0)
+		long.pid = 8
+		add(inTxn(0), OriginClient)
+		stable := add(plain(1, 1), OriginClient)
+		cut := add(long, OriginClient) // never ends
+		add(plain(1, 1), OriginClient)
+		add(spec{n: 1, ts: 1, pid: 7, marker: "abort", seq: batch.NoSequence}, OriginCoordinator)
+		b.l.AdvanceHighWatermark(add(plain(1, 1), OriginClient))
+		b.stop(true)
+		slow := vfs.NewFault(b.fs)
+		b.fs, b.o.FS = slow, slow
+		b.mustOpen()
+		if _, err := b.l.Segments(); err != nil {
+			t.Fatal(err)
+		}
+		if got := b.l.Tail().LastStable; got != stable {
+			t.Fatalf("last stable offset %d, want %d", got, stable)
+		}
+		slow.Add(vfs.Rule{Ops: vfs.OpRead, Path: segment.Name(from, segment.LogSuffix), Delay: time.Second})
+		slow.Add(vfs.Rule{Ops: vfs.OpRename, Delay: time.Minute})
+		done := make(chan error, 1)
+		go func() {
+			time.Sleep(time.Second / 2)
+			done <- b.l.TruncateTo(cut)
+		}()
+		r, err := b.l.Read(nil, from, 1, ToLastStable, true)
+		if err != nil {
+			t.Error("the reader:", err)
+		}
+		if r.File.Src != nil {
+			r.File.Src.Release()
+			if len(r.Aborted) == 0 {
+				t.Error("aborted records without a word")
+			}
+		}
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+		b.l.Kill()
+		_ = b.files.Close()
+	})
 }

@@ -99,6 +99,7 @@ type view struct {
 	after     *logSegment  // the segment behind, or nil
 	end       kafka.Offset // base of the segment behind; the log end where there is none
 	floor     kafka.Offset // where the cursor knows the place: no batch from there on begins below
+	cuts      int          // truncations so far
 }
 
 // read tries once. again is true when a truncation came in between.
@@ -185,7 +186,7 @@ func (l *Log) look(v *view, c *Cursor, from kafka.Offset, bound Bound) (pos int6
 		}
 	}
 	v.seg = l.pub.segments[i]
-	v.sizeBytes, v.end = v.seg.sizeBytes, l.tail.LogEnd
+	v.sizeBytes, v.end, v.cuts = v.seg.sizeBytes, l.tail.LogEnd, l.pub.cuts
 	if i+1 < len(l.pub.segments) {
 		v.after = l.pub.segments[i+1]
 		v.end = v.after.base

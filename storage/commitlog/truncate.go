@@ -173,6 +173,7 @@ func (l *Log) removeTail(gone []*logSegment) error {
 func (l *Log) setEndLocked(off kafka.Offset) {
 	t := &l.tail
 	t.LogEnd = off
+	l.pub.cuts++
 	if !l.pub.cut || off < l.pub.cutTo {
 		l.pub.cut, l.pub.cutTo = true, off
 	}
