@@ -166,6 +166,40 @@ func TestDeletionIsTriedAgain(t *testing.T) {
 	})
 }
 
+// A stop gives up a deletion that is to be tried again, also where the time for that
+// has come while it waits: the directories close next.
+func TestDeletionIsGivenUpByAStop(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		x := executor(t, nil, newDir(1))
+		d := &undeleted{dir: newDir(1)}
+		x.o.Dirs[0] = d
+		id := kafka.TopicID{1}
+		img := x.apply(t, image.Empty(), &metarec.Topic{Name: "a", TopicID: id}, partition(id, 0, 1, 1))
+		x.Wait()
+		p := x.o.Table.Get(id, 0)
+		x.apply(t, img, &metarec.RemoveTopic{TopicID: id})
+		x.Wait()
+		x.post(p.Home(), p.TopicPartition(), func() { time.Sleep(2 * tryAgainEvery) })
+		time.Sleep(tryAgainEvery + tryAgainEvery/2)
+		x.Halt()
+		if d.tries != 1 {
+			t.Errorf("%d tries", d.tries)
+		}
+	})
+}
+
+// undeleted is a directory without room for another name.
+type undeleted struct {
+	*dir
+	tries int
+}
+
+func (d *undeleted) DeleteLog(log *commitlog.Log) error {
+	d.tries++
+	log.Kill()
+	return syscall.ENOSPC
+}
+
 // Rules that wait for their turn on a partition do not come back over newer ones.
 func TestRulesDoNotGoBack(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -113,10 +113,10 @@ func (x *Executor) tryLater(p *replica.Partition, s Step) {
 // that name finds it taken, and waits too.
 func (x *Executor) deleteLater(p *replica.Partition, log *commitlog.Log) {
 	time.AfterFunc(tryAgainEvery, func() {
-		if x.later.over() {
-			return
-		}
 		x.post(p.Home(), p.TopicPartition(), func() {
+			if x.later.over() { // Halt may have waited already: the directories close next
+				return
+			}
 			switch err := x.o.Dirs[p.Home()].DeleteLog(log); {
 			case passes(err):
 				x.deleteLater(p, log)
